@@ -1,0 +1,1 @@
+"""The words of the field and the decisions made with them; pure."""

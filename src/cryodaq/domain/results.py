@@ -1,0 +1,95 @@
+"""What each stage found out about one movie, in the units that people read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionStatistics:
+    """How the specimen moved during the exposure."""
+
+    displacement_px_xy: tuple[tuple[float, float], ...]
+    """(x, y) of the specimen in each frame relative to frame 0, pixels of the written micrograph."""
+    total_ang: float
+    """Sum of the frame-to-frame steps, Å."""
+    early_ang: float
+    """Part of `total_ang` until 4 e⁻/Å² had been received, Å."""
+    late_ang: float
+    """Part of `total_ang` after 4 e⁻/Å², Å."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignmentResult:
+    """Products of motion correction of one movie. Paths are absolute."""
+
+    micrograph: str
+    """Unweighted sum of the aligned frames, MRC float32."""
+    micrograph_dose_weighted: str
+    """Dose-weighted sum of the aligned frames, MRC float32."""
+    unaligned_sum: str
+    """Sum of the frames as recorded (after gain and hot pixels), MRC float32."""
+    pixel_size_ang: float
+    """Pixel size of the written micrographs, Å."""
+    frame_count: int
+    shape_yx: tuple[int, int]
+    motion: MotionStatistics
+    hot_pixels: int
+    mean_counts_per_px_frame: float
+    """Mean of the gain-corrected frames, counts per pixel and frame."""
+    gain_applied: bool
+    seconds: float
+    engine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CtfFit:
+    """Contrast transfer function of one micrograph, in RELION's convention."""
+
+    fitted: bool
+    """False: no CTF was found in this micrograph, and the numbers mean nothing."""
+    defocus_u_ang: float
+    """Larger defocus, underfocus positive, Å."""
+    defocus_v_ang: float
+    """Smaller defocus, Å."""
+    defocus_angle_deg: float
+    """Angle of defocus U from the x axis towards +y of the stored rows, degrees in [0, 180)."""
+    phase_shift_deg: float
+    score: float
+    """Normalised cross-correlation of the spectrum with the fitted CTF, 0 to 1."""
+    fit_resolution_ang: float
+    """Resolution to which the rings follow the fit, Å."""
+
+    @property
+    def defocus_mean_ang(self) -> float:
+        """Mean of U and V, Å."""
+        return (self.defocus_u_ang + self.defocus_v_ang) / 2
+
+    @property
+    def astigmatism_ang(self) -> float:
+        """U - V, Å."""
+        return self.defocus_u_ang - self.defocus_v_ang
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CtfResult:
+    """CTF after and before alignment; `unaligned` is None where there was no sum to fit."""
+
+    aligned: CtfFit
+    unaligned: CtfFit | None
+    seconds: float
+    engine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickResult:
+    """Particles found in one micrograph."""
+
+    coordinates: str
+    """Absolute path of the STAR file with the coordinates in pixels of the micrograph."""
+    count: int
+    masked_fraction: float
+    """Share of the micrograph in which nothing was picked (carbon, contamination), 0 to 1."""
+    diameter_ang: float
+    seconds: float
+    engine: str

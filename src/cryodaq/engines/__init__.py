@@ -1,0 +1,1 @@
+"""Programs that process a movie: our own imaging and external ones."""

@@ -1,0 +1,1 @@
+"""Arrays to arrays: gain, motion, dose weighting, CTF, picking, previews."""

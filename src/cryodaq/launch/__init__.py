@@ -1,0 +1,1 @@
+"""Starts and supervises PostgreSQL, Airflow, the elogbook and the pages as child processes."""

@@ -1,0 +1,1 @@
+"""The tables and queries of the facts that the pipeline observes, decides and produces."""

@@ -1,0 +1,1 @@
+"""The client of an explgbk-compatible electronic logbook."""

@@ -1,0 +1,1 @@
+"""The only room that imports Airflow: DAG factories, DAG files and templates."""

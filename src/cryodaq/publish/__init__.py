@@ -1,0 +1,1 @@
+"""STAR files, previews and notifications for people."""

@@ -1,0 +1,1 @@
+"""A simulated microscope and the physics of its movies."""

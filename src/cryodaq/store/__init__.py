@@ -1,0 +1,1 @@
+"""Folders, links and access rights on the large file system."""

@@ -1,0 +1,1 @@
+"""Pages about microscopes, movies, transfer and alarms."""
