@@ -136,7 +136,9 @@ class ShareStalledError(TransferError):
     retryable = True
 
     def __init__(self, share: PurePath, *, waited_s: float) -> None:
-        super().__init__(f"{share} did not answer for {waited_s:.0f} s; check the camera server and the network")
+        super().__init__(
+            f"{share} did not answer for {waited_s:.0f} s; check the camera server and the network"
+        )
         self.share, self.waited_s = share, waited_s
 
 
@@ -194,7 +196,9 @@ class SchemaVersionError(LedgerError):
     """The database was made by a newer cryodaq."""
 
     def __init__(self, *, found: str, known: str) -> None:
-        super().__init__(f"the database has schema {found}, this program knows up to {known}; install the newer cryodaq")
+        super().__init__(
+            f"the database has schema {found}, this program knows up to {known}; install the newer cryodaq"
+        )
         self.found, self.known = found, known
 
 

@@ -1,0 +1,57 @@
+"""A microscope, its shares and its rules, as the facility describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from cryodaq.domain.parameters import InstrumentDefaults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One folder tree that the camera server offers."""
+
+    root: PurePosixPath
+    sentinel: str = ".online"
+    """A file in the root that proves that the share is mounted."""
+    excludes: tuple[str, ...] = ()
+    """Name patterns that are never looked at, beside Windows' own junk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionRule:
+    """When a verified movie may be removed from the microscope."""
+
+    enabled: bool = False
+    older_than_h: float = 72.0
+    """Hours since the copy was verified."""
+    larger_than_mb: float = 100.0
+    """Smaller files stay."""
+    patterns: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Microscope:
+    """One TEM with its camera server."""
+
+    name: str
+    """Lower case; names the DAG `<name>-daq` and the queue."""
+    instrument: str
+    """The elogbook's `_id`; its spelling ends the experiment's folder."""
+    station: int
+    shares: tuple[Share, ...]
+    gain_root: PurePosixPath | None
+    detector: str
+    defaults: InstrumentDefaults
+    retention: RetentionRule
+    queue: str
+    window_s: float = 120.0
+    """How long one transfer task streams before the next one takes over."""
+    needs_gain: bool = True
+    """Whether movies of this camera are recorded without gain correction."""
+
+    @property
+    def dag_id(self) -> str:
+        """Id of the DAG that runs this microscope's transfer."""
+        return f"{self.name}-daq"

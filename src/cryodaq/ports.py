@@ -1,0 +1,144 @@
+"""Protocols of what has two implementations: the outside thing and its fake or its alternative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from cryodaq.domain.experiment import (
+    Collaborator,
+    CurrentState,
+    Instrument,
+    ParameterValue,
+    RegisteredFile,
+    Sample,
+)
+from cryodaq.domain.parameters import ImagingParameters
+from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
+
+
+class Logbook(Protocol):
+    """An explgbk-compatible elogbook. Every writing call may be sent twice with the same result.
+
+    Every method raises `LogbookUnreachableError` without an answer, `LogbookAccessError` when the account
+    may not, and `LogbookError` when the answer is a refusal or makes no sense.
+    """
+
+    def current_state(self, instrument: str, *, station: int) -> CurrentState:
+        """Return what is current on a microscope; `instrument` is compared case-insensitively."""
+        ...
+
+    def instruments(self) -> Sequence[Instrument]:
+        """Return all microscopes."""
+        ...
+
+    def samples(self, experiment: str) -> Sequence[Sample]:
+        """Return the samples of an experiment, newest first."""
+        ...
+
+    def collaborators(self, experiment: str) -> Sequence[Collaborator]:
+        """Return who may read an experiment."""
+        ...
+
+    def start_run(self, experiment: str, run: str, *, sample_name: str, begun_at: datetime) -> None:
+        """Make the run of a movie; an existing run of that name is left as it is."""
+        ...
+
+    def add_run_params(self, experiment: str, run: str, *, params: Mapping[str, ParameterValue]) -> None:
+        """Merge values into a run's params."""
+        ...
+
+    def end_run(self, experiment: str, run: str, *, ended_at: datetime) -> None:
+        """Close a run (an explgbk closes another one; its client leaves the run open instead)."""
+        ...
+
+    def register_files(self, experiment: str, run: str, *, files: Sequence[RegisteredFile]) -> None:
+        """Register files of a run; a file that is already there is replaced."""
+        ...
+
+
+class Scheduler(Protocol):
+    """Orders the work on movies. Raises `SchedulerUnreachableError` without an answer."""
+
+    def trigger(self, dag_id: str, run_id: str, *, conf: Mapping[str, object]) -> None:
+        """Start a run; the same run again is accepted.
+
+        Raises `RunConflictError` when the run exists for another movie, `SchedulerError` when it refuses.
+        """
+        ...
+
+    def is_parsed(self, dag_id: str) -> bool:
+        """Whether the scheduler knows the sample's DAG and would accept a run."""
+        ...
+
+    def refresh(self) -> None:
+        """Ask the scheduler to look at the DAG folder now."""
+        ...
+
+    def import_error(self, file_name: str) -> str | None:
+        """Return why the DAG file of that name could not be read, or None."""
+        ...
+
+
+class MotionCorrection(Protocol):
+    """Aligns the frames of a movie."""
+
+    name: str
+
+    def align(
+        self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path
+    ) -> AlignmentResult:
+        """Write the sums into `folder`. Raises `FormatError`, `ImagingError` or `EngineError`."""
+        ...
+
+
+class CtfEstimation(Protocol):
+    """Fits the contrast transfer function of micrographs."""
+
+    name: str
+
+    def fit(
+        self,
+        micrograph: Path,
+        *,
+        unaligned_sum: Path | None,
+        parameters: ImagingParameters,
+        folder: Path,
+    ) -> CtfResult:
+        """Fit both sums; pictures of the spectra go into `folder`."""
+        ...
+
+
+class ParticlePicking(Protocol):
+    """Finds particles in a micrograph."""
+
+    name: str
+
+    def pick(self, micrograph: Path, *, parameters: ImagingParameters, folder: Path) -> PickResult:
+        """Write the coordinates' STAR file into `folder`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who asks for a page."""
+
+    user: str
+    full_name: str
+    privileges: frozenset[str]
+    """The site-wide privileges."""
+
+
+class AccessControl(Protocol):
+    """Says who somebody is and what they may see; the elogbook decides."""
+
+    def identify(self, session: str) -> Person | None:
+        """Return who owns a browser session, or None when there is no such session."""
+        ...
+
+    def privileges(self, session: str, experiment: str) -> frozenset[str]:
+        """Return what the owner of a session may do with one experiment."""
+        ...

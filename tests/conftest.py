@@ -1,0 +1,62 @@
+"""Fixtures that many tests need: a real PostgreSQL, and the data that lies beside the project."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from cryodaq.launch.postgres import EmbeddedPostgres
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A running PostgreSQL cluster of the embedded kind."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    server.initialise()
+    with (server.home / "log").open("w") as log:
+        process = subprocess.Popen(server.command(), stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 30
+            while not server.is_ready():
+                assert process.poll() is None, (server.home / "log").read_text()
+                assert time.monotonic() < deadline, "PostgreSQL did not start"
+                time.sleep(0.05)
+            yield server
+        finally:
+            process.send_signal(2)
+            process.wait(20)
+
+
+@pytest.fixture
+def empty_database_url(postgres: EmbeddedPostgres) -> str:
+    """The URL of a new database without tables."""
+    name = f"t{uuid4().hex}"
+    postgres.create_databases([name])
+    return postgres.url(name)
+
+
+@pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    """The URL of a new database with all tables."""
+    from cryodaq.database import open_engine
+    from cryodaq.migrations import upgrade
+
+    engine = open_engine(empty_database_url)
+    upgrade(engine)
+    engine.dispose()
+    return empty_database_url
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the project; tests that need it skip where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"the real data of {SHARED / 'data'} is not there: this test needs it")
+    return SHARED / "data"
