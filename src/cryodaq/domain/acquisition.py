@@ -1,0 +1,49 @@
+"""What the acquisition software wrote down about one exposure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcquisitionMetadata:
+    """Facts about one exposure as found in one file; None where that file does not say."""
+
+    source: str
+    """Name of the file that said so."""
+    pixel_size_ang: float | None = None
+    """Pixel of the image that this file describes, Å: for EPU the summed image, for SerialEM the frames."""
+    voltage_kv: float | None = None
+    cs_mm: float | None = None
+    dose_per_frame_e_ang2: float | None = None
+    """e⁻/Å² for each stored frame."""
+    total_dose_e_ang2: float | None = None
+    exposure_time_s: float | None = None
+    frame_count: int | None = None
+    """Frames that the movie must have; None where it cannot be known beforehand (EER)."""
+    applied_defocus_ang: float | None = None
+    """Defocus that was asked for; underfocus positive, Å."""
+    stage_x_um: float | None = None
+    stage_y_um: float | None = None
+    stage_z_um: float | None = None
+    tilt_deg: float | None = None
+    beam_shift_xy: tuple[float, float] | None = None
+    """Beam shift in the software's own unit: groups exposures by optics, and is no length."""
+    camera: str | None = None
+    detector_mode: str | None = None
+    """'counting', 'super-resolution' or 'linear'."""
+    binning: float | None = None
+    """Camera pixels per pixel of the image described; 0.5 for super-resolution frames of SerialEM."""
+    super_resolution: bool | None = None
+    """True where the movie's frames are stored at half the physical pixel."""
+    acquired_at: str | None = None
+    """Time as the file wrote it, in its own zone and format."""
+    grid_square: str | None = None
+    foil_hole: str | None = None
+    magnification: float | None = None
+    movie_file_name: str | None = None
+    """Base name of the movie that this file names."""
+    gain_file_name: str | None = None
+    """Base name of the gain reference that this file names."""
+    software: str | None = None
+    """Program and version that wrote the file."""
