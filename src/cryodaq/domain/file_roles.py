@@ -86,9 +86,8 @@ _SESSION_SUBFOLDER = re.compile(
     r"(?:raw|frames?|movies?|raw[-_ ]?frames?|mdocs?|maps?|data|gain(?:ref)?s?)", re.IGNORECASE
 )
 _IMAGES_DISC = re.compile(r"Images-Disc\d+", re.ASCII | re.IGNORECASE)
-_BELOW_EPU_SESSION = re.compile(
-    r"Images-Disc\d+|GridSquare_\d+|Sample\d+|Metadata|Atlas", re.ASCII | re.IGNORECASE
-)
+_EPU_FOLDER = re.compile(r"Images-Disc\d+|GridSquare_\d+", re.ASCII | re.IGNORECASE)
+_ATLAS_FOLDER = re.compile(r"Sample\d+|Atlas|Metadata", re.ASCII)
 
 
 def classify(path: PurePosixPath, *, size_bytes: int | None = None) -> ClassifiedFile:
@@ -177,8 +176,12 @@ def acquisition_folder(path: PurePosixPath) -> PurePosixPath:
     """
     folders = path.parent.parts
     for index, name in enumerate(folders):
-        if _BELOW_EPU_SESSION.fullmatch(name):
+        if _EPU_FOLDER.fullmatch(name):
             return PurePosixPath(*folders[:index])
+    if folders and _ATLAS_FOLDER.fullmatch(folders[-1]):
+        above = folders[:-1]
+        is_sample = bool(above) and folders[-1] == "Atlas" and _ATLAS_FOLDER.fullmatch(above[-1])
+        return PurePosixPath(*(above[:-1] if is_sample else above))
     while folders and _SESSION_SUBFOLDER.fullmatch(folders[-1]):
         folders = folders[:-1]
     return PurePosixPath(*folders)
@@ -271,19 +274,12 @@ def _classified(
     software: Software | None = None,
     unrecognised_image: bool = False,
 ) -> ClassifiedFile:
-    folder = acquisition_folder(path)
-    if (
-        software is None
-        and folder != path.parent
-        and any(map(_BELOW_EPU_SESSION.fullmatch, path.parent.parts))
-    ):
-        software = Software.EPU
-    if path.name == "EpuSession.dm":
+    if software is None and (path.name == "EpuSession.dm" or any(map(_EPU_FOLDER.fullmatch, path.parts))):
         software = Software.EPU
     return ClassifiedFile(
         role=role,
         exposure=None if stem is None else str(_without_disc(path.parent) / stem),
-        acquisition_folder=folder,
+        acquisition_folder=acquisition_folder(path),
         software=software,
         unrecognised_image=unrecognised_image,
     )

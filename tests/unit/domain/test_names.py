@@ -168,7 +168,7 @@ def test_names_that_people_use_are_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "a/\0", "a/" * 2000 + "b"]
+    "path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "a/\0", "a/" * 2100 + "b"]
 )
 def test_paths_that_leave_their_folder_are_refused(path: str) -> None:
     with pytest.raises(UnsafeNameError):
