@@ -88,9 +88,7 @@ class MotionCorrection(Protocol):
 
     name: str
 
-    def align(
-        self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path
-    ) -> AlignmentResult:
+    def align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
         """Write the sums into `folder`. Raises `FormatError`, `ImagingError` or `EngineError`."""
         ...
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
-from cryodaq.domain.names import check_sample_id, safe_component, safe_relative_path
-
-LIVE_BRANCH = "live"
+from cryodaq.domain.names import LIVE_BRANCH, check_sample_id, safe_component, safe_relative_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

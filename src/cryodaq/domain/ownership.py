@@ -69,9 +69,7 @@ def decide_owner(
     -------
     None while the poll after the scan is not known yet.
     """
-    before = next(
-        (poll for poll in reversed(polls) if poll.answered and poll.asked_at <= first_seen_from), None
-    )
+    before = next((poll for poll in reversed(polls) if poll.answered and poll.asked_at <= first_seen_from), None)
     later = [poll for poll in polls if poll.asked_at >= first_seen_until]
     if not later:
         return None
@@ -85,9 +83,7 @@ def decide_owner(
         owner = said.pop()
         if owner is None:
             return Ownership(sample_id=None, decision=Decision.QUARANTINE)
-        return Ownership(
-            sample_id=owner, decision=Decision.CURRENT if after is not None else Decision.LAST_KNOWN
-        )
+        return Ownership(sample_id=owner, decision=Decision.CURRENT if after is not None else Decision.LAST_KNOWN)
     candidates = folder_owners & {sample for sample in said if sample is not None}
     if len(folder_owners) == 1 and candidates:
         return Ownership(sample_id=next(iter(candidates)), decision=Decision.FOLDER)

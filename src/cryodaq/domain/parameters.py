@@ -149,9 +149,7 @@ def _patches(value: ParameterValue) -> tuple[int, int]:
         raise ParameterError(message)
     x, y = int(words[0]), int(words[1] if len(words) > 1 else words[0])
     if not (1 <= x <= 32 and 1 <= y <= 32):
-        message = (
-            f"preprocess/align/motioncor2/patch is {value!r}; between 1 and 32 patches a side are possible"
-        )
+        message = f"preprocess/align/motioncor2/patch is {value!r}; between 1 and 32 patches a side are possible"
         raise ParameterError(message)
     return (y, x)
 
@@ -169,9 +167,7 @@ def read_operator_settings(params: Mapping[str, ParameterValue]) -> OperatorSett
     frames, throw = number("total_frames"), number("preprocess/align/motioncor2/throw")
     return OperatorSettings(
         imaging_method=str(params.get("imaging_method") or "single-particle").strip(),
-        preprocessing_enabled=read_flag(
-            params.get("preprocess/enable"), name="preprocess/enable", default=True
-        ),
+        preprocessing_enabled=read_flag(params.get("preprocess/enable"), name="preprocess/enable", default=True),
         picking_enabled=read_flag(
             params.get("preprocess/particle_pick/enable"),
             name="preprocess/particle_pick/enable",
@@ -231,9 +227,7 @@ def _candidates(
         "dose_per_frame_e_ang2": chain(
             (operator.dose_per_frame_e_ang2, Source.OPERATOR), (_metadata_dose(metadata), Source.METADATA)
         ),
-        "particle_diameter_ang": chain(
-            (operator.particle_diameter_ang, Source.OPERATOR), (150.0, Source.DEFAULT)
-        ),
+        "particle_diameter_ang": chain((operator.particle_diameter_ang, Source.OPERATOR), (150.0, Source.DEFAULT)),
         "frame_count": chain(
             (metadata.frame_count if metadata else None, Source.METADATA),
             (operator.frame_count, Source.OPERATOR),
@@ -272,9 +266,7 @@ def resolve_parameters(
             continue
         low, high = PHYSICAL_RANGES[name]
         if not low <= said[0].value <= high:
-            problems.append(
-                f"{name} = {said[0].value:g} from {said[0].source} is not between {low:g} and {high:g}"
-            )
+            problems.append(f"{name} = {said[0].value:g} from {said[0].source} is not between {low:g} and {high:g}")
         chosen[name] = said[0]
         disagreements += [
             found

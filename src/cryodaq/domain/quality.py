@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 DRIFT_SPANS = (1, 3, 5, 8)
 
 
-def frame_steps_ang(
-    displacement_px_xy: Sequence[tuple[float, float]], *, pixel_size_ang: float
-) -> tuple[float, ...]:
+def frame_steps_ang(displacement_px_xy: Sequence[tuple[float, float]], *, pixel_size_ang: float) -> tuple[float, ...]:
     """Return the length of each frame-to-frame step, Å."""
-    return tuple(
-        math.hypot(b[0] - a[0], b[1] - a[1]) * pixel_size_ang
-        for a, b in zip(displacement_px_xy, displacement_px_xy[1:], strict=False)
-    )
+    return tuple(math.hypot(b[0] - a[0], b[1] - a[1]) * pixel_size_ang for a, b in pairwise(displacement_px_xy))
 
 
-def drift_summary_ang(
-    displacement_px_xy: Sequence[tuple[float, float]], *, pixel_size_ang: float
-) -> dict[str, float]:
+def drift_summary_ang(displacement_px_xy: Sequence[tuple[float, float]], *, pixel_size_ang: float) -> dict[str, float]:
     """Return the mean frame-to-frame shift over the first 1, 3, 5, 8 and all steps, Å per frame.
 
     The keys are the elogbook's: `first1`, `first3`, `first5`, `first8`, `all`.

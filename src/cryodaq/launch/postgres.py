@@ -70,7 +70,9 @@ class EmbeddedPostgres:
         if version.exists():
             found = version.read_text().strip()
             if found != MAJOR:
-                message = f"{self.data} was made by PostgreSQL {found}, this cryodaq has {MAJOR}; restore a dump instead"
+                message = (
+                    f"{self.data} was made by PostgreSQL {found}, this cryodaq has {MAJOR}; restore a dump instead"
+                )
                 raise LaunchError(message)
             return
         part = self.data.with_name("postgres.part")
@@ -114,13 +116,13 @@ class EmbeddedPostgres:
             found = {row[0] for row in connection.execute("select datname from pg_database").fetchall()}
             for name in names:
                 if name not in found:
-                    connection.execute(
-                        psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name))
-                    )
+                    connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
 
     def dsn(self, database: str) -> str:
         """Return libpq's connection string."""
-        return f"host={self.socket_folder} user={ROLE} dbname={database} passfile={self.password_file} connect_timeout=3"
+        return (
+            f"host={self.socket_folder} user={ROLE} dbname={database} passfile={self.password_file} connect_timeout=3"
+        )
 
     def is_ready(self) -> bool:
         """Whether the server takes connections."""
@@ -173,9 +175,7 @@ class EmbeddedPostgres:
         self._complete(self._as_user([str(self.binary(program)), *options]), environment=dict(os.environ))
 
     def _complete(self, command: Sequence[str], *, environment: dict[str, str]) -> None:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             lines = "\n".join((done.stderr or done.stdout).splitlines()[-20:])
             message = f"{Path(command[0]).name} failed with status {done.returncode}:\n{lines}"

@@ -128,9 +128,7 @@ file = Table(
     Column("version", Integer, nullable=False),
     Column("role", Text, nullable=False, comment="domain.names.FileRole"),
     Column("exposure_id", BigInteger, ForeignKey(exposure.c.id), nullable=False),
-    Column(
-        "state", Text, nullable=False, comment="seen held complete copying copied verified removed vanished"
-    ),
+    Column("state", Text, nullable=False, comment="seen held complete copying copied verified removed vanished"),
     Column("size_bytes", BigInteger, nullable=False),
     Column(
         "mtime_ns",
@@ -165,9 +163,7 @@ movie = Table(
     Column("run_name", Text, nullable=False),
     Column("file_id", BigInteger, ForeignKey(file.c.id), nullable=False, unique=True),
     Column("exposure_id", BigInteger, ForeignKey(exposure.c.id), nullable=False),
-    Column(
-        "state", Text, nullable=False, comment="registered waiting triggered processing published failed kept"
-    ),
+    Column("state", Text, nullable=False, comment="registered waiting triggered processing published failed kept"),
     Column("problem", Text, comment="why it waits or failed, for people"),
     Column("metadata", JSONB, comment="domain.acquisition.AcquisitionMetadata"),
     Column("gain_target", Text, comment="absolute path of the copied gain reference"),
@@ -274,6 +270,36 @@ event = Table(
     Column("movie_id", BigInteger),
     Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Index("ix_event_sample", "sample_id", "id"),
+)
+
+gain_reference = Table(
+    "gain_reference",
+    metadata,
+    _id(),
+    Column("microscope", Text, nullable=False),
+    Column("root", Text, nullable=False, comment="the microscope's gain root"),
+    Column("path", Text, nullable=False, comment="relative to the root"),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False, comment="of the microscope's clock; orders gains and movies"),
+    _time("seen_at", required=True),
+    _time("settled_at"),
+    UniqueConstraint("microscope", "root", "path", "size_bytes", "mtime_ns", name="uq_gain_reference_version"),
+    comment="Gain files on the microscope's gain root; settled once two looks agreed.",
+)
+
+gain_copy = Table(
+    "gain_copy",
+    metadata,
+    _id(),
+    Column("gain_id", BigInteger, ForeignKey(gain_reference.c.id), nullable=False),
+    Column("sample_id", Text, ForeignKey(sample.c.id), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("xxh3_128", Text),
+    _time("wanted_at", required=True),
+    _time("copied_at"),
+    Column("problem", Text),
+    UniqueConstraint("gain_id", "sample_id", name="uq_gain_copy_gain_sample"),
+    comment="Copies of gains in samples' GainRefs: wanted by a movie, made by the transfer.",
 )
 
 removal = Table(

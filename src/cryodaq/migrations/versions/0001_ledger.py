@@ -39,9 +39,7 @@ def upgrade() -> None:
         "current_state",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("microscope", sa.Text(), nullable=False),
-        sa.Column(
-            "assignment", sa.Text(), nullable=False, comment="domain.experiment.Assignment, or unreachable"
-        ),
+        sa.Column("assignment", sa.Text(), nullable=False, comment="domain.experiment.Assignment, or unreachable"),
         sa.Column("experiment", sa.Text(), nullable=True),
         sa.Column("sample_id", sa.Text(), nullable=True),
         sa.Column("sample_name", sa.Text(), nullable=True),
@@ -65,9 +63,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("experiment", sa.Text(), nullable=False),
         sa.Column("run_name", sa.Text(), nullable=False),
-        sa.Column(
-            "call", sa.Text(), nullable=False, comment="start_run add_run_params end_run register_files"
-        ),
+        sa.Column("call", sa.Text(), nullable=False, comment="start_run add_run_params end_run register_files"),
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("key", sa.Text(), nullable=False, comment="what makes it the same delivery again"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -124,6 +120,26 @@ def upgrade() -> None:
         schema="ledger",
     )
     op.create_table(
+        "gain_reference",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("microscope", sa.Text(), nullable=False),
+        sa.Column("root", sa.Text(), nullable=False, comment="the microscope's gain root"),
+        sa.Column("path", sa.Text(), nullable=False, comment="relative to the root"),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "mtime_ns",
+            sa.BigInteger(),
+            nullable=False,
+            comment="of the microscope's clock; orders gains and movies",
+        ),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gain_reference")),
+        sa.UniqueConstraint("microscope", "root", "path", "size_bytes", "mtime_ns", name="uq_gain_reference_version"),
+        schema="ledger",
+        comment="Gain files on the microscope's gain root; settled once two looks agreed.",
+    )
+    op.create_table(
         "lease",
         sa.Column("microscope", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
@@ -168,9 +184,7 @@ def upgrade() -> None:
         sa.Column("dag_problem", sa.Text(), nullable=True),
         sa.Column("first_current_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_active_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column(
-            "problem", sa.Text(), nullable=True, comment="why its movies are not processed, for people"
-        ),
+        sa.Column("problem", sa.Text(), nullable=True, comment="why its movies are not processed, for people"),
         sa.ForeignKeyConstraint(
             ["experiment"], ["ledger.experiment.name"], name=op.f("fk_sample_experiment_experiment")
         ),
@@ -205,15 +219,11 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=False, comment="folder and stem that its files share"),
         sa.Column("acquisition_folder", sa.Text(), nullable=False),
         sa.Column("sample_id", sa.Text(), nullable=True),
-        sa.Column(
-            "decision", sa.Text(), nullable=True, comment="domain.ownership.Decision; null while undecided"
-        ),
+        sa.Column("decision", sa.Text(), nullable=True, comment="domain.ownership.Decision; null while undecided"),
         sa.Column("seen_from", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_until", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["sample_id"], ["ledger.sample.id"], name=op.f("fk_exposure_sample_id_sample")
-        ),
+        sa.ForeignKeyConstraint(["sample_id"], ["ledger.sample.id"], name=op.f("fk_exposure_sample_id_sample")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_exposure")),
         sa.UniqueConstraint("microscope", "share", "key", name="uq_exposure_key"),
         schema="ledger",
@@ -232,6 +242,25 @@ def upgrade() -> None:
         unique=False,
         schema="ledger",
         postgresql_where=sa.text("decision is null"),
+    )
+    op.create_table(
+        "gain_copy",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("gain_id", sa.BigInteger(), nullable=False),
+        sa.Column("sample_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("xxh3_128", sa.Text(), nullable=True),
+        sa.Column("wanted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("copied_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["gain_id"], ["ledger.gain_reference.id"], name=op.f("fk_gain_copy_gain_id_gain_reference")
+        ),
+        sa.ForeignKeyConstraint(["sample_id"], ["ledger.sample.id"], name=op.f("fk_gain_copy_sample_id_sample")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gain_copy")),
+        sa.UniqueConstraint("gain_id", "sample_id", name="uq_gain_copy_gain_sample"),
+        schema="ledger",
+        comment="Copies of gains in samples' GainRefs: wanted by a movie, made by the transfer.",
     )
     op.create_table(
         "file",
@@ -266,9 +295,7 @@ def upgrade() -> None:
         sa.Column("copied_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("verified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["exposure_id"], ["ledger.exposure.id"], name=op.f("fk_file_exposure_id_exposure")
-        ),
+        sa.ForeignKeyConstraint(["exposure_id"], ["ledger.exposure.id"], name=op.f("fk_file_exposure_id_exposure")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_file")),
         sa.UniqueConstraint("microscope", "share", "path", "version", name="uq_file_version"),
         schema="ledger",
@@ -298,18 +325,14 @@ def upgrade() -> None:
             nullable=True,
             comment="domain.acquisition.AcquisitionMetadata",
         ),
-        sa.Column(
-            "gain_target", sa.Text(), nullable=True, comment="absolute path of the copied gain reference"
-        ),
+        sa.Column("gain_target", sa.Text(), nullable=True, comment="absolute path of the copied gain reference"),
         sa.Column("registered_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("triggered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["experiment"], ["ledger.experiment.name"], name=op.f("fk_movie_experiment_experiment")
         ),
-        sa.ForeignKeyConstraint(
-            ["exposure_id"], ["ledger.exposure.id"], name=op.f("fk_movie_exposure_id_exposure")
-        ),
+        sa.ForeignKeyConstraint(["exposure_id"], ["ledger.exposure.id"], name=op.f("fk_movie_exposure_id_exposure")),
         sa.ForeignKeyConstraint(["file_id"], ["ledger.file.id"], name=op.f("fk_movie_file_id_file")),
         sa.ForeignKeyConstraint(["sample_id"], ["ledger.sample.id"], name=op.f("fk_movie_sample_id_sample")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_movie")),
@@ -325,9 +348,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("file_id", sa.BigInteger(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
-        sa.Column(
-            "aside", sa.Text(), nullable=False, comment="name on the share while its identity is compared"
-        ),
+        sa.Column("aside", sa.Text(), nullable=False, comment="name on the share while its identity is compared"),
         sa.Column("intended_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True, comment="removed kept"),
@@ -349,12 +370,8 @@ def upgrade() -> None:
         sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("problem", sa.Text(), nullable=True),
         sa.Column("log", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["branch_id"], ["ledger.branch.id"], name=op.f("fk_stage_result_branch_id_branch")
-        ),
-        sa.ForeignKeyConstraint(
-            ["movie_id"], ["ledger.movie.id"], name=op.f("fk_stage_result_movie_id_movie")
-        ),
+        sa.ForeignKeyConstraint(["branch_id"], ["ledger.branch.id"], name=op.f("fk_stage_result_branch_id_branch")),
+        sa.ForeignKeyConstraint(["movie_id"], ["ledger.movie.id"], name=op.f("fk_stage_result_movie_id_movie")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stage_result")),
         sa.UniqueConstraint("movie_id", "branch_id", "stage", "attempt", name="uq_stage_result_attempt"),
         schema="ledger",
@@ -372,9 +389,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("problem", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["branch_id"], ["ledger.branch.id"], name=op.f("fk_trigger_branch_id_branch")
-        ),
+        sa.ForeignKeyConstraint(["branch_id"], ["ledger.branch.id"], name=op.f("fk_trigger_branch_id_branch")),
         sa.ForeignKeyConstraint(["movie_id"], ["ledger.movie.id"], name=op.f("fk_trigger_movie_id_movie")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trigger")),
         sa.UniqueConstraint("dag_id", "run_id", name="uq_trigger_run"),

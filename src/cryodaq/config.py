@@ -1,0 +1,356 @@
+"""The facility file (TOML): microscopes, shares, storage, elogbook, engines, as typed settings.
+
+An unknown key is an error that names the nearest valid one. The file that passed the check last is kept as
+`facility.active.toml`; DAGs read that one, so that one typo cannot stop every microscope.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from cryodaq.domain import microscope as words
+from cryodaq.domain.parameters import InstrumentDefaults
+from cryodaq.errors import ConfigError
+
+ACTIVE_NAME = "facility.active.toml"
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        message = f"{path} must be an absolute path"
+        raise ValueError(message)
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Table(BaseModel):
+    """A table of the facility file; keys that it does not have are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CalibratedPixelSize(Table):
+    """The facility's own calibration, stronger than anything that a file or operator says."""
+
+    detector: str = Field(description="The microscope's `detector`.")
+    magnification: float = Field(gt=0, description="Nominal magnification, as the acquisition program says it.")
+    pixel_size_ang: float = Field(gt=0, le=200, description="Physical pixel at the specimen, Å.")
+
+
+class Site(Table):
+    """The facility."""
+
+    name: str = "cryo-EM facility"
+    zone: str = Field(default="UTC", description="Time zone of the screens, such as Europe/Berlin.")
+    experiment_name_pattern: str = Field(
+        default=r"^\d{8}-C\w{3,4}$", description="Regular expression that every experiment's name must match."
+    )
+    calibrated_pixel_sizes: tuple[CalibratedPixelSize, ...] = ()
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            message = f"{zone} is not a time zone; write one such as Europe/Berlin"
+            raise ValueError(message) from None
+        return zone
+
+    @field_validator("experiment_name_pattern")
+    @classmethod
+    def _valid_pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            message = f"{pattern} is not a regular expression: {error}"
+            raise ValueError(message) from None
+        return pattern
+
+
+class Storage(Table):
+    """The data centre's large file system."""
+
+    root: AbsolutePath = Field(description="Experiments lie below in YYYYMM/<experiment>_<instrument>/.")
+    dag_folder: AbsolutePath | None = Field(
+        default=None, description="Where samples' DAG files lie; default: below the home of the system."
+    )
+
+
+class Elogbook(Table):
+    """The electronic logbook that is followed."""
+
+    kind: Literal["embedded", "explgbk"] = "embedded"
+    url: str | None = Field(default=None, description="Where /lgbk begins; not needed for the embedded one.")
+    user: str = Field(default="cryodaq", description="Account of this program.")
+    token_file: AbsolutePath | None = Field(default=None, description="File with its token or password.")
+    poll_s: float = Field(default=4.0, gt=0, le=5, description="Seconds between two questions about what is current.")
+
+    @model_validator(mode="after")
+    def _foreign_needs_url(self) -> Elogbook:
+        if self.kind == "explgbk" and not self.url:
+            message = "an explgbk needs its url"
+            raise ValueError(message)
+        return self
+
+
+class Database(Table):
+    """PostgreSQL; without a url the embedded one is started."""
+
+    url_file: AbsolutePath | None = Field(
+        default=None, description="File with postgresql+psycopg://..., because it holds a password."
+    )
+
+
+class Hosts(Table):
+    """The microscope's computers, for people and messages."""
+
+    control: str = ""
+    camera: str = ""
+    support: str = ""
+
+
+class ShareTable(Table):
+    """One folder tree of the camera server."""
+
+    root: AbsolutePath
+    sentinel: str = Field(default=".online", description="File in the root that proves that the share is mounted.")
+    excludes: tuple[str, ...] = Field(default=(), description="Name patterns that are not looked at.")
+
+
+class Retention(Table):
+    """When a verified movie may be removed from the microscope; off until switched on."""
+
+    enabled: bool = False
+    older_than_h: float = Field(default=72.0, ge=0, description="Hours since the copy was verified.")
+    larger_than_mb: float = Field(default=100.0, ge=0, description="Smaller files stay.")
+    patterns: tuple[str, ...] = ("*",)
+
+
+class MicroscopeTable(Table):
+    """One TEM."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,30}$", description="Lower case; names DAG and queue.")
+    instrument: str = Field(min_length=1, description="The elogbook's _id of it.")
+    station: int = Field(default=0, ge=0)
+    hosts: Hosts = Hosts()
+    shares: tuple[ShareTable, ...] = Field(min_length=1)
+    gain_root: AbsolutePath | None = None
+    needs_gain: bool = Field(default=True, description="Movies come without gain correction and wait for a gain.")
+    voltage_kv: float | None = Field(default=None, gt=0, le=1250)
+    cs_mm: float | None = Field(default=None, ge=0, le=10, description="Spherical aberration, mm.")
+    amplitude_contrast: float = Field(default=0.1, ge=0, le=0.5)
+    detector: str = ""
+    retention: Retention = Retention()
+    queue: str | None = Field(default=None, description="Default: the name.")
+    window_s: float = Field(default=120.0, ge=5, le=600, description="Length of one transfer task, s.")
+
+
+class Engines(Table):
+    """Programs of the stages."""
+
+    motion_correction: Literal["native"] = "native"
+    ctf_estimation: Literal["native"] = "native"
+    particle_picking: Literal["native"] = "native"
+
+
+class Pools(Table):
+    """How much runs at once."""
+
+    compute_slots: int = Field(default=0, ge=0, description="Processing tasks at once; 0: one a core.")
+    threads_per_task: int = Field(default=1, ge=1, description="Threads of one processing task.")
+
+
+class Ports(Table):
+    """Loopback ports of the embedded system."""
+
+    web: Port = 8080
+    elogbook: Port = 8081
+    airflow: Port = 8082
+
+    @model_validator(mode="after")
+    def _different(self) -> Ports:
+        if len({self.web, self.elogbook, self.airflow}) < 3:
+            message = "web, elogbook and airflow need three different ports"
+            raise ValueError(message)
+        return self
+
+
+class Facility(Table):
+    """The whole facility file."""
+
+    site: Site = Site()
+    storage: Storage
+    elogbook: Elogbook = Elogbook()
+    database: Database = Database()
+    microscopes: tuple[MicroscopeTable, ...] = Field(min_length=1)
+    engines: Engines = Engines()
+    pools: Pools = Pools()
+    ports: Ports = Ports()
+
+    @model_validator(mode="after")
+    def _unique(self) -> Facility:
+        for field in ("name", "instrument"):
+            seen: set[str] = set()
+            for table in self.microscopes:
+                value = str(getattr(table, field)).lower()
+                key = value if field == "name" else f"{value} station {table.station}"
+                if key in seen:
+                    message = f"two microscopes have the {field} {key}"
+                    raise ValueError(message)
+                seen.add(key)
+        return self
+
+    def microscope(self, name: str) -> words.Microscope:
+        """Return one microscope in the domain's words. Raises `ConfigError` for an unknown name."""
+        for table in self.microscopes:
+            if table.name == name:
+                return _to_domain(table)
+        known = ", ".join(table.name for table in self.microscopes)
+        message = f"the facility file has no microscope {name!r}; it has {known}"
+        raise ConfigError(message)
+
+    def calibrated_pixel_size_ang(self, detector: str, magnification: float | None) -> float | None:
+        """Return the calibrated physical pixel of a camera at a magnification, Å, or None."""
+        if magnification is None:
+            return None
+        for row in self.site.calibrated_pixel_sizes:
+            if row.detector == detector and abs(row.magnification - magnification) <= 0.005 * row.magnification:
+                return row.pixel_size_ang
+        return None
+
+
+def _to_domain(table: MicroscopeTable) -> words.Microscope:
+    return words.Microscope(
+        name=table.name,
+        instrument=table.instrument,
+        station=table.station,
+        shares=tuple(
+            words.Share(root=PurePosixPath(share.root), sentinel=share.sentinel, excludes=share.excludes)
+            for share in table.shares
+        ),
+        gain_root=PurePosixPath(table.gain_root) if table.gain_root else None,
+        detector=table.detector,
+        defaults=InstrumentDefaults(
+            voltage_kv=table.voltage_kv, cs_mm=table.cs_mm, amplitude_contrast=table.amplitude_contrast
+        ),
+        retention=words.RetentionRule(
+            enabled=table.retention.enabled,
+            older_than_h=table.retention.older_than_h,
+            larger_than_mb=table.retention.larger_than_mb,
+            patterns=table.retention.patterns,
+        ),
+        queue=table.queue or table.name,
+        window_s=table.window_s,
+        needs_gain=table.needs_gain,
+    )
+
+
+def read_secret(path: Path) -> SecretStr:
+    """Read a secret from its file. Raises `ConfigError` when it cannot be read or is empty."""
+    try:
+        text = path.read_text().strip()
+    except OSError as error:
+        message = f"the secret in {path} cannot be read: {error.strerror}"
+        raise ConfigError(message) from error
+    if not text:
+        message = f"{path} is empty; write the secret into it"
+        raise ConfigError(message)
+    return SecretStr(text)
+
+
+def load(path: Path) -> Facility:
+    """Read and check a facility file.
+
+    Raises
+    ------
+    ConfigError
+        With one line for every problem: where it is, and what to write instead.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"), source=path.name)
+    except OSError as error:
+        message = f"{path}: {error.strerror}; write a facility file (an example: deploy/facility.example.toml)"
+        raise ConfigError(message) from error
+    except UnicodeDecodeError as error:
+        message = f"{path} is not UTF-8 text"
+        raise ConfigError(message) from error
+
+
+def parse(text: str, *, source: str) -> Facility:
+    """Check a facility file's text. Raises `ConfigError`."""
+    try:
+        return Facility.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        message = f"{source} is not TOML: {error}"
+        raise ConfigError(message) from error
+    except ValidationError as error:
+        lines = [f"{source}: {_sentence(problem)}" for problem in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _sentence(problem: Any) -> str:  # Any: pydantic's ErrorDetails is a TypedDict of loose values
+    place = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        *parents, key = problem["loc"]
+        valid = _valid_keys(parents)
+        nearest = difflib.get_close_matches(str(key), valid, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"valid here: {', '.join(sorted(valid))}"
+        return f"{place} is not a setting; {hint}"
+    if problem["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place}: {str(problem['msg']).removeprefix('Value error, ')}"
+
+
+def _valid_keys(parents: list[str | int]) -> list[str]:
+    model: Any = Facility  # Any: walks through annotations of nested tables
+    for part in parents:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            arguments = [a for a in getattr(annotation, "__args__", ()) if a is not Ellipsis]
+            model = arguments[0] if arguments else annotation
+    return list(model.model_fields)
+
+
+def schema() -> dict[str, object]:
+    """Return the JSON schema of the facility file."""
+    return Facility.model_json_schema()
+
+
+def activate(path: Path, *, home: Path) -> Facility:
+    """Check a facility file and keep it as the active one.
+
+    Raises `ConfigError`; then the active one stays what it was.
+    """
+    facility = load(path)
+    active = home / ACTIVE_NAME
+    text = path.read_text(encoding="utf-8")
+    if not active.exists() or active.read_text(encoding="utf-8") != text:
+        part = active.with_name(f".{ACTIVE_NAME}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(active)
+    return facility
+
+
+def load_active(home: Path) -> Facility:
+    """Read the facility file that passed the check last. Raises `ConfigError`."""
+    return load(home / ACTIVE_NAME)
