@@ -215,6 +215,7 @@ trigger = Table(
     Column("dag_id", Text, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("conf", JSONB, nullable=False),
+    Column("parameters", JSONB, nullable=False, comment="domain.parameters.ImagingParameters of this movie"),
     _time("created_at", required=True),
     _time("sent_at"),
     Column("attempts", Integer, nullable=False, server_default="0"),
