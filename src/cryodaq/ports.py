@@ -131,7 +131,25 @@ class Person:
 
 
 class AccessControl(Protocol):
-    """Says who somebody is and what they may see; the elogbook decides."""
+    """Says who somebody is and what they may see; the elogbook decides.
+
+    Every method raises `LogbookUnreachableError` when the elogbook does not answer.
+    """
+
+    def log_in(self, user: str, password: str) -> str:
+        """Begin a browser session and return its secret, the cookie's value.
+
+        Raises `LogbookAccessError` with a sentence for the person who is refused.
+        """
+        ...
+
+    def log_in_with_ticket(self, ticket: str) -> str:
+        """Begin a browser session with a one-time ticket; raises `LogbookAccessError` when it is not valid."""
+        ...
+
+    def log_out(self, session: str) -> None:
+        """End a browser session at once; an unknown one is accepted."""
+        ...
 
     def identify(self, session: str) -> Person | None:
         """Return who owns a browser session, or None when there is no such session."""
