@@ -116,6 +116,7 @@ exposure = Table(
     UniqueConstraint("microscope", "share", "key", name="uq_exposure_key"),
     Index("ix_exposure_undecided", "microscope", postgresql_where=text("decision is null")),
     Index("ix_exposure_folder", "microscope", "share", "acquisition_folder"),
+    Index("ix_exposure_sample", "sample_id"),
 )
 
 file = Table(
@@ -150,6 +151,8 @@ file = Table(
     UniqueConstraint("microscope", "share", "path", "version", name="uq_file_version"),
     Index("ix_file_state", "microscope", "state"),
     Index("ix_file_exposure", "exposure_id"),
+    Index("ix_file_movie_seen", "microscope", "seen_at", postgresql_where=text("role = 'movie'")),
+    Index("ix_file_later_version", "exposure_id", "path", "version", postgresql_where=text("version > 1")),
 )
 
 movie = Table(
@@ -163,7 +166,7 @@ movie = Table(
     Column("run_name", Text, nullable=False),
     Column("file_id", BigInteger, ForeignKey(file.c.id), nullable=False, unique=True),
     Column("exposure_id", BigInteger, ForeignKey(exposure.c.id), nullable=False),
-    Column("state", Text, nullable=False, comment="registered waiting triggered processing published failed kept"),
+    Column("state", Text, nullable=False, comment="registered waiting queued triggered processing published failed kept"),
     Column("problem", Text, comment="why it waits or failed, for people"),
     Column("metadata", JSONB, comment="domain.acquisition.AcquisitionMetadata"),
     Column("gain_target", Text, comment="absolute path of the copied gain reference"),
@@ -174,6 +177,7 @@ movie = Table(
     UniqueConstraint("experiment", "run_name", "version", name="uq_movie_run"),
     Index("ix_movie_sample", "sample_id", "id"),
     Index("ix_movie_state", "state"),
+    Index("ix_movie_later_version", "sample_id", "path", "version", postgresql_where=text("version > 1")),
 )
 
 branch = Table(
@@ -240,7 +244,7 @@ delivery = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     _time("next_attempt_at", required=True),
     Column("problem", Text),
-    Index("ix_delivery_undelivered", "experiment", "id", postgresql_where=text("delivered_at is null")),
+    Index("ix_delivery_undelivered", "experiment", "run_name", "id", postgresql_where=text("delivered_at is null")),
 )
 
 alarm = Table(

@@ -78,7 +78,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_delivery_undelivered",
         "delivery",
-        ["experiment", "id"],
+        ["experiment", "run_name", "id"],
         unique=False,
         schema="ledger",
         postgresql_where=sa.text("delivered_at is null"),
@@ -228,6 +228,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("microscope", "share", "key", name="uq_exposure_key"),
         schema="ledger",
     )
+    op.create_index("ix_exposure_sample", "exposure", ["sample_id"], unique=False, schema="ledger")
     op.create_index(
         "ix_exposure_folder",
         "exposure",
@@ -301,6 +302,22 @@ def upgrade() -> None:
         schema="ledger",
     )
     op.create_index("ix_file_exposure", "file", ["exposure_id"], unique=False, schema="ledger")
+    op.create_index(
+        "ix_file_later_version",
+        "file",
+        ["exposure_id", "path", "version"],
+        unique=False,
+        schema="ledger",
+        postgresql_where=sa.text("version > 1"),
+    )
+    op.create_index(
+        "ix_file_movie_seen",
+        "file",
+        ["microscope", "seen_at"],
+        unique=False,
+        schema="ledger",
+        postgresql_where=sa.text("role = 'movie'"),
+    )
     op.create_index("ix_file_state", "file", ["microscope", "state"], unique=False, schema="ledger")
     op.create_table(
         "movie",
@@ -316,7 +333,7 @@ def upgrade() -> None:
             "state",
             sa.Text(),
             nullable=False,
-            comment="registered waiting triggered processing published failed kept",
+            comment="registered waiting queued triggered processing published failed kept",
         ),
         sa.Column("problem", sa.Text(), nullable=True, comment="why it waits or failed, for people"),
         sa.Column(
@@ -343,6 +360,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_movie_sample", "movie", ["sample_id", "id"], unique=False, schema="ledger")
     op.create_index("ix_movie_state", "movie", ["state"], unique=False, schema="ledger")
+    op.create_index(
+        "ix_movie_later_version",
+        "movie",
+        ["sample_id", "path", "version"],
+        unique=False,
+        schema="ledger",
+        postgresql_where=sa.text("version > 1"),
+    )
     op.create_table(
         "removal",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
