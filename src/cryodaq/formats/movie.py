@@ -1,0 +1,283 @@
+"""Movies: stacks of frames in TIFF, MRC and EER files.
+
+A frame is either what the camera wrote or an error that names it; strips are therefore decoded one by one, each
+with its own buffer, and their lengths are checked (an image library's shared handle once gave a corrupt strip).
+Rows come in the order in which the file stores them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryodaq.errors import FormatError, TruncatedFileError
+from cryodaq.formats.mrc import HEADER_BYTES, parse_mrc_header, read_sections
+from cryodaq.formats.tiff_pages import EER_COMPRESSIONS, TiffPage, TiffReader
+
+MAX_STACK_BYTES = 64_000_000_000
+MAX_EXPANSION = 5_000
+"""No compression in use here makes more out of a byte: a header that claims so is damaged or hostile."""
+EER_FRACTIONS = 40
+"""Frames into which the raw frames of an EER movie are gathered where nobody says otherwise."""
+
+_DTYPE = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (1, 32): "u4", (2, 32): "i4", (3, 32): "f4"}
+_UNCOMPRESSED, _LZW, _DEFLATES, _PACKBITS = 1, 5, frozenset({8, 32946}), 32773
+_HORIZONTAL_DIFFERENCES = 2
+
+_Decoder: TypeAlias = Callable[[bytes, int], "NDArray[np.uint8]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovieHeader:
+    """What a movie is, without its pixels."""
+
+    frame_count: int
+    """Frames that `read_frames` returns."""
+    stored_frame_count: int
+    """Frames in the file: more than `frame_count` for EER, whose raw frames are gathered."""
+    shape_yx: tuple[int, int]
+    dtype: np.dtype[np.generic]
+    pixel_size_ang: float | None
+
+
+def read_header(path: Path) -> MovieHeader:
+    """Return what a movie is; reads no pixels.
+
+    Raises
+    ------
+    TruncatedFileError
+        The file ends too early.
+    FormatError
+        It is no movie that can be read, or its frames differ in size.
+    """
+    if not _is_tiff(path):
+        with path.open("rb") as handle:
+            header = parse_mrc_header(handle.read(HEADER_BYTES), path=path)
+        return MovieHeader(
+            frame_count=header.sections,
+            stored_frame_count=header.sections,
+            shape_yx=header.shape_yx,
+            dtype=header.dtype.newbyteorder("="),
+            pixel_size_ang=header.pixel_size_ang,
+        )
+    pages, pixel_size_ang = _pages(path)
+    first = pages[0]
+    group = raw_frames_per_fraction(len(pages)) if _is_eer(first) else 1
+    return MovieHeader(
+        frame_count=len(pages) // group,
+        stored_frame_count=len(pages),
+        shape_yx=(first.height, first.width),
+        dtype=_event_dtype(group) if _is_eer(first) else _dtype(first, path=path, frame=1),
+        pixel_size_ang=pixel_size_ang,
+    )
+
+
+def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
+    """Return all frames (frame, y, x) in the type in which they are stored.
+
+    EER movies are gathered into about `EER_FRACTIONS` frames; `render_fractions` lets one choose.
+
+    Raises
+    ------
+    TruncatedFileError
+        A frame is missing or cut; the message names it.
+    FormatError
+        A frame is damaged or unlike the first; the message names it.
+    """
+    if not _is_tiff(path):
+        return read_sections(path)[0]
+    pages, _ = _pages(path)
+    first = pages[0]
+    if _is_eer(first):
+        return _render(path, pages, group=raw_frames_per_fraction(len(pages)), threads=threads)
+    frames = np.empty((len(pages), first.height, first.width), dtype=_dtype(first, path=path, frame=1))
+    with path.open("rb") as handle, ThreadPoolExecutor(threads) as pool:
+        decode = partial(_decode_page, path, handle.fileno())
+        for _ in pool.map(decode, range(1, len(pages) + 1), pages, frames):
+            pass
+    return frames
+
+
+def render_fractions(path: Path, *, raw_frames: int, threads: int = 2) -> NDArray[np.generic]:
+    """Return the frames (frame, y, x) of an EER movie: counted electrons at the sensor's pixels.
+
+    Parameters
+    ----------
+    raw_frames
+        Camera frames in one frame; what is left at the end and fills no whole frame is left out.
+
+    Raises
+    ------
+    FormatError
+        It is no EER movie, has fewer raw frames, or one of them is damaged.
+    """
+    pages, _ = _pages(path) if _is_tiff(path) else ([], None)
+    if not pages or not _is_eer(pages[0]):
+        raise FormatError(path, problem="it is no EER movie")
+    if not 1 <= raw_frames <= len(pages):
+        raise FormatError(path, problem=f"its {len(pages)} raw frames cannot be gathered by {raw_frames}")
+    return _render(path, pages, group=raw_frames, threads=threads)
+
+
+def raw_frames_per_fraction(stored_frame_count: int) -> int:
+    """Return how many raw EER frames `read_frames` gathers into one."""
+    return max(1, stored_frame_count // EER_FRACTIONS)
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+
+
+def _is_eer(page: TiffPage) -> bool:
+    return page.compression in EER_COMPRESSIONS
+
+
+def _pages(path: Path) -> tuple[list[TiffPage], float | None]:
+    """Return the pages, all alike, and the pixel size that the file declares."""
+    with path.open("rb") as handle:
+        size_bytes = os.fstat(handle.fileno()).st_size
+        reader = TiffReader(handle, size_bytes, path=path)
+        pages = list(reader.pages())
+        first = pages[0]
+        pixel_size_ang = first.pixel_size_ang
+        if first.metadata_at is not None and first.metadata_at[1] < 1_000_000:
+            pixel_size_ang = _eer_pixel_size_ang(reader.bytes_at(*first.metadata_at)) or pixel_size_ang
+    if first.tiled or first.samples_per_pixel != 1:
+        raise FormatError(path, problem="it is a tiled or a coloured TIFF, which no camera writes as a movie")
+    kind = (first.height, first.width, first.bits, first.sample_format, first.compression)
+    for number, page in enumerate(pages, start=1):
+        if (page.height, page.width, page.bits, page.sample_format, page.compression) != kind or page.tiled:
+            problem = (
+                f"frame {number} is {page.height} x {page.width} and unlike the first, {first.height} x {first.width}"
+            )
+            raise FormatError(path, problem=problem)
+    bytes_per_pixel = max(first.bits, 8) // 8
+    if first.height * first.width * bytes_per_pixel * len(pages) > MAX_STACK_BYTES:
+        raise FormatError(path, problem=f"its header declares more than {MAX_STACK_BYTES // 10**9} GB of pixels")
+    if first.height * first.width * bytes_per_pixel > MAX_EXPANSION * size_bytes:
+        raise FormatError(path, problem="its header declares more pixels than the file can hold")
+    return pages, pixel_size_ang
+
+
+def _dtype(page: TiffPage, *, path: Path, frame: int) -> np.dtype[np.generic]:
+    code = _DTYPE.get((page.sample_format, page.bits))
+    if code is None:
+        problem = f"frame {frame} has {page.bits} bits a pixel of sample format {page.sample_format}"
+        raise FormatError(path, problem=f"{problem}, which is not supported")
+    return np.dtype(code)
+
+
+def _decoder(page: TiffPage, *, path: Path) -> _Decoder:
+    """Return the function (bytes, room) -> decoded bytes of the page's compression."""
+    import imagecodecs  # heavy, and not needed for MRC
+
+    if page.compression == _UNCOMPRESSED:
+        return lambda data, _room: np.frombuffer(data, np.uint8)
+    if page.compression == _LZW:
+        return lambda data, room: np.frombuffer(imagecodecs.lzw_decode(data, out=room), np.uint8)
+    if page.compression == _PACKBITS:
+        return lambda data, room: np.frombuffer(imagecodecs.packbits_decode(data, out=room), np.uint8)
+    if page.compression in _DEFLATES:
+        return lambda data, room: np.frombuffer(imagecodecs.zlib_decode(data, out=room), np.uint8)
+    raise FormatError(path, problem=f"TIFF compression {page.compression} is not supported")
+
+
+def _strip_data(path: Path, descriptor: int, strip: tuple[int, int], *, frame: int) -> bytes:
+    offset, size = strip
+    data = os.pread(descriptor, size, offset)
+    if len(data) != size:
+        raise TruncatedFileError(path, problem=f"frame {frame} lies behind the end of the file")
+    return data
+
+
+def _decode_page(path: Path, descriptor: int, frame: int, page: TiffPage, target: NDArray[np.generic]) -> None:
+    """Decode the strips of one page into `target` (y, x)."""
+    decode = _decoder(page, path=path)
+    stored = np.dtype(target.dtype).newbyteorder(page.byte_order)
+    row_bytes = page.width * stored.itemsize
+    for number, strip in enumerate(page.strips):
+        top = number * page.rows_per_strip
+        rows = min(page.rows_per_strip, page.height - top)
+        if rows <= 0:
+            raise FormatError(path, problem=f"frame {frame} has more strips than rows")
+        data = _strip_data(path, descriptor, strip, frame=frame)
+        try:
+            # One byte of room more than a full strip, so that a strip that decodes to too much is noticed.
+            decoded = decode(data, page.rows_per_strip * row_bytes + 1)
+        except (RuntimeError, ValueError) as error:
+            raise FormatError(path, problem=f"frame {frame} is damaged in strip {number + 1}: {error}") from error
+        if decoded.size not in {rows * row_bytes, page.rows_per_strip * row_bytes}:
+            problem = f"frame {frame} is damaged: strip {number + 1} holds {decoded.size} bytes of {rows * row_bytes}"
+            raise FormatError(path, problem=problem)
+        pixels = decoded[: rows * row_bytes].view(stored).reshape(rows, page.width)
+        if page.predictor == _HORIZONTAL_DIFFERENCES:
+            pixels = np.cumsum(pixels, axis=1, dtype=target.dtype)
+        target[top : top + rows] = pixels
+    if len(page.strips) * page.rows_per_strip < page.height:
+        raise FormatError(path, problem=f"frame {frame} has {len(page.strips)} strips, too few for its rows")
+    if page.predictor not in {1, _HORIZONTAL_DIFFERENCES}:
+        raise FormatError(path, problem=f"TIFF predictor {page.predictor} is not supported")
+
+
+def _event_dtype(group: int) -> np.dtype[np.generic]:
+    """Return a type that holds `group` raw frames: a pixel has at most one event in each."""
+    return np.dtype(np.uint8 if group <= 255 else np.uint16)
+
+
+def _render(path: Path, pages: Sequence[TiffPage], *, group: int, threads: int) -> NDArray[np.generic]:
+    from cryodaq.formats.eer import add_events  # numba, needed for EER only
+
+    first = pages[0]
+    run_bits, sub_bits = first.eer_bits[0], first.eer_bits[1] + first.eer_bits[2]
+    if not (1 <= run_bits <= 16 and 0 <= sub_bits <= 16):
+        raise FormatError(path, problem=f"its event codes have {run_bits} + {sub_bits} bits, which is not supported")
+    fractions = np.zeros((len(pages) // group, first.height * first.width), dtype=_event_dtype(group))
+
+    def strip_of(descriptor: int, index: int) -> NDArray[np.uint8]:
+        strips = pages[index].strips
+        data = [_strip_data(path, descriptor, strip, frame=index + 1) for strip in strips]
+        return np.frombuffer(b"".join(data), np.uint8)
+
+    def render(descriptor: int, number: int, after_full_run: int) -> None:
+        for index in range(number * group, (number + 1) * group):
+            passed = add_events(strip_of(descriptor, index), fractions[number], run_bits, sub_bits, after_full_run)
+            if passed != first.height * first.width:
+                problem = f"raw frame {index + 1} is damaged: its events do not end at its last pixel"
+                raise FormatError(path, problem=problem)
+
+    def habit(descriptor: int) -> int:
+        """Return the bits after an all-ones run: the first frame that ends right for one habit only tells."""
+        scratch = np.zeros(first.height * first.width, np.uint8)
+        for index in range(len(pages) if first.compression == 65000 else 0):
+            strip = strip_of(descriptor, index)
+            fits = [add_events(strip, scratch, run_bits, sub_bits, bits) == scratch.size for bits in (0, sub_bits)]
+            if fits[0] != fits[1]:
+                return 0 if fits[0] else sub_bits
+        return 0
+
+    with path.open("rb") as handle, ThreadPoolExecutor(threads) as pool:
+        descriptor = handle.fileno()
+        after_full_run = habit(descriptor)
+        for _ in pool.map(lambda number: render(descriptor, number, after_full_run), range(len(fractions))):
+            pass
+    return fractions.reshape(-1, first.height, first.width)
+
+
+def _eer_pixel_size_ang(metadata: bytes) -> float | None:
+    """Return the specimen pixel size that the acquisition metadata of an EER file declares (in metres)."""
+    found = re.search(rb'name="sensorPixelSize\.width"[^>]*>\s*([0-9.eE+-]{1,30})\s*<', metadata)
+    try:
+        metres = float(found[1]) if found else 0.0
+    except ValueError:
+        return None
+    return metres * 1e10 if 1e-12 < metres < 1e-6 else None
