@@ -13,14 +13,17 @@
     │   └── LogbookUnreachableError   (retryable) no answer
     ├── SchedulerError            the scheduler refused
     │   ├── RunConflictError      a run of that name exists for another movie
+    │   ├── DagNotParsedError     (retryable) it does not know the sample's DAG yet
     │   └── SchedulerUnreachableError (retryable)
     ├── TransferError
     │   ├── ShareMissingError     (retryable) the share is not mounted
     │   ├── ShareStalledError     (retryable) the share does not answer
     │   ├── SourceUnstableError   (retryable) the camera still writes the file
+    │   ├── SourceVanishedError   the file is not on the share any more
     │   ├── CopyMismatchError     (retryable) the copy differs from the source
     │   ├── TargetExistsError     another file has the final name
     │   └── TargetFullError       (retryable)
+    ├── StoreError                folders, links or rights on the large file system
     ├── LedgerError
     │   ├── LeaseLostError        another process owns this microscope now
     │   └── SchemaVersionError    the database is newer than this program
@@ -102,12 +105,22 @@ class SchedulerError(CryodaqError):
 class RunConflictError(SchedulerError):
     """A run of that name exists, and belongs to another movie."""
 
-    def __init__(self, run_id: str, *, expected_movie: int, found_movie: object) -> None:
+    def __init__(self, run_id: str, *, expected_movie: object, found_movie: object) -> None:
         super().__init__(
             f"run {run_id} was to process movie {expected_movie} but already stands for movie {found_movie}; "
             "neither was changed"
         )
         self.run_id, self.expected_movie, self.found_movie = run_id, expected_movie, found_movie
+
+
+class DagNotParsedError(SchedulerError):
+    """The scheduler does not know the sample's DAG yet, or could not read its file; triggers wait."""
+
+    retryable = True
+
+    def __init__(self, dag_id: str, *, problem: str | None = None) -> None:
+        super().__init__(f"{dag_id} cannot take runs yet: " + (problem or "its file was not read so far"))
+        self.dag_id, self.problem = dag_id, problem
 
 
 class SchedulerUnreachableError(SchedulerError):
@@ -136,9 +149,7 @@ class ShareStalledError(TransferError):
     retryable = True
 
     def __init__(self, share: PurePath, *, waited_s: float) -> None:
-        super().__init__(
-            f"{share} did not answer for {waited_s:.0f} s; check the camera server and the network"
-        )
+        super().__init__(f"{share} did not answer for {waited_s:.0f} s; check the camera server and the network")
         self.share, self.waited_s = share, waited_s
 
 
@@ -150,6 +161,14 @@ class SourceUnstableError(TransferError):
     def __init__(self, path: PurePath, *, change: str) -> None:
         super().__init__(f"{path} changed while it was read ({change}); it is left for the next scan")
         self.path, self.change = path, change
+
+
+class SourceVanishedError(TransferError):
+    """The file is not on the share any more."""
+
+    def __init__(self, path: PurePath) -> None:
+        super().__init__(f"{path} is not on the share any more")
+        self.path = path
 
 
 class CopyMismatchError(TransferError):
@@ -178,6 +197,10 @@ class TargetFullError(TransferError):
     def __init__(self, path: PurePath, *, free_bytes: int) -> None:
         super().__init__(f"{path} has {free_bytes / 1e9:.1f} GB free; copying waits until there is room")
         self.path, self.free_bytes = path, free_bytes
+
+
+class StoreError(CryodaqError):
+    """Folders, links or access rights on the large file system cannot be made; the message says which."""
 
 
 class LedgerError(CryodaqError):

@@ -1,1 +1,1 @@
-"""The only room that imports Airflow: DAG factories, DAG files and templates."""
+"""The DAGs: the only room that imports Airflow. DAG files declare stages and edges and hold no logic."""

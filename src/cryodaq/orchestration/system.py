@@ -1,0 +1,76 @@
+"""From a task into the system: opens it, says what to retry, and turns signals into a stop flag."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from cryodaq.errors import CryodaqError
+
+log = logging.getLogger(__name__)
+
+
+class PipelineSystem(Protocol):
+    """What `cryodaq.wiring.open_system` returns, as far as tasks use it."""
+
+    def wait_for_current_sample(self, microscope: str) -> Mapping[str, object] | None:
+        """Return what is current, or None after up to 60 s without anything."""
+        ...
+
+    def prepare_sample(self, microscope: str) -> None:
+        """Make folders, link, access and DAG file of the current sample, if there is one."""
+        ...
+
+    def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> Mapping[str, object]:
+        """Stream one window; ends soon once `stop()` is true."""
+        ...
+
+    def clear_microscope(self, microscope: str) -> Mapping[str, object]:
+        """Remove what the facility's retention allows."""
+        ...
+
+    def run_stage(self, stage: str, movie_id: int, branch_id: int, attempt: int) -> Mapping[str, object]:
+        """Run one stage of one movie."""
+        ...
+
+
+@contextmanager
+def opened_system() -> Iterator[PipelineSystem]:
+    """Open the system of `CRYODAQ_HOME` for a task.
+
+    The one place that maps errors to retries: an error that is not `retryable` fails the task at once; a
+    retryable one, and any that nobody foresaw, is tried again with growing pauses.
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    try:
+        from cryodaq.wiring import open_system
+
+        yield open_system()
+    except CryodaqError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def stop_flag() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM and SIGINT into a flag, so that a window ends between two files and not within one."""
+    stopped = threading.Event()
+
+    def ask_to_stop(number: int, _: FrameType | None) -> None:
+        log.info("asked to stop", extra={"signal": signal.Signals(number).name})
+        stopped.set()
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, ask_to_stop) for number in signals}
+    try:
+        yield stopped.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
