@@ -1,0 +1,199 @@
+"""Loops over raw frames: sum, bin and move them, with gain and bad pixels corrected on the way.
+
+Frames stay as the camera wrote them (usually uint8) and are turned into float32 row by row inside the
+processor's cache: a whole movie in float32 would be four times as large, and slower to read.
+Bad pixels arrive sorted by row: those of row y are `bad_columns[bad_start[y]:bad_start[y + 1]]`, and each is
+replaced in each frame by one of its good neighbours ("donors", as flat indices).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryodaq.imaging.compiled import compiled, compiled_exactly, inlined
+
+Float = NDArray[np.float32]
+Index = NDArray[np.int64]
+Counts = NDArray[np.generic]
+
+
+@compiled_exactly
+def sum_rows(
+    frames: Counts,  # (frame, y, x)
+    row_range: tuple[int, int],
+    limit: float,
+    total: Float,  # (y, x), written
+    frame_counts: NDArray[np.float64],  # (frame,), added to
+) -> int:
+    """Add all frames in some rows; returns how many values are not counts (NaN, negative, above `limit`)."""
+    wrong = 0
+    for y in range(row_range[0], row_range[1]):
+        row = np.zeros(frames.shape[2], np.float32)
+        for f in range(frames.shape[0]):
+            counts = 0.0
+            for x in range(frames.shape[2]):
+                value = float(frames[f, y, x])
+                wrong += not (value >= 0 and value <= limit)
+                row[x] += value
+                counts += value
+            frame_counts[f] += counts
+        total[y] = row
+    return wrong
+
+
+@compiled
+def find_outside(
+    total: Float,  # (y, x)
+    low: Float,  # (tile y, tile x)
+    high: Float,
+    at_y: Float,  # (y,), where each row lies between tiles
+    at_x: Float,
+    outside: NDArray[np.bool_],  # (y, x), written
+) -> None:
+    """Compare each pixel with limits that are interpolated between tiles."""
+    for y in range(total.shape[0]):
+        upper = min(int(at_y[y]), max(low.shape[0] - 2, 0))
+        lower = min(upper + 1, low.shape[0] - 1)
+        share = at_y[y] - upper
+        low_row = low[upper] * (1 - share) + low[lower] * share
+        high_row = high[upper] * (1 - share) + high[lower] * share
+        for x in range(total.shape[1]):
+            left = min(int(at_x[x]), max(low.shape[1] - 2, 0))
+            right = min(left + 1, low.shape[1] - 1)
+            part = at_x[x] - left
+            least = low_row[left] * (1 - part) + low_row[right] * part
+            most = high_row[left] * (1 - part) + high_row[right] * part
+            outside[y, x] = total[y, x] < least or total[y, x] > most
+
+
+@inlined
+def corrected_row(
+    frame: Counts,  # (y, x)
+    which: tuple[int, int],  # number of the frame, y
+    gain: Float,
+    bad_start: Index,
+    bad_columns: Index,
+    donors: Index,  # (bad pixel, neighbour)
+    row: Float,  # written
+) -> None:
+    """One row of one frame as float32, times gain, bad pixels replaced."""
+    f, y = which
+    width = frame.shape[1]
+    for x in range(width):
+        row[x] = np.float32(frame[y, x]) * gain[y, x]
+    for bad in range(bad_start[y], bad_start[y + 1]):
+        source = donors[bad, (f + bad) % donors.shape[1]]
+        donor_y, donor_x = source // width, source % width
+        row[bad_columns[bad]] = np.float32(frame[donor_y, donor_x]) * gain[donor_y, donor_x]
+
+
+@compiled
+def sum_bad_pixels(
+    frames: Counts,
+    gain: Float,
+    bad_start: Index,
+    bad_columns: Index,
+    donors: Index,
+    total: Float,  # (y, x), the bad pixels are written
+) -> None:
+    """Give bad pixels of a plain sum what their donors counted."""
+    width = frames.shape[2]
+    for y in range(frames.shape[1]):
+        for bad in range(bad_start[y], bad_start[y + 1]):
+            value = np.float32(0)
+            for f in range(frames.shape[0]):
+                source = donors[bad, (f + bad) % donors.shape[1]]
+                donor_y, donor_x = source // width, source % width
+                value += np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
+            total[y, bad_columns[bad]] = value
+
+
+@compiled
+def bin_frame(
+    frame: Counts,  # (y, x)
+    number: int,
+    gain: Float,
+    bad_start: Index,
+    bad_columns: Index,
+    donors: Index,
+    binned: Float,  # (y // bin, x // bin), written
+) -> None:
+    """Add up squares of pixels; what does not fill a last square is left out."""
+    size = frame.shape[0] // binned.shape[0]
+    row = np.empty(frame.shape[1], np.float32)
+    for y in range(binned.shape[0]):
+        binned[y] = 0
+        for part in range(size):
+            corrected_row(frame, (number, y * size + part), gain, bad_start, bad_columns, donors, row)
+            for x in range(binned.shape[1]):
+                value = np.float32(0)
+                for column in range(x * size, (x + 1) * size):
+                    value += row[column]
+                binned[y, x] += value
+
+
+@inlined
+def spline_taps(fraction: float) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """Cubic B-spline at the samples -1, 0, 1, 2 around a position `fraction` behind sample 0."""
+    rest = 1.0 - fraction
+    return (
+        np.float32(rest * rest * rest / 6),
+        np.float32((4 - 6 * fraction * fraction + 3 * fraction * fraction * fraction) / 6),
+        np.float32((4 - 6 * rest * rest + 3 * rest * rest * rest) / 6),
+        np.float32(fraction * fraction * fraction / 6),
+    )
+
+
+@inlined
+def copy_moved(row: Float, offset: int, target: Float) -> None:
+    """Fill `target` from `row[offset:]`, going round at the ends."""
+    width = row.shape[0]
+    first, last = min(max(0, -offset), target.shape[0]), max(0, min(target.shape[0], width - offset))
+    for x in range(first, last):
+        target[x] = row[x + offset]
+    for x in range(first):
+        target[x] = row[(x + offset) % width]
+    for x in range(last, target.shape[0]):
+        target[x] = row[(x + offset) % width]
+
+
+@compiled
+def sum_moved_rows(
+    frames: Counts,  # (frame, y, x)
+    row_range: tuple[int, int],
+    displacement_yx: NDArray[np.float64],  # (frame, 2)
+    weights: Float,  # (sum, frame)
+    correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
+    sums: Float,  # (sum, y, x), added to
+) -> None:
+    """Move frames back by their displacement, and add them into several weighted sums at once.
+
+    The rows stay in cache while all frames pass by. Taps are cubic B-spline values of the raw pixels; the
+    spline's prefilter is left to be applied once, to the sums (it commutes with the shifts). What moves out
+    at one side comes in at the other, as with a shift in Fourier space.
+    """
+    gain, bad_start, bad_columns, donors = correction
+    height, width = frames.shape[1], frames.shape[2]
+    first, last = row_range
+    row = np.empty(width, np.float32)
+    rows = np.empty((last - first + 3, width + 3), np.float32)
+    column = np.empty(width + 3, np.float32)
+    for f in range(frames.shape[0]):
+        whole_y = int(np.floor(displacement_yx[f, 0]))
+        whole_x = int(np.floor(displacement_yx[f, 1]))
+        y0, y1, y2, y3 = spline_taps(displacement_yx[f, 0] - whole_y)
+        x0, x1, x2, x3 = spline_taps(displacement_yx[f, 1] - whole_x)
+        for r in range(rows.shape[0]):
+            source_y = (first + r + whole_y - 1) % height
+            corrected_row(frames[f], (f, source_y), gain, bad_start, bad_columns, donors, row)
+            copy_moved(row, whole_x - 1, rows[r])
+        for y in range(last - first):
+            for x in range(width + 3):
+                column[x] = y0 * rows[y, x] + y1 * rows[y + 1, x] + y2 * rows[y + 2, x] + y3 * rows[y + 3, x]
+            for x in range(width):
+                row[x] = x0 * column[x] + x1 * column[x + 1] + x2 * column[x + 2] + x3 * column[x + 3]
+            for s in range(sums.shape[0]):
+                weight = weights[s, f]
+                for x in range(width):
+                    sums[s, first + y, x] += weight * row[x]
