@@ -1,1 +1,5 @@
-"""The embedded electronic logbook: explgbk's API with its tables, and its pages."""
+"""The embedded elogbook: an explgbk-compatible API with its own tables, accounts and first pages.
+
+The tree, in the order of a request: `authentication` finds out who asks, `rights` what they may do, `api`
+speaks the contract, and `book` (a package of plain functions on a database connection) keeps the facts.
+"""

@@ -1,0 +1,55 @@
+"""Routes of the catalogue of files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from cryodaq.elogbook.api.bodies import RequiredJson
+from cryodaq.elogbook.api.gate import Answer, Entry, success, value
+from cryodaq.elogbook.book import files
+from cryodaq.elogbook.book.run_numbers import read_run_number
+
+router = APIRouter(tags=["files"])
+
+
+@router.post("/lgbk/{experiment}/ws/register_file", response_model=None)
+def register_file(gate: Entry, experiment: str, body: RequiredJson) -> Answer | list[dict[str, Any]]:  # Any: JSON
+    with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
+        if isinstance(body, list):
+            return files.register_several(work, experiment, body)
+        files.register(work, experiment, body)
+    return success()
+
+
+@router.get("/lgbk/{experiment}/ws/files")
+def list_files(gate: Entry, experiment: str, sampleName: str | None = None) -> Answer:  # noqa: N803  # contract
+    with gate.experiment(experiment, needs="read") as (work, _):
+        return value(files.listing(work, experiment, sample_name=sampleName))
+
+
+@router.get("/lgbk/{experiment}/ws/dm_locations")
+def dm_locations(gate: Entry, experiment: str) -> Answer:
+    with gate.experiment(experiment, needs="read") as (work, _):
+        return value(files.locations(work))
+
+
+@router.get("/lgbk/{experiment}/ws/file_counts_by_extension")
+def file_counts(gate: Entry, experiment: str) -> Answer:
+    with gate.open_experiment(experiment) as (work, _):
+        return value(files.counts_by_extension(work, experiment))
+
+
+@router.api_route("/lgbk/{experiment}/ws/file_available_at_location", methods=["GET", "POST"])
+def file_available_at_location(gate: Entry, experiment: str, location: str, run_num: str, file_path: str) -> Answer:
+    with gate.experiment(experiment, needs="post", changes=True) as (work, _):
+        run = read_run_number(run_num, verbatim=False)
+        files.note_available(work, experiment, location=location, path=file_path, run=run)
+    return success()
+
+
+@router.get("/lgbk/{experiment}/ws/{run_num:path}/files")
+def files_of_run(gate: Entry, experiment: str, run_num: str) -> Answer:
+    with gate.experiment(experiment, needs="read") as (work, _):
+        return value(files.of_run(work, experiment, read_run_number(run_num)))

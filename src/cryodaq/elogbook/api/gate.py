@@ -1,0 +1,179 @@
+"""The way into the elogbook: each route opens one transaction here, for somebody who may do what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import BoundedSemaphore
+from typing import Annotated, Any
+
+from fastapi import Depends
+from sqlalchemy import Connection, Engine, RowMapping
+from starlette.requests import Request
+
+from cryodaq.elogbook.authentication import SAFE_METHODS, find_principal, refuse_forgery
+from cryodaq.elogbook.book import experiments, instruments
+from cryodaq.elogbook.book.ids import IdMaker
+from cryodaq.elogbook.book.times import to_milliseconds
+from cryodaq.elogbook.book.work import Definitions, Work
+from cryodaq.elogbook.refusals import ForbiddenError, LockedError, NotFoundError
+from cryodaq.elogbook.rights import (
+    Principal,
+    experiment_privileges,
+    instrument_privileges,
+    site_privileges,
+)
+from cryodaq.elogbook.settings import ElogbookSettings
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elogbook:
+    """What lives as long as the server."""
+
+    settings: ElogbookSettings
+    engine: Engine
+    clock: Clock
+    definitions: Definitions
+    ids: IdMaker = field(default_factory=IdMaker)
+    password_checks: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(2))
+    """A check takes 64 MiB for a moment, so only a few run at once."""
+
+
+class Gate:
+    """Opens transactions for one request."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.elogbook: Elogbook = request.app.state.elogbook
+        self.form_token: str | None = None
+        """What a page's form sent against forgery."""
+
+    @contextmanager
+    def open(self, *, changes: bool = False) -> Iterator[Work]:
+        """Open a transaction for anyone, known or not; a forged request is refused."""
+        elogbook = self.elogbook
+        now = to_milliseconds(elogbook.clock())
+        with elogbook.engine.begin() as connection:
+            principal = find_principal(connection, self.request, now=now, cookie=elogbook.settings.cookie)
+            if principal is not None and (changes or self.request.method not in SAFE_METHODS):
+                refuse_forgery(self.request, principal, sent_token=self.form_token)
+            yield self._work(connection, now, principal)
+
+    @contextmanager
+    def open_unasked(self) -> Iterator[Work]:
+        """Open a transaction without asking who it is for."""
+        with self.elogbook.engine.begin() as connection:
+            yield self._work(connection, to_milliseconds(self.elogbook.clock()), None)
+
+    def _work(self, connection: Connection, now: datetime, principal: Principal | None) -> Work:
+        return Work(
+            connection=connection,
+            settings=self.elogbook.settings,
+            definitions=self.elogbook.definitions,
+            ids=self.elogbook.ids,
+            now=now,
+            principal=principal,
+        )
+
+    @contextmanager
+    def site(self, needs: str | None = None) -> Iterator[Work]:
+        """Open a transaction for somebody with an account, and with a privilege everywhere."""
+        with self.open() as work:
+            principal = _known(work)
+            if needs is not None and needs not in site_privileges(work.connection, principal):
+                raise _lacks(principal, needs)
+            yield work
+
+    @contextmanager
+    def instrument(self, name: object, *, needs: str) -> Iterator[Work]:
+        """Open a transaction for somebody with a privilege on one microscope, or everywhere."""
+        with self.open() as work:
+            principal = _known(work)
+            found = instruments.find(work, name) if isinstance(name, str) else None
+            held = (
+                site_privileges(work.connection, principal)
+                if found is None
+                else instrument_privileges(work.connection, principal, found["id"])
+            )
+            if needs not in held:
+                raise _lacks(principal, needs)
+            yield work
+
+    @contextmanager
+    def experiment(
+        self, name: str, *, needs: str | None, changes: bool = False, unlocked: bool = False
+    ) -> Iterator[tuple[Work, RowMapping]]:
+        """Open a transaction for somebody with a privilege in one experiment.
+
+        Parameters
+        ----------
+        changes
+            The call changes something even by GET, so browsers' sessions may not use GET.
+        unlocked
+            Refuse a locked experiment.
+
+        Raises
+        ------
+        NotFoundError, ForbiddenError, LockedError
+        """
+        with self.open(changes=changes) as work:
+            principal = _known(work)
+            found = _existing(work, name)
+            if needs is not None and needs not in experiment_privileges(work.connection, principal, name):
+                raise _lacks(principal, needs)
+            if unlocked and found["is_locked"]:
+                message = f"Experiment {name} is locked"
+                raise LockedError(message)
+            yield work, found
+
+    @contextmanager
+    def open_experiment(self, name: str) -> Iterator[tuple[Work, RowMapping]]:
+        """Open a transaction that reads what an explgbk shows to anyone; ours asks for `read`."""
+        if not self.elogbook.settings.dialect.open_reads:
+            with self.experiment(name, needs="read") as opened:
+                yield opened
+        else:
+            with self.open_unasked() as work:
+                yield work, _existing(work, name)
+
+    @contextmanager
+    def open_site(self) -> Iterator[Work]:
+        """Open a transaction that reads what an explgbk shows to anyone; ours asks for an account."""
+        with self.open_unasked() if self.elogbook.settings.dialect.open_reads else self.site() as work:
+            yield work
+
+
+def _known(work: Work) -> Principal:
+    if work.principal is None:
+        raise ForbiddenError("Log in, or send a token.")
+    return work.principal
+
+
+def _lacks(principal: Principal, privilege: str) -> ForbiddenError:
+    return ForbiddenError(f"{principal.uid} lacks the privilege {privilege!r} here.")
+
+
+def _existing(work: Work, name: str) -> RowMapping:
+    found = experiments.find(work, name)
+    if found is None:
+        message = f"Experiment {name} does not exist"
+        raise NotFoundError(message)
+    return found
+
+
+Entry = Annotated[Gate, Depends(Gate)]
+Answer = dict[str, Any]  # Any: JSON values
+
+
+def success() -> Answer:
+    """Return the contract's answer to a change."""
+    return {"success": True}
+
+
+def value(found: object) -> Answer:
+    """Return the contract's answer to a question."""
+    return {"success": True, "value": found}

@@ -1,0 +1,191 @@
+"""Routes of logging in, which are ours: sessions of browsers, one-time tickets, and rights for other pages.
+
+POST   /session           {"user", "password"} or {"ticket"}; sets the cookie; answers as GET /session
+GET    /session           who I am: user, full_name, groups, privileges (site-wide), experiments (readable)
+DELETE /session           ends it at once
+GET    /session/rights?experiment=NAME    {experiment, exists, privileges}
+POST   /session/tickets   {"user"}: a token of that user, or with `config_edit`, gets {ticket, expires_at}
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Response
+from starlette.requests import Request
+
+from cryodaq.elogbook import tables as t
+from cryodaq.elogbook.accounts import MAX_PASSWORD_LENGTH, password_is_right
+from cryodaq.elogbook.api.bodies import Fields
+from cryodaq.elogbook.api.gate import Answer, Elogbook, Entry, Gate, success, value
+from cryodaq.elogbook.authentication import refuse_other_sites
+from cryodaq.elogbook.book import experiments
+from cryodaq.elogbook.book.times import write_time
+from cryodaq.elogbook.book.work import Work, require_text
+from cryodaq.elogbook.refusals import BadRequestError, ForbiddenError, NotFoundError
+from cryodaq.elogbook.rights import Credential, experiment_privileges, readable_experiments, site_privileges
+from cryodaq.elogbook.sessions import (
+    check_login_rate,
+    close_session,
+    issue_ticket,
+    note_failed_login,
+    open_session,
+    redeem_ticket,
+)
+
+router = APIRouter(prefix="/session", tags=["session"])
+WRONG = "The name or the password is wrong."
+DEAD_TICKET = "The log-in link was used or is too old; ask for a new one."
+
+
+def log_in(gate: Gate, fields: dict[str, object]) -> tuple[str, datetime, str]:
+    """Check a password or a ticket and open a session.
+
+    Returns
+    -------
+    The session's secret, its end, and whose it is.
+
+    Raises
+    ------
+    BadRequestError, ForbiddenError, TooManyTriesError
+    """
+    refuse_other_sites(gate.request)
+    if fields.get("ticket"):
+        return _log_in_by_ticket(gate, require_text(fields["ticket"], what="ticket", max_length=200))
+    uid = require_text(fields.get("user"), what="user", max_length=64)
+    password = require_text(fields.get("password"), what="password", max_length=MAX_PASSWORD_LENGTH)
+    return _log_in_by_password(gate, uid, password)
+
+
+def _log_in_by_ticket(gate: Gate, ticket: str) -> tuple[str, datetime, str]:
+    with gate.open_unasked() as work:
+        uid = redeem_ticket(work.connection, ticket, now=work.now)
+        if uid is None or not _password_hash(work, uid)[0]:
+            raise ForbiddenError(DEAD_TICKET)
+        return (*open_session(work.connection, uid, now=work.now, settings=work.settings), uid)
+
+
+def _log_in_by_password(gate: Gate, uid: str, password: str) -> tuple[str, datetime, str]:
+    address = _address(gate.request)
+    with gate.open_unasked() as work:
+        check_login_rate(work.connection, uid, address=address, now=work.now, settings=work.settings)
+        active, password_hash = _password_hash(work, uid)
+    with gate.elogbook.password_checks:
+        right = password_is_right(password_hash, password) and active
+    with gate.open_unasked() as work:
+        if right:
+            return (*open_session(work.connection, uid, now=work.now, settings=work.settings), uid)
+        note_failed_login(work.connection, uid, address=address, now=work.now)
+    raise ForbiddenError(WRONG)
+
+
+def _password_hash(work: Work, uid: str) -> tuple[bool, str | None]:
+    """Return whether an account may be used, and its password's hash."""
+    a = t.account.c
+    row = work.connection.execute(sa.select(a.password_hash, a.disabled_at).where(a.uid == uid)).first()
+    return (False, None) if row is None else (row.disabled_at is None, row.password_hash)
+
+
+def _address(request: Request) -> str:
+    return "unknown" if request.client is None else request.client.host
+
+
+def set_cookie(response: Response, elogbook: Elogbook, *, secret: str) -> None:
+    """Give the browser its session."""
+    cookie = elogbook.settings.cookie
+    response.set_cookie(
+        cookie.name,
+        secret,
+        max_age=int(cookie.lifetime_h * 3600),
+        path="/",
+        httponly=True,
+        secure=cookie.secure,
+        samesite="lax",
+    )
+
+
+def delete_cookie(response: Response, elogbook: Elogbook) -> None:
+    """Take the session from the browser."""
+    cookie = elogbook.settings.cookie
+    response.delete_cookie(cookie.name, path="/", httponly=True, secure=cookie.secure, samesite="lax")
+
+
+@router.post("")
+def create_session(gate: Entry, fields: Fields, response: Response) -> Answer:
+    secret, expires_at, uid = log_in(gate, fields)
+    set_cookie(response, gate.elogbook, secret=secret)
+    response.headers["Cache-Control"] = "no-store"
+    return value({"user": uid, "expires_at": write_time(expires_at)})
+
+
+@router.get("")
+def read_session(gate: Entry, response: Response) -> Answer:
+    response.headers["Cache-Control"] = "no-store"
+    with gate.site() as work:
+        principal = work.principal
+        if principal is None:
+            raise ForbiddenError("Log in, or send a token.")
+        person = {
+            "user": principal.uid,
+            "full_name": principal.full_name,
+            "groups": list(principal.groups),
+            "privileges": sorted(site_privileges(work.connection, principal)),
+            "experiments": readable_experiments(work.connection, principal),
+            "csrf_token": principal.forgery_token,
+        }
+        return value(person)
+
+
+@router.delete("")
+def delete_session(gate: Entry, response: Response) -> Answer:
+    end_session(gate)
+    delete_cookie(response, gate.elogbook)
+    return success()
+
+
+def end_session(gate: Gate) -> None:
+    """End the session that the request's cookie belongs to."""
+    with gate.open() as work:
+        secret = gate.request.cookies.get(work.settings.cookie.name)
+        if secret:
+            close_session(work.connection, secret)
+
+
+@router.get("/rights")
+def read_rights(gate: Entry, experiment: str, response: Response) -> Answer:
+    response.headers["Cache-Control"] = "no-store"
+    with gate.site() as work:
+        exists = experiments.find(work, experiment) is not None
+        held: frozenset[str] = frozenset()
+        if work.principal is not None:
+            held = experiment_privileges(work.connection, work.principal, experiment)
+        return value({"experiment": experiment, "exists": exists, "privileges": sorted(held)})
+
+
+@router.post("/tickets")
+def create_ticket(gate: Entry, fields: Fields, response: Response) -> Answer:
+    response.headers["Cache-Control"] = "no-store"
+    uid = require_text(fields.get("user"), what="user", max_length=64)
+    with gate.site() as work:
+        if work.principal is None or work.principal.credential is not Credential.TOKEN:
+            raise ForbiddenError("Only a program with a token can ask for a log-in link.")
+        if uid != work.uid and "config_edit" not in site_privileges(work.connection, work.principal):
+            message = f"{work.uid} lacks the privilege 'config_edit' here."
+            raise ForbiddenError(message)
+        if not _password_hash(work, uid)[0]:
+            message = f"There is no account {uid!r}"
+            raise NotFoundError(message)
+        ticket, expires_at = issue_ticket(
+            work.connection, uid, issued_by=work.uid, now=work.now, settings=work.settings
+        )
+        return value({"ticket": ticket, "expires_at": write_time(expires_at)})
+
+
+def require_fields(fields: dict[str, object], *names: str) -> list[str]:
+    """Return text fields of a form. Raises `BadRequestError`."""
+    found = [fields.get(name) for name in names]
+    if not all(isinstance(text, str) and text for text in found):
+        message = f"The form must give {', '.join(names)}"
+        raise BadRequestError(message)
+    return [str(text) for text in found]

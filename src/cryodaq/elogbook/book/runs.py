@@ -1,0 +1,274 @@
+"""Runs: on a cryo-EM microscope a run is a movie, and many are open at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import RowMapping
+from sqlalchemy.dialects.postgresql import insert
+
+from cryodaq.elogbook import tables as t
+from cryodaq.elogbook.book import samples
+from cryodaq.elogbook.book.run_numbers import RunNumber, matches, read_run_number
+from cryodaq.elogbook.book.times import write_time
+from cryodaq.elogbook.book.work import Document, Work, require_object, require_text
+from cryodaq.elogbook.refusals import BadRequestError, ConflictError, NotFoundError
+
+_COLUMNS = (
+    t.run.c.id,
+    t.run.c.number,
+    t.run.c.label,
+    t.run.c.type,
+    t.run.c.begin_time,
+    t.run.c.end_time,
+    t.run.c.params,
+    t.run.c.editable_params,
+    t.run.c.sample_id,
+)
+HIGHEST_FIRST = (t.run.c.label.desc().nulls_last(), t.run.c.number.desc())
+"""The contract's order: integers below names, names bytewise."""
+_FULL_WIDTH = str.maketrans({".": "．", "$": "＄"})
+
+
+def number_of(row: RowMapping) -> int | str:
+    """Return a run's number as the contract writes it."""
+    return RunNumber(number=row["number"], label=row["label"]).value
+
+
+def document(row: RowMapping, *, sample: object | None) -> Document:
+    """Return the contract's document of a run; `sample` is in the form that the call at hand uses."""
+    found = {
+        "num": number_of(row),
+        "type": row["type"],
+        "begin_time": write_time(row["begin_time"]),
+        "end_time": write_time(row["end_time"]),
+        "params": row["params"],
+        "editable_params": row["editable_params"],
+        "_id": row["id"],
+    }
+    return found if sample is None else {**found, "sample": sample}
+
+
+def _with_sample_name(work: Work, row: RowMapping) -> Document:
+    name = None
+    if row["sample_id"] is not None:
+        name = work.connection.scalar(sa.select(t.sample.c.name).where(t.sample.c.id == row["sample_id"]))
+    return document(row, sample=name)
+
+
+def find(work: Work, experiment: str, wanted: RunNumber) -> RowMapping:
+    """Return a run. Raises `NotFoundError`."""
+    r = t.run.c
+    row = work.connection.execute(
+        sa.select(*_COLUMNS).where(r.experiment_name == experiment, matches(r.number, r.label, wanted))
+    )
+    found = row.mappings().first()
+    if found is None:
+        message = f"There is no run {wanted.value} in {experiment}"
+        raise NotFoundError(message)
+    return found
+
+
+def find_current(work: Work, experiment: str) -> RowMapping | None:
+    """Return the run that was started last (or has the highest number, in an explgbk's dialect)."""
+    order = HIGHEST_FIRST if work.settings.dialect.current_run_is_highest else (t.run.c.id.desc(),)
+    return (
+        work.connection.execute(
+            sa.select(*_COLUMNS).where(t.run.c.experiment_name == experiment).order_by(*order).limit(1)
+        )
+        .mappings()
+        .first()
+    )
+
+
+def find_or_current(work: Work, experiment: str, wanted: str | None) -> RowMapping:
+    """Return the run that a query names, or the current one. Raises `NotFoundError`."""
+    if wanted is not None:
+        return find(work, experiment, read_run_number(wanted))
+    found = find_current(work, experiment)
+    if found is None:
+        message = f"There are no runs in {experiment}"
+        raise NotFoundError(message)
+    return found
+
+
+def sample_id_for_start(work: Work, experiment: RowMapping, name: str | None) -> str | None:
+    """Return the id of the named sample, or of the current one. Raises `NotFoundError`."""
+    if name is None:
+        current: str | None = experiment["current_sample_id"]
+        return current
+    found = samples.find(work, experiment["name"], name)
+    if found is None:
+        message = f"Sample {name} does not exist"
+        raise NotFoundError(message)
+    return str(found["id"])
+
+
+def close_highest(work: Work, experiment: str) -> None:
+    """Close the highest run if it is open: what an explgbk does before it starts any other."""
+    r = t.run.c
+    row = work.connection.execute(
+        sa.select(r.id, r.end_time).where(r.experiment_name == experiment).order_by(*HIGHEST_FIRST).limit(1)
+    ).first()
+    if row is not None and row.end_time is None:
+        work.connection.execute(sa.update(t.run).where(r.id == row.id).values(end_time=work.now))
+
+
+def start(
+    work: Work,
+    experiment: str,
+    *,
+    label: RunNumber | None,
+    run_type: str,
+    begun_at: datetime,
+    sample_id: str | None,
+    params: object,
+) -> Document:
+    """Add a run.
+
+    Parameters
+    ----------
+    label
+        Its number; None counts.
+
+    Raises
+    ------
+    ConflictError
+        The run exists; nothing is changed.
+    """
+    number = _next_number(work, experiment) if label is None else label
+    statement = insert(t.run).values(
+        id=work.new_id(),
+        experiment_name=experiment,
+        number=number.number,
+        label=number.label,
+        type=require_text(run_type, what="run_type", max_length=100),
+        begin_time=begun_at,
+        params=escape_keys(require_object(params, what="The params of a run")),
+        sample_id=sample_id,
+    )
+    row = work.connection.execute(statement.on_conflict_do_nothing().returning(*_COLUMNS)).mappings().first()
+    if row is None:
+        message = f"Run {number.value} already exists in {experiment}"
+        raise ConflictError(message)
+    return _with_sample_name(work, row)
+
+
+def _next_number(work: Work, experiment: str) -> RunNumber:
+    """Count on, past numbers that were given explicitly."""
+    e, r = t.experiment.c, t.run.c
+    while True:
+        number = work.connection.scalar(
+            sa.update(t.experiment)
+            .where(e.name == experiment)
+            .values(next_run_number=e.next_run_number + 1)
+            .returning(e.next_run_number)
+        )
+        taken = sa.select(r.id).where(r.experiment_name == experiment, r.number == number)
+        if work.connection.scalar(taken) is None:
+            return RunNumber(number=number)
+
+
+def end(work: Work, row: RowMapping, *, ended_at: datetime, files: list[Document]) -> Document:
+    """Close a run; closing it again moves its end."""
+    work.connection.execute(sa.update(t.run).where(t.run.c.id == row["id"]).values(end_time=ended_at))
+    duration_s = (ended_at - row["begin_time"]).total_seconds()
+    found = {**_with_sample_name(work, row), "end_time": write_time(ended_at)}
+    return {**found, "duration": duration_s, "file_catalog": files}
+
+
+def escape_keys(params: Document) -> Document:
+    """Return params with the characters in keys that the contract replaces."""
+    return {key.translate(_FULL_WIDTH): value for key, value in params.items()}
+
+
+def add_params(work: Work, row: RowMapping, params: Document) -> Document:
+    """Merge values into a run's params and return the run."""
+    r = t.run.c
+    changed = work.connection.execute(
+        sa.update(t.run)
+        .where(r.id == row["id"])
+        .values(params=r.params.concat(sa.cast(escape_keys(params), r.params.type)))
+        .returning(*_COLUMNS)
+    )
+    return _with_sample_name(work, changed.mappings().one())
+
+
+def change_sample(work: Work, row: RowMapping, *, sample_id: str) -> None:
+    """Give a run to another sample."""
+    work.connection.execute(sa.update(t.run).where(t.run.c.id == row["id"]).values(sample_id=sample_id))
+
+
+def listing(work: Work, experiment: str, *, with_params: bool = True, sample_name: str | None = None) -> list[Document]:
+    """Return all runs with their samples' documents, highest number first."""
+    r, s = t.run.c, t.sample.c
+    known = {
+        row["id"]: samples.document(row)
+        for row in work.connection.execute(sa.select(t.sample).where(s.experiment_name == experiment)).mappings()
+    }
+    statement = sa.select(*_COLUMNS).where(r.experiment_name == experiment).order_by(*HIGHEST_FIRST)
+    if sample_name is not None:
+        statement = statement.where(
+            r.sample_id.in_(sa.select(s.id).where(s.experiment_name == experiment, s.name == sample_name))
+        )
+    found = []
+    for row in work.connection.execute(statement).mappings():
+        run = document(row, sample=known.get(row["sample_id"]))
+        if not with_params:
+            del run["params"]
+        found.append(run)
+    return found
+
+
+def with_sample_document(work: Work, row: RowMapping) -> Document:
+    """Return a run with its sample's whole document."""
+    sample = work.connection.execute(sa.select(t.sample).where(t.sample.c.id == row["sample_id"])).mappings().first()
+    return document(row, sample=None if sample is None else samples.document(sample))
+
+
+def spans(work: Work, names: list[str]) -> dict[str, Document]:
+    """Return `run_count`, `first_run` and `last_run` of the experiments that have runs."""
+    r = t.run.c
+    ends = (
+        sa.select(r.experiment_name, sa.func.count().label("runs"), sa.func.min(r.id), sa.func.max(r.id))
+        .where(r.experiment_name.in_(names))
+        .group_by(r.experiment_name)
+    )
+    found: dict[str, Document] = {}
+    for name, count, first, last in work.connection.execute(ends):
+        rows = work.connection.execute(sa.select(*_COLUMNS).where(r.id.in_([first, last]))).mappings()
+        short = {row["id"]: _short(row) for row in rows}
+        found[name] = {"run_count": count, "first_run": short[first], "last_run": short[last]}
+    return found
+
+
+def _short(row: RowMapping) -> dict[str, Any]:  # Any: a JSON object's values
+    begun, ended = write_time(row["begin_time"]), write_time(row["end_time"])
+    return {"num": number_of(row), "begin_time": begun, "end_time": ended}
+
+
+def describe_params(work: Work, experiment: str, body: object) -> None:
+    """Say what params of runs mean. Raises `BadRequestError`."""
+    for name, description in require_object(body, what="Descriptions").items():
+        if not isinstance(description, str):
+            message = f"The description of {name!r:.80} must be text"
+            raise BadRequestError(message)
+        statement = insert(t.run_param_description).values(
+            id=work.new_id(), experiment_name=experiment, param_name=name, description=description
+        )
+        work.connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["experiment_name", "param_name"], set_={"description": description}
+            )
+        )
+
+
+def param_descriptions(work: Work, experiment: str) -> list[Document]:
+    """Return the descriptions of params."""
+    d = t.run_param_description.c
+    rows = work.connection.execute(
+        sa.select(d.id, d.param_name, d.description).where(d.experiment_name == experiment).order_by(d.id)
+    )
+    return [{"_id": i, "param_name": name, "description": text} for i, name, text in rows]

@@ -1,0 +1,68 @@
+"""One unit of work: a transaction with everything that a change needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from cryodaq.elogbook.book.ids import IdMaker
+from cryodaq.elogbook.refusals import BadRequestError
+from cryodaq.elogbook.rights import Principal
+from cryodaq.elogbook.settings import ElogbookSettings
+
+Document = dict[str, Any]  # a JSON object of the contract, whose values can be anything
+Definitions = Mapping[str, Document]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A transaction that somebody's request runs in."""
+
+    connection: Connection
+    settings: ElogbookSettings
+    definitions: Definitions
+    ids: IdMaker
+    now: datetime
+    """UTC, in milliseconds."""
+    principal: Principal | None
+    """None only in calls that are open to anyone."""
+
+    @property
+    def uid(self) -> str:
+        """Who asks, for signatures under changes."""
+        return "" if self.principal is None else self.principal.uid
+
+    def new_id(self) -> str:
+        """Return the id of something that is made now."""
+        return self.ids.make(self.now)
+
+
+def require_object(body: object, *, what: str) -> Document:
+    """Return the body if it is a JSON object. Raises `BadRequestError`."""
+    if not isinstance(body, dict):
+        message = f"{what} must be a JSON object"
+        raise BadRequestError(message)
+    return body
+
+
+def require_text(value: object, *, what: str, max_length: int = 10_000) -> str:
+    """Return a value if it is text of a sensible length. Raises `BadRequestError`."""
+    if not isinstance(value, str):
+        message = f"{what} must be text, not {value!r:.80}"
+        raise BadRequestError(message)
+    if len(value) > max_length:
+        message = f"{what} is longer than {max_length} characters"
+        raise BadRequestError(message)
+    return value
+
+
+def require_keys(document: Document, keys: Sequence[str], *, what: str) -> None:
+    """Refuse a document without some keys, in the contract's words. Raises `BadRequestError`."""
+    missing = [key for key in keys if key not in document]
+    if missing:
+        message = f"{what} missing keys {{{', '.join(map(repr, missing))}}}"
+        raise BadRequestError(message)

@@ -1,0 +1,151 @@
+"""The first pages: logging in, and what is current on which microscope. They work without JavaScript."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from cryodaq.elogbook.api.bodies import Fields
+from cryodaq.elogbook.api.gate import Elogbook, Entry, Gate
+from cryodaq.elogbook.api.sessions import delete_cookie, end_session, log_in, require_fields, set_cookie
+from cryodaq.elogbook.book import experiments, samples, switching
+from cryodaq.elogbook.pages.overview import overview
+from cryodaq.elogbook.refusals import RefusalError, RuleError
+
+router = APIRouter(include_in_schema=False)
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def make_templates(site_zone: str) -> Environment:
+    """Return the pages' templates; times are shown in the site's zone."""
+    zone = ZoneInfo(site_zone)
+
+    def local_time(text: str | None) -> str:
+        return "" if text is None else datetime.fromisoformat(text).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+
+    templates = Environment(
+        loader=PackageLoader("cryodaq.elogbook.pages", "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["local_time"] = local_time
+    templates.globals["zone"] = site_zone
+    return templates
+
+
+def _page(gate: Gate, name: str, *, status: int = 200, **facts: Any) -> HTMLResponse:  # Any: templates take all
+    templates: Environment = gate.request.app.state.templates
+    return HTMLResponse(templates.get_template(name).render(**facts), status, headers=HEADERS)
+
+
+def _target(elogbook: Elogbook, wanted: object) -> str:
+    """Return where to go after logging in: a path here, or the site's own page; never another site."""
+    after = elogbook.settings.after_login_url
+    if not isinstance(wanted, str) or not wanted:
+        return after
+    parts = urlsplit(wanted)
+    if wanted == after or (urlsplit(after).netloc and parts[:2] == urlsplit(after)[:2]):
+        return wanted
+    is_path = wanted.startswith("/") and not parts.netloc and not wanted.startswith(("//", "/\\"))
+    return wanted if is_path and wanted.isprintable() else after
+
+
+@router.get("/login")
+def show_login(gate: Entry, ticket: str = "", next: str = "") -> HTMLResponse:  # noqa: A002  # query's name
+    return _page(gate, "login.html", problem=None, ticket=ticket, next=next, user="")
+
+
+@router.post("/login")
+def submit_login(gate: Entry, fields: Fields) -> Response:
+    try:
+        secret, _, _ = log_in(gate, fields)
+    except RefusalError as refusal:
+        return _page(
+            gate,
+            "login.html",
+            status=refusal.status,
+            problem=refusal.sentence,
+            ticket="",
+            next=fields.get("next", ""),
+            user=fields.get("user", ""),
+        )
+    response = RedirectResponse(_target(gate.elogbook, fields.get("next")), 303)
+    set_cookie(response, gate.elogbook, secret=secret)
+    return response
+
+
+@router.post("/logout")
+def submit_logout(gate: Entry, fields: Fields) -> Response:
+    gate.form_token = fields.get("csrf_token")
+    end_session(gate)
+    response = RedirectResponse("/login", 303)
+    delete_cookie(response, gate.elogbook)
+    return response
+
+
+@router.get("/")
+def show_overview(gate: Entry) -> Response:
+    with gate.open() as work:
+        if work.principal is None:
+            return RedirectResponse("/login", 303)
+        facts = overview(work, work.principal)
+    return _page(gate, "overview.html", **facts)
+
+
+@router.post("/pages/{verb}")
+def submit_change(gate: Entry, verb: str, fields: Fields) -> Response:
+    gate.form_token = fields.get("csrf_token")
+    try:
+        _VERBS.get(verb, _unknown)(gate, fields)
+    except RuleError as refusal:
+        return _page(gate, "refused.html", status=409, problem=refusal.sentence)
+    except RefusalError as refusal:
+        return _page(gate, "refused.html", status=refusal.status, problem=refusal.sentence)
+    return RedirectResponse("/", 303)
+
+
+def _unknown(gate: Gate, fields: dict[str, object]) -> None:  # noqa: ARG001  # the verbs' signature
+    raise RuleError("There is no such action.")
+
+
+def _switch(gate: Gate, fields: dict[str, object]) -> None:
+    instrument, station, experiment = require_fields(fields, "instrument", "station", "experiment")
+    with gate.instrument(instrument, needs="switch") as work:
+        wanted = {"instrument": instrument, "station": station, "experiment_name": experiment}
+        switching.switch(work, wanted)
+
+
+def _standby(gate: Gate, fields: dict[str, object]) -> None:
+    instrument, station = require_fields(fields, "instrument", "station")
+    with gate.instrument(instrument, needs="switch") as work:
+        switching.standby(work, {"instrument": instrument, "station": station})
+
+
+def _make_current(gate: Gate, fields: dict[str, object]) -> None:
+    experiment, sample = require_fields(fields, "experiment", "sample")
+    with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
+        samples.make_current(work, experiments.hold(work, experiment), sample)
+
+
+def _stop(gate: Gate, fields: dict[str, object]) -> None:
+    experiment, sample = require_fields(fields, "experiment", "sample")
+    with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
+        samples.stop_current(work, experiments.hold(work, experiment), sample)
+
+
+_VERBS = {"switch": _switch, "standby": _standby, "make-current": _make_current, "stop": _stop}
