@@ -195,6 +195,14 @@ def _metadata_dose(metadata: AcquisitionMetadata | None) -> float | None:
     return None
 
 
+def _metadata_pixel(metadata: AcquisitionMetadata | None) -> float | None:
+    """Return the pixel of the stored frames; SerialEM (binning 0.5) gives it, EPU gives that of its own sum."""
+    if metadata is None or metadata.pixel_size_ang is None:
+        return None
+    of_the_sum = metadata.super_resolution and metadata.binning != 0.5
+    return metadata.pixel_size_ang / 2 if of_the_sum else metadata.pixel_size_ang
+
+
 def _candidates(
     operator: OperatorSettings, metadata: AcquisitionMetadata | None, instrument: InstrumentDefaults
 ) -> dict[str, list[Sourced]]:
@@ -211,7 +219,7 @@ def _candidates(
         "pixel_size_ang": chain(
             (stored(instrument.calibrated_pixel_size_ang), Source.CALIBRATED),
             (stored(operator.pixel_size_ang), Source.OPERATOR),
-            (metadata.pixel_size_ang if metadata else None, Source.METADATA),
+            (_metadata_pixel(metadata), Source.METADATA),
         ),
         "voltage_kv": chain(
             (operator.voltage_kv, Source.OPERATOR),

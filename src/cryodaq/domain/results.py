@@ -77,6 +77,9 @@ class CtfResult:
 
     aligned: CtfFit
     unaligned: CtfFit | None
+    spectrum: str
+    """Absolute path of the aligned sum's half-and-half picture, PNG."""
+    spectrum_unaligned: str | None
     seconds: float
     engine: str
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.ledger.events import Subject, record_event
-from cryodaq.ledger.tables import branch, experiment, sample
+from cryodaq.ledger.tables import branch, experiment, sample, trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,4 +192,28 @@ def save_branch(
         insert(branch)
         .values(sample_id=sample_id, name=name, created_at=at, **values)
         .on_conflict_do_update(constraint="uq_branch_name", set_=values)
+    )
+
+
+def has_triggers(connection: Connection, branch_id: int) -> bool:
+    """Whether any movie was handed over in a branch, which freezes its settings."""
+    return bool(connection.execute(select(exists().where(trigger.c.branch_id == branch_id))).scalar_one())
+
+
+def applied_collaborators(connection: Connection, experiment_name: str) -> list[Mapping[str, object]] | None:
+    """Return the collaborators whose access was set last, or None before the first time."""
+    row = connection.execute(
+        select(experiment.c.collaborators, experiment.c.access_applied_at).where(experiment.c.name == experiment_name)
+    ).first()
+    return None if row is None or row.access_applied_at is None else list(row.collaborators)
+
+
+def save_collaborators(
+    connection: Connection, experiment_name: str, collaborators: Sequence[Mapping[str, object]], *, at: datetime
+) -> None:
+    """Record the collaborators whose access is set."""
+    connection.execute(
+        update(experiment)
+        .where(experiment.c.name == experiment_name)
+        .values(collaborators=[dict(person) for person in collaborators], access_applied_at=at)
     )

@@ -166,7 +166,9 @@ movie = Table(
     Column("run_name", Text, nullable=False),
     Column("file_id", BigInteger, ForeignKey(file.c.id), nullable=False, unique=True),
     Column("exposure_id", BigInteger, ForeignKey(exposure.c.id), nullable=False),
-    Column("state", Text, nullable=False, comment="registered waiting queued triggered processing published failed kept"),
+    Column(
+        "state", Text, nullable=False, comment="registered waiting queued triggered processing published failed kept"
+    ),
     Column("problem", Text, comment="why it waits or failed, for people"),
     Column("metadata", JSONB, comment="domain.acquisition.AcquisitionMetadata"),
     Column("gain_target", Text, comment="absolute path of the copied gain reference"),

@@ -1,0 +1,226 @@
+"""Run one stage of one movie: each attempt in a folder of its own, its products renamed into place.
+
+Airflow only says which stage of which movie is due; everything else comes from the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cryodaq.domain.layout import BranchLayout, SampleLayout
+from cryodaq.domain.parameters import ImagingParameters, from_mapping
+from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, MotionStatistics, PickResult
+from cryodaq.errors import CryodaqError, LedgerError
+from cryodaq.ledger import results
+from cryodaq.ledger.results import MovieToProcess
+from cryodaq.ports import CtfEstimation, MotionCorrection, ParticlePicking
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """The programs of the stages."""
+
+    motion_correction: MotionCorrection
+    ctf_estimation: CtfEstimation
+    particle_picking: ParticlePicking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageInput:
+    """What a stage works on."""
+
+    movie: MovieToProcess
+    parameters: ImagingParameters
+    layout: BranchLayout
+    earlier: Mapping[str, Mapping[str, object]]
+    """Results of the stages before, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processing:
+    """What processing needs."""
+
+    engine: Engine
+    engines: Engines
+    publish: Callable[[StageInput], Mapping[str, object]]
+    now: Callable[[], datetime]
+
+
+def run_stage(processing: Processing, stage: str, *, movie_id: int, branch_id: int) -> dict[str, object]:
+    """Run one stage and record its result.
+
+    Raises
+    ------
+    LedgerError
+        The movie was never handed over in that branch, or an earlier stage has no result.
+    CryodaqError
+        What the stage raised; it stands in the ledger beside the movie.
+    """
+    given = _gather(processing, movie_id, branch_id)
+    log_file = given.layout.log(given.movie.product_name, stage)
+    with processing.engine.begin() as connection:
+        attempt = results.begin_attempt(connection, given.movie, stage, log=str(log_file), at=processing.now())
+    folder = Path(given.layout.attempt(given.movie.product_name, stage, attempt.number))
+    try:
+        with _logging_to(Path(log_file)), _attempt_folder(folder):
+            result = _STAGES[stage](processing, given, folder)
+    except (CryodaqError, OSError, MemoryError) as error:
+        problem = str(error) or type(error).__name__
+        with processing.engine.begin() as connection:
+            results.fail(connection, given.movie, attempt, stage=stage, problem=problem, at=processing.now())
+        raise
+    with processing.engine.begin() as connection:
+        results.succeed(connection, given.movie, attempt, stage=stage, result=result, at=processing.now())
+    return dict(result)
+
+
+def _gather(processing: Processing, movie_id: int, branch_id: int) -> StageInput:
+    with processing.engine.begin() as connection:
+        movie = results.movie_to_process(connection, movie_id, branch_id)
+        if movie is None:
+            message = f"movie {movie_id} was never handed over in branch {branch_id}; start it from the sample's page"
+            raise LedgerError(message)
+        earlier = results.latest_results(connection, movie_id, branch_id)
+    sample = SampleLayout(root=PurePosixPath(movie.sample_folder))
+    return StageInput(
+        movie=movie,
+        parameters=from_mapping(movie.parameters),
+        layout=sample.branch(movie.branch_name),
+        earlier=earlier,
+    )
+
+
+@contextmanager
+def _attempt_folder(folder: Path) -> Iterator[None]:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logger = logging.getLogger("cryodaq")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _place(made: str | Path, target: PurePosixPath) -> str:
+    """Rename a product of this attempt into place; a product of an earlier attempt is replaced by its equal."""
+    final = Path(target)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    Path(made).replace(final)
+    return str(final)
+
+
+def _align(processing: Processing, given: StageInput, folder: Path) -> dict[str, object]:
+    run = given.movie.product_name
+    made = processing.engines.motion_correction.align(
+        Path(given.movie.source),
+        gain=Path(given.movie.gain) if given.movie.gain else None,
+        parameters=given.parameters,
+        folder=folder,
+    )
+    placed = replace(
+        made,
+        micrograph=_place(made.micrograph, given.layout.micrograph(run)),
+        micrograph_dose_weighted=_place(made.micrograph_dose_weighted, given.layout.micrograph_dose_weighted(run)),
+        unaligned_sum=_place(made.unaligned_sum, given.layout.unaligned_sum(run)),
+    )
+    log.info(
+        "aligned %d frames, moved %.1f Å in all, %.1f s", placed.frame_count, placed.motion.total_ang, placed.seconds
+    )
+    return asdict(placed)
+
+
+def _ctf(processing: Processing, given: StageInput, folder: Path) -> dict[str, object]:
+    run, aligned = given.movie.product_name, alignment_of(given.earlier)
+    fitted = processing.engines.ctf_estimation.fit(
+        Path(aligned.micrograph),
+        unaligned_sum=Path(aligned.unaligned_sum),
+        parameters=_at_micrograph(given.parameters, aligned),
+        folder=folder,
+    )
+    unaligned = fitted.spectrum_unaligned
+    placed = replace(
+        fitted,
+        spectrum=_place(fitted.spectrum, given.layout.spectrum(run)),
+        spectrum_unaligned=None if unaligned is None else _place(unaligned, given.layout.spectrum_unaligned(run)),
+    )
+    log.info("defocus %.0f Å, fit to %.1f Å", fitted.aligned.defocus_mean_ang, fitted.aligned.fit_resolution_ang)
+    return asdict(placed)
+
+
+def _pick(processing: Processing, given: StageInput, folder: Path) -> dict[str, object]:
+    if not given.parameters.picking_enabled:
+        return {"skipped": "preprocess/particle_pick/enable is off"}
+    aligned = alignment_of(given.earlier)
+    made = processing.engines.particle_picking.pick(
+        Path(aligned.micrograph_dose_weighted),
+        parameters=_at_micrograph(given.parameters, aligned),
+        folder=folder,
+    )
+    placed = replace(made, coordinates=_place(made.coordinates, given.layout.coordinates(given.movie.product_name)))
+    log.info("picked %d particles", placed.count)
+    return asdict(placed)
+
+
+def _publish(processing: Processing, given: StageInput, _folder: Path) -> dict[str, object]:
+    return dict(processing.publish(given))
+
+
+_STAGES = {"align": _align, "ctf": _ctf, "pick": _pick, "publish": _publish}
+
+
+def _at_micrograph(parameters: ImagingParameters, aligned: AlignmentResult) -> ImagingParameters:
+    """Return the parameters with the written micrograph's pixel size, which alignment may have changed."""
+    return replace(parameters, pixel_size_ang=replace(parameters.pixel_size_ang, value=aligned.pixel_size_ang))
+
+
+def _stored(earlier: Mapping[str, Mapping[str, object]], stage: str) -> dict[str, object]:
+    if stage not in earlier:
+        message = f"{stage} has no result yet; run it first"
+        raise LedgerError(message)
+    return dict(earlier[stage])
+
+
+def alignment_of(earlier: Mapping[str, Mapping[str, object]]) -> AlignmentResult:
+    """Read the alignment's stored result. Raises `LedgerError` when there is none."""
+    stored = _stored(earlier, "align")
+    motion = MotionStatistics(**stored.pop("motion"))  # type: ignore[arg-type]  # written by asdict
+    return AlignmentResult(**stored, motion=motion)  # type: ignore[arg-type]  # written by asdict
+
+
+def ctf_of(earlier: Mapping[str, Mapping[str, object]]) -> CtfResult:
+    """Read the CTF's stored result. Raises `LedgerError` when there is none."""
+    stored = _stored(earlier, "ctf")
+    fits = {name: CtfFit(**stored.pop(name)) if stored.get(name) else None for name in ("aligned", "unaligned")}  # type: ignore[arg-type]  # written by asdict
+    return CtfResult(**{**stored, **fits})  # type: ignore[arg-type]  # written by asdict
+
+
+def picks_of(earlier: Mapping[str, Mapping[str, object]]) -> PickResult | None:
+    """Read the picking's stored result; None where the sample has picking off."""
+    stored = _stored(earlier, "pick")
+    return None if "skipped" in stored else PickResult(**stored)  # type: ignore[arg-type]  # written by asdict

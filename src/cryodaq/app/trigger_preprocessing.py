@@ -1,0 +1,264 @@
+"""Hand copied movies to the scheduler: once its metadata, gain and parameters are there, each exactly once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cryodaq.app.announce_movie import announce_movie
+from cryodaq.domain.acquisition import AcquisitionMetadata
+from cryodaq.domain.experiment import ParameterValue
+from cryodaq.domain.layout import SampleLayout
+from cryodaq.domain.microscope import Microscope
+from cryodaq.domain.names import run_id, safe_component
+from cryodaq.domain.parameters import (
+    Disagreement,
+    ImagingParameters,
+    InstrumentDefaults,
+    read_operator_settings,
+    resolve_parameters,
+    to_mapping,
+)
+from cryodaq.errors import (
+    DagNotParsedError,
+    FormatError,
+    ParameterError,
+    SchedulerError,
+    SchedulerUnreachableError,
+    UnsafeNameError,
+)
+from cryodaq.formats.metadata import read_metadata
+from cryodaq.ledger import events, samples, triggers
+from cryodaq.ledger.samples import Branch, SampleRecord
+from cryodaq.ledger.triggers import GainCandidate, WaitingMovie
+from cryodaq.ports import Scheduler
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+log = logging.getLogger(__name__)
+METADATA_WAIT = timedelta(seconds=10)
+"""A movie waits so long for its metadata, then goes with the sample's parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What handing movies over needs."""
+
+    engine: Engine
+    scheduler: Scheduler
+    microscope: Microscope
+    has_template: Callable[[str], bool]
+    """Whether an imaging method is processed at all."""
+    calibrated_pixel_size_ang: Callable[[str, float | None], float | None]
+    """The facility's calibration by detector and magnification."""
+    now: Callable[[], datetime]
+
+
+def admit_movies(admission: Admission) -> int:
+    """Decide about every waiting movie of the microscope; return how many were put into the outbox."""
+    with admission.engine.begin() as connection:
+        waiting = triggers.waiting_movies(connection, admission.microscope.name)
+    queued = 0
+    for movie in waiting:
+        with admission.engine.begin() as connection:
+            queued += _admit(admission, connection, movie)
+    return queued
+
+
+def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) -> bool:
+    at = admission.now()
+    sample = samples.find_sample(connection, movie.sample_id)
+    if sample is None:
+        return False
+    announce_movie(connection, movie, sample, at=at)
+    if not sample.preprocess:
+        triggers.keep_unprocessed(connection, movie, "preprocess/enable is off: copied and registered only", at=at)
+        return False
+    if not admission.has_template(sample.imaging_method):
+        reason = f"there is no pipeline for {sample.imaging_method}: copied and registered only"
+        triggers.keep_unprocessed(connection, movie, reason, at=at)
+        return False
+    branch = samples.live_branch(connection, sample.id)
+    if branch is None:
+        triggers.keep_waiting(connection, movie, "waits until its sample is prepared", at=at)
+        return False
+    metadata, arrived = _metadata(connection, movie, at=at)
+    if not arrived and at - movie.registered_at < METADATA_WAIT:
+        return False
+    try:
+        parameters = _parameters(admission, connection, sample, branch, metadata)
+    except ParameterError as error:
+        triggers.keep_waiting(connection, movie, str(error), at=at)
+        return False
+    if admission.microscope.needs_gain and not _gain_is_bound(connection, movie, sample, metadata, at):
+        return False
+    triggers.queue_trigger(
+        connection,
+        movie,
+        branch_id=branch.id,
+        dag_id=sample.dag_id,
+        run_id=run_id(movie.run_name, version=movie.version, branch=branch.name),
+        parameters=to_mapping(parameters),
+        at=at,
+    )
+    return True
+
+
+def _metadata(connection: Connection, movie: WaitingMovie, *, at: datetime) -> tuple[AcquisitionMetadata | None, bool]:
+    """Return what is known of the exposure, and whether its metadata arrived; damaged files raise an alarm."""
+    if movie.metadata is not None:
+        return AcquisitionMetadata(**movie.metadata), True  # type: ignore[arg-type]  # stored by asdict below
+    found: AcquisitionMetadata | None = None
+    paths = triggers.copied_metadata_files(connection, movie.exposure_id)
+    for path in paths:
+        try:
+            found = _merged(found, _said_of(movie, read_metadata(Path(path))))
+        except FormatError as error:
+            events.raise_alarm(
+                connection,
+                f"metadata:{path}",
+                severity="warning",
+                message=f"{error}; {movie.run_name} is processed with the sample's parameters",
+                at=at,
+                subject=movie.subject,
+            )
+    if found is not None:
+        triggers.save_metadata(connection, movie.id, asdict(found))
+    return found, bool(paths)
+
+
+def _said_of(movie: WaitingMovie, said: Sequence[AcquisitionMetadata]) -> AcquisitionMetadata | None:
+    """Return what an mdoc of several movies says of this one; a file with one answer speaks of its exposure."""
+    name = PurePosixPath(movie.path).name.lower()
+    named = [entry for entry in said if entry.movie_file_name and entry.movie_file_name.lower() == name]
+    return next(iter(named or (said if len(said) == 1 else [])), None)
+
+
+def _merged(first: AcquisitionMetadata | None, second: AcquisitionMetadata | None) -> AcquisitionMetadata | None:
+    """Complete what one file says by what another one says."""
+    if first is None or second is None:
+        return first or second
+    missing = {key: value for key, value in asdict(second).items() if getattr(first, key) is None}
+    return replace(first, source=f"{first.source}, {second.source}", **missing)
+
+
+def _parameters(
+    admission: Admission,
+    connection: Connection,
+    sample: SampleRecord,
+    branch: Branch,
+    metadata: AcquisitionMetadata | None,
+) -> ImagingParameters:
+    operator = read_operator_settings(_mapping(branch.settings["operator"]))
+    instrument = InstrumentDefaults(**_mapping(branch.settings["instrument"]))  # type: ignore[arg-type]  # by asdict
+    calibrated = admission.calibrated_pixel_size_ang(
+        admission.microscope.detector, metadata.magnification if metadata else None
+    )
+    parameters, disagreements = resolve_parameters(
+        operator, metadata, replace(instrument, calibrated_pixel_size_ang=calibrated)
+    )
+    for disagreement in disagreements:
+        _warn(connection, sample, disagreement, at=admission.now())
+    return parameters
+
+
+def _mapping(value: object) -> Mapping[str, ParameterValue]:
+    if not isinstance(value, Mapping):
+        message = "the sample's stored settings cannot be read; make the sample current again"
+        raise ParameterError(message)
+    return value
+
+
+def _warn(connection: Connection, sample: SampleRecord, disagreement: Disagreement, *, at: datetime) -> None:
+    events.raise_alarm(
+        connection,
+        f"disagreement:{sample.id}:{disagreement.field}",
+        severity="warning",
+        message=f"{sample.experiment}, sample {sample.name}: {disagreement.text}",
+        at=at,
+        subject=sample.subject,
+    )
+
+
+def _gain_is_bound(
+    connection: Connection,
+    movie: WaitingMovie,
+    sample: SampleRecord,
+    metadata: AcquisitionMetadata | None,
+    at: datetime,
+) -> bool:
+    """Bind the movie's gain: the one its metadata names, else the newest that is older than the movie."""
+    if movie.gain_target is not None:
+        return True
+    candidates = triggers.gain_candidates(connection, movie)
+    chosen = choose_gain(
+        candidates,
+        named=metadata.gain_file_name if metadata else None,
+        movie_mtime_ns=movie.source_mtime_ns,
+    )
+    if chosen is None:
+        found = f"{len(candidates)} are newer than the movie" if candidates else "none was found"
+        triggers.keep_waiting(connection, movie, f"waits for a gain reference: {found}", at=at)
+        return False
+    if chosen.target is None and chosen.reference_id is not None:
+        _fetch(connection, movie, sample, chosen, at)
+        return False
+    if chosen.target is not None:
+        triggers.bind_gain(connection, movie.id, chosen.target)
+    return chosen.target is not None
+
+
+def _fetch(
+    connection: Connection, movie: WaitingMovie, sample: SampleRecord, chosen: GainCandidate, at: datetime
+) -> None:
+    try:
+        folder = SampleLayout(root=PurePosixPath(sample.folder)).gain_references
+        target = folder / safe_component(chosen.name)
+    except UnsafeNameError as error:
+        triggers.keep_waiting(connection, movie, f"its gain reference cannot be copied: {error}", at=at)
+        return
+    triggers.want_gain(connection, chosen.reference_id or 0, sample_id=sample.id, target=str(target), at=at)
+
+
+def choose_gain(candidates: list[GainCandidate], *, named: str | None, movie_mtime_ns: int) -> GainCandidate | None:
+    """Choose a movie's gain reference.
+
+    Parameters
+    ----------
+    candidates
+        Newest first.
+    named
+        Base name that the movie's metadata gives; it wins where such a file exists.
+    movie_mtime_ns
+        The microscope's clock, on which gains and movies are compared.
+    """
+    by_name = [gain for gain in candidates if named and gain.name.lower() == named.lower()]
+    older = [gain for gain in candidates if gain.mtime_ns <= movie_mtime_ns]
+    return next(iter(by_name or older), None)
+
+
+def send_triggers(admission: Admission) -> int:
+    """Send what is due to the scheduler; return how many runs it took."""
+    sent = 0
+    with admission.engine.begin() as connection:
+        for due in triggers.due_triggers(connection, admission.microscope.name, at=admission.now()):
+            try:
+                admission.scheduler.trigger(due.dag_id, due.run_id, conf=due.conf)
+            except SchedulerUnreachableError as error:
+                triggers.mark_unsent(connection, due, str(error), at=admission.now())
+                break
+            except DagNotParsedError as error:
+                triggers.mark_unsent(connection, due, str(error), at=admission.now())
+                samples.set_dag_state(connection, due.sample_id, "absent", problem=str(error), at=admission.now())
+            except SchedulerError as error:
+                log.warning("a trigger was refused", extra={"run": due.run_id, "problem": str(error)})
+                triggers.refuse_trigger(connection, due, str(error), at=admission.now())
+            else:
+                triggers.mark_sent(connection, due, at=admission.now())
+                sent += 1
+    return sent

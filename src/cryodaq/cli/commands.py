@@ -1,0 +1,27 @@
+"""The commands, in the order in which a newcomer needs them."""
+
+from __future__ import annotations
+
+import typer
+
+from cryodaq.cli import config_commands, running, stages
+
+app = typer.Typer(
+    name="cryodaq",
+    help="Runs a cryo-EM facility's data, from the camera to the user.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+app.command("demo")(running.demo)
+app.command("up")(running.up)
+app.command("simulate")(running.simulate)
+app.command("align")(stages.align)
+app.command("ctf")(stages.ctf)
+app.command("pick")(stages.pick)
+app.command("process")(stages.process)
+app.command("where")(running.where)
+app.command("doctor")(running.doctor)
+app.add_typer(config_commands.app, name="config")
+app.add_typer(running.serve, name="serve", hidden=True)

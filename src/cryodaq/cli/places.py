@@ -1,0 +1,24 @@
+"""Where the system's state and its facility file are, by options and environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryodaq.errors import ConfigError
+
+
+def home_folder(given: Path | None) -> Path:
+    """Return the folder of the embedded system's state, made when it is not there."""
+    home = (given or Path(os.environ.get("CRYODAQ_HOME") or Path.home() / ".cryodaq")).expanduser().absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def facility_file(given: Path | None) -> Path:
+    """Return the facility file. Raises `ConfigError` when none is named."""
+    found = given or os.environ.get("CRYODAQ_CONFIG")
+    if not found:
+        message = "no facility file is named; give one with --config or CRYODAQ_CONFIG"
+        raise ConfigError(message)
+    return Path(found).expanduser().absolute()

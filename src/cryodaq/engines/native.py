@@ -1,0 +1,145 @@
+"""cryodaq's own imaging as engines of the stages: reads files, computes, writes files."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryodaq.domain.parameters import ImagingParameters
+from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, PickResult
+from cryodaq.errors import ImagingError
+
+NAME = "native"
+MICROGRAPH, DOSE_WEIGHTED, UNALIGNED = "micrograph.mrc", "micrograph_DW.mrc", "unaligned_sum.mrc"
+SPECTRUM, SPECTRUM_UNALIGNED = "ctf.png", "ctf_unaligned.png"
+COORDINATES = "coordinates.star"
+SPECTRUM_SIZE_PX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class NativeMotionCorrection:
+    """Motion correction by `cryodaq.imaging.motion`."""
+
+    name: str = NAME
+
+    def align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
+        """Align a movie's frames and write both sums and the unaligned one. See `ports.MotionCorrection`."""
+        from cryodaq.formats.gain import read_gain
+        from cryodaq.formats.movie import read_frames
+        from cryodaq.formats.mrc import write_micrograph
+        from cryodaq.imaging.motion import AlignmentOptions, align_movie
+
+        started = time.monotonic()
+        frames = read_frames(movie)
+        _check_frame_count(frames.shape[0], parameters)
+        aligned = align_movie(
+            frames,
+            gain=None if gain is None else read_gain(gain),
+            pixel_size_ang=parameters.pixel_size_ang.value,
+            dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value,
+            voltage_kv=parameters.voltage_kv.value,
+            options=AlignmentOptions(throw=parameters.throw),
+        )
+        pixel_size_ang = parameters.pixel_size_ang.value
+        sums = {MICROGRAPH: aligned.unweighted, DOSE_WEIGHTED: aligned.dose_weighted, UNALIGNED: aligned.unaligned}
+        for name, array in sums.items():
+            write_micrograph(folder / name, array, pixel_size_ang=pixel_size_ang)
+        height, width = aligned.unweighted.shape
+        return AlignmentResult(
+            micrograph=str(folder / MICROGRAPH),
+            micrograph_dose_weighted=str(folder / DOSE_WEIGHTED),
+            unaligned_sum=str(folder / UNALIGNED),
+            pixel_size_ang=pixel_size_ang,
+            frame_count=int(frames.shape[0]),
+            shape_yx=(height, width),
+            motion=aligned.motion,
+            hot_pixels=aligned.hot_pixels,
+            mean_counts_per_px_frame=aligned.mean_counts_per_px_frame,
+            gain_applied=aligned.gain_applied,
+            seconds=time.monotonic() - started,
+            engine=self.name,
+        )
+
+
+def _check_frame_count(found: int, parameters: ImagingParameters) -> None:
+    expected = parameters.frame_count
+    if expected is not None and int(expected.value) != found:
+        message = (
+            f"the movie has {found} frames, {expected.source} says {expected.value:.0f}; "
+            "correct total_frames or look for the missing frames on the microscope"
+        )
+        raise ImagingError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeCtfEstimation:
+    """CTF estimation by `cryodaq.imaging.ctf`."""
+
+    name: str = NAME
+
+    def fit(
+        self, micrograph: Path, *, unaligned_sum: Path | None, parameters: ImagingParameters, folder: Path
+    ) -> CtfResult:
+        """Fit the micrograph and, where there is one, the unaligned sum. See `ports.CtfEstimation`."""
+        started = time.monotonic()
+        aligned = self._fit_one(micrograph, parameters, folder / SPECTRUM)
+        unaligned = (
+            None if unaligned_sum is None else self._fit_one(unaligned_sum, parameters, folder / SPECTRUM_UNALIGNED)
+        )
+        return CtfResult(
+            aligned=aligned,
+            unaligned=unaligned,
+            spectrum=str(folder / SPECTRUM),
+            spectrum_unaligned=None if unaligned is None else str(folder / SPECTRUM_UNALIGNED),
+            seconds=time.monotonic() - started,
+            engine=self.name,
+        )
+
+    def _fit_one(self, micrograph: Path, parameters: ImagingParameters, picture: Path) -> CtfFit:
+        from PIL import Image
+
+        from cryodaq.formats.mrc import read_micrograph
+        from cryodaq.imaging.ctf import fit_ctf
+        from cryodaq.imaging.preview import half_and_half
+
+        array, _ = read_micrograph(micrograph)
+        measured = fit_ctf(
+            array,
+            pixel_size_ang=parameters.pixel_size_ang.value,
+            voltage_kv=parameters.voltage_kv.value,
+            cs_mm=parameters.cs_mm.value,
+            amplitude_contrast=parameters.amplitude_contrast.value,
+        )
+        Image.fromarray(half_and_half(measured, SPECTRUM_SIZE_PX)).save(picture)
+        return measured.fit
+
+
+@dataclass(frozen=True, slots=True)
+class NativeParticlePicking:
+    """Particle picking by `cryodaq.imaging.picking`."""
+
+    name: str = NAME
+
+    def pick(self, micrograph: Path, *, parameters: ImagingParameters, folder: Path) -> PickResult:
+        """Pick particles and write their coordinates. See `ports.ParticlePicking`."""
+        from cryodaq.formats.coordinates import write_coordinates
+        from cryodaq.formats.mrc import read_micrograph
+        from cryodaq.imaging.picking import pick_particles
+
+        started = time.monotonic()
+        array, _ = read_micrograph(micrograph)
+        picks = pick_particles(
+            array,
+            pixel_size_ang=parameters.pixel_size_ang.value,
+            diameter_ang=parameters.particle_diameter_ang.value,
+        )
+        write_coordinates(folder / COORDINATES, picks.coordinates_px_xy, scores=picks.scores)
+        return PickResult(
+            coordinates=str(folder / COORDINATES),
+            count=len(picks.coordinates_px_xy),
+            masked_fraction=picks.masked_fraction,
+            diameter_ang=parameters.particle_diameter_ang.value,
+            seconds=time.monotonic() - started,
+            engine=self.name,
+        )

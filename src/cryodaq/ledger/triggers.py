@@ -1,0 +1,304 @@
+"""Movies on their way to the scheduler: what waits for what, and the outbox of triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.tables import exposure, file, gain_copy, gain_reference, movie, sample, trigger
+
+LONGEST_PAUSE = timedelta(seconds=60)
+"""Between two attempts to send the same trigger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingMovie:
+    """A copied movie that was not handed to the scheduler yet."""
+
+    id: int
+    sample_id: str
+    experiment: str
+    microscope: str
+    run_name: str
+    version: int
+    path: str
+    file_id: int
+    exposure_id: int
+    source_mtime_ns: int
+    """The microscope's clock."""
+    size_bytes: int
+    xxh3_128: str
+    target: str
+    """Absolute path of the copy."""
+    copied_at: datetime
+    metadata: Mapping[str, object] | None
+    gain_target: str | None
+    problem: str | None
+    registered_at: datetime
+
+    @property
+    def subject(self) -> Subject:
+        """What its events are about."""
+        return Subject(
+            microscope=self.microscope, experiment=self.experiment, sample_id=self.sample_id, movie_id=self.id
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GainCandidate:
+    """A gain reference that a movie could be corrected with."""
+
+    name: str
+    mtime_ns: int
+    """The microscope's clock."""
+    target: str | None
+    """Absolute path of its copy with this sample; None when it must be fetched from the gain root first."""
+    reference_id: int | None
+    """Its row of the gain root; None for a file of the session itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueTrigger:
+    """A trigger to send now."""
+
+    id: int
+    movie_id: int
+    sample_id: str
+    dag_id: str
+    run_id: str
+    conf: Mapping[str, object]
+    attempts: int
+
+
+def waiting_movies(connection: Connection, microscope: str, *, limit: int = 500) -> list[WaitingMovie]:
+    """Return the microscope's movies that are copied and not yet triggered, oldest first."""
+    query = (
+        select(
+            movie.c.id,
+            movie.c.sample_id,
+            movie.c.experiment,
+            sample.c.microscope,
+            movie.c.run_name,
+            movie.c.version,
+            movie.c.path,
+            movie.c.file_id,
+            movie.c.exposure_id,
+            file.c.mtime_ns.label("source_mtime_ns"),
+            file.c.size_bytes,
+            file.c.xxh3_128,
+            file.c.target,
+            file.c.copied_at,
+            movie.c.metadata,
+            movie.c.gain_target,
+            movie.c.problem,
+            movie.c.registered_at,
+        )
+        .select_from(movie)
+        .join(file, movie.c.file_id == file.c.id)
+        .join(sample, movie.c.sample_id == sample.c.id)
+        .where(sample.c.microscope == microscope, movie.c.state.in_(("registered", "waiting")))
+        .order_by(movie.c.id)
+        .limit(limit)
+    )
+    return [WaitingMovie(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
+
+
+def copied_metadata_files(connection: Connection, exposure_id: int) -> list[str]:
+    """Return the absolute paths of an exposure's copied metadata files."""
+    query = select(file.c.target).where(
+        file.c.exposure_id == exposure_id,
+        file.c.role == "metadata",
+        file.c.state.in_(("copied", "verified")),
+    )
+    return [str(target) for target in connection.execute(query.order_by(file.c.path)).scalars()]
+
+
+def save_metadata(connection: Connection, movie_id: int, metadata: Mapping[str, object]) -> None:
+    """Keep what the acquisition program said about a movie."""
+    connection.execute(update(movie).where(movie.c.id == movie_id).values(metadata=dict(metadata)))
+
+
+def gain_candidates(connection: Connection, waiting: WaitingMovie) -> list[GainCandidate]:
+    """Return the gains of the sample's own session and of the microscope's gain root, newest first."""
+    own = (
+        select(file.c.path, file.c.mtime_ns, file.c.target)
+        .join(exposure, file.c.exposure_id == exposure.c.id)
+        .where(
+            exposure.c.sample_id == waiting.sample_id,
+            file.c.role == "gain",
+            file.c.state.in_(("copied", "verified")),
+        )
+    )
+    found = [
+        GainCandidate(name=row.path.rpartition("/")[2], mtime_ns=row.mtime_ns, target=row.target, reference_id=None)
+        for row in connection.execute(own)
+    ]
+    root = (
+        select(gain_reference.c.id, gain_reference.c.path, gain_reference.c.mtime_ns, gain_copy.c.target)
+        .select_from(gain_reference)
+        .outerjoin(
+            gain_copy,
+            and_(
+                gain_copy.c.gain_id == gain_reference.c.id,
+                gain_copy.c.sample_id == waiting.sample_id,
+                gain_copy.c.copied_at.is_not(None),
+            ),
+        )
+        .where(gain_reference.c.microscope == waiting.microscope, gain_reference.c.settled_at.is_not(None))
+    )
+    found += [
+        GainCandidate(name=row.path.rpartition("/")[2], mtime_ns=row.mtime_ns, target=row.target, reference_id=row.id)
+        for row in connection.execute(root)
+    ]
+    return sorted(found, key=lambda gain: gain.mtime_ns, reverse=True)
+
+
+def want_gain(connection: Connection, gain_id: int, *, sample_id: str, target: str, at: datetime) -> None:
+    """Ask the transfer to copy a gain reference to a sample."""
+    connection.execute(
+        insert(gain_copy)
+        .values(gain_id=gain_id, sample_id=sample_id, target=target, wanted_at=at)
+        .on_conflict_do_nothing()
+    )
+
+
+def bind_gain(connection: Connection, movie_id: int, target: str) -> None:
+    """Bind the copy of a gain reference to a movie for good."""
+    connection.execute(update(movie).where(movie.c.id == movie_id).values(gain_target=target))
+
+
+def keep_waiting(connection: Connection, waiting: WaitingMovie, problem: str, *, at: datetime) -> None:
+    """Record, once, why a movie is not processed yet."""
+    if waiting.problem == problem:
+        return
+    connection.execute(update(movie).where(movie.c.id == waiting.id).values(state="waiting", problem=problem))
+    record_event(connection, "movie_waits", at=at, subject=waiting.subject, facts={"problem": problem})
+
+
+def keep_unprocessed(connection: Connection, waiting: WaitingMovie, reason: str, *, at: datetime) -> None:
+    """Record that a movie is copied and registered only."""
+    connection.execute(update(movie).where(movie.c.id == waiting.id).values(state="kept", problem=reason))
+    record_event(connection, "movie_kept", at=at, subject=waiting.subject, facts={"reason": reason})
+
+
+def queue_trigger(
+    connection: Connection,
+    waiting: WaitingMovie,
+    *,
+    branch_id: int,
+    dag_id: str,
+    run_id: str,
+    parameters: Mapping[str, object],
+    at: datetime,
+) -> None:
+    """Write a movie's trigger into the outbox; its run id is unique before it is ever sent."""
+    connection.execute(
+        insert(trigger)
+        .values(
+            movie_id=waiting.id,
+            branch_id=branch_id,
+            dag_id=dag_id,
+            run_id=run_id,
+            conf={"movie_id": waiting.id, "branch_id": branch_id},
+            parameters=dict(parameters),
+            created_at=at,
+            next_attempt_at=at,
+        )
+        .on_conflict_do_nothing(constraint="uq_trigger_movie")
+    )
+    connection.execute(update(movie).where(movie.c.id == waiting.id).values(state="queued", problem=None))
+    record_event(connection, "movie_queued", at=at, subject=waiting.subject, facts={"run_id": run_id})
+
+
+def due_triggers(connection: Connection, microscope: str, *, at: datetime, limit: int = 50) -> list[DueTrigger]:
+    """Lock and return triggers that may be sent now: only for samples whose DAG the scheduler has read."""
+    query = (
+        select(trigger, movie.c.sample_id)
+        .join(movie, trigger.c.movie_id == movie.c.id)
+        .join(sample, movie.c.sample_id == sample.c.id)
+        .where(
+            trigger.c.sent_at.is_(None),
+            trigger.c.next_attempt_at <= at,
+            sample.c.microscope == microscope,
+            sample.c.dag_state == "parsed",
+        )
+        .order_by(trigger.c.id.desc())
+        .limit(limit)
+        .with_for_update(of=trigger, skip_locked=True)
+    )
+    return [
+        DueTrigger(
+            id=row.id,
+            movie_id=row.movie_id,
+            sample_id=row.sample_id,
+            dag_id=row.dag_id,
+            run_id=row.run_id,
+            conf=row.conf,
+            attempts=row.attempts,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def samples_with_unsent_triggers(connection: Connection, microscope: str) -> list[str]:
+    """Return the ids of samples whose triggers wait for a DAG that is not parsed (retired, new or broken)."""
+    query = (
+        select(movie.c.sample_id)
+        .distinct()
+        .select_from(trigger)
+        .join(movie, trigger.c.movie_id == movie.c.id)
+        .join(sample, movie.c.sample_id == sample.c.id)
+        .where(trigger.c.sent_at.is_(None), sample.c.microscope == microscope, sample.c.dag_state != "parsed")
+    )
+    return list(connection.execute(query).scalars())
+
+
+def mark_sent(connection: Connection, due: DueTrigger, *, at: datetime) -> None:
+    """Record that the scheduler has the run."""
+    connection.execute(
+        update(trigger).where(trigger.c.id == due.id).values(sent_at=at, attempts=trigger.c.attempts + 1, problem=None)
+    )
+    row = connection.execute(
+        update(movie)
+        .where(movie.c.id == due.movie_id)
+        .values(
+            triggered_at=func.coalesce(movie.c.triggered_at, at),
+            state=_unless_further("triggered"),
+        )
+        .returning(movie.c.experiment, movie.c.sample_id)
+    ).one()
+    subject = Subject(experiment=row.experiment, sample_id=row.sample_id, movie_id=due.movie_id)
+    record_event(connection, "movie_triggered", at=at, subject=subject, facts={"run_id": due.run_id})
+
+
+def _unless_further(state: str) -> ColumnElement[str]:
+    """Return the new state, except where the run was quicker than our note of it."""
+    return case((or_(movie.c.state == "queued", movie.c.state == "waiting"), state), else_=movie.c.state)
+
+
+def mark_unsent(connection: Connection, due: DueTrigger, problem: str, *, at: datetime) -> None:
+    """Record why a trigger could not be sent, and when it is tried again (doubling, at most a minute)."""
+    pause = min(LONGEST_PAUSE, timedelta(seconds=2.0 ** min(due.attempts, 6)))
+    connection.execute(
+        update(trigger)
+        .where(trigger.c.id == due.id)
+        .values(attempts=trigger.c.attempts + 1, problem=problem, next_attempt_at=at + pause)
+    )
+
+
+def refuse_trigger(connection: Connection, due: DueTrigger, problem: str, *, at: datetime) -> None:
+    """Record that the scheduler refused for good; the movie shows why."""
+    mark_unsent(connection, due, problem, at=at + timedelta(days=36500))
+    row = connection.execute(
+        update(movie)
+        .where(movie.c.id == due.movie_id)
+        .values(state="failed", problem=problem)
+        .returning(movie.c.experiment, movie.c.sample_id)
+    ).one()
+    subject = Subject(experiment=row.experiment, sample_id=row.sample_id, movie_id=due.movie_id)
+    record_event(connection, "trigger_refused", at=at, subject=subject, facts={"problem": problem})

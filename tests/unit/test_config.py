@@ -1,0 +1,103 @@
+"""The facility file: what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cryodaq import config
+from cryodaq.errors import ConfigError
+
+GOOD = """
+[site]
+zone = "Europe/Berlin"
+calibrated_pixel_sizes = [{ detector = "K3", magnification = 105000, pixel_size_ang = 0.825 }]
+
+[storage]
+root = "/data"
+
+[[microscopes]]
+name = "tem1"
+instrument = "TEM1"
+voltage_kv = 300
+cs_mm = 2.7
+detector = "K3"
+shares = [{ root = "/mnt/tem1" }]
+"""
+
+
+def test_a_good_file_becomes_a_microscope_in_our_words() -> None:
+    facility = config.parse(GOOD, source="facility.toml")
+    microscope = facility.microscope("tem1")
+    assert microscope.dag_id == "tem1-daq"
+    assert microscope.queue == "tem1"
+    assert microscope.defaults.voltage_kv == 300.0
+    assert str(microscope.shares[0].root) == "/mnt/tem1"
+    assert not microscope.retention.enabled
+
+
+def test_the_calibration_is_found_by_detector_and_magnification() -> None:
+    facility = config.parse(GOOD, source="facility.toml")
+    assert facility.calibrated_pixel_size_ang("K3", 105000.0) == 0.825
+    assert facility.calibrated_pixel_size_ang("K3", 81000.0) is None
+    assert facility.calibrated_pixel_size_ang("K3", None) is None
+
+
+def test_an_unknown_key_names_the_nearest_valid_one() -> None:
+    text = GOOD.replace('instrument = "TEM1"', 'instrument = "TEM1"\ninstrumnt = "x"')
+    with pytest.raises(ConfigError, match=r"microscopes\.1\.instrumnt is not a setting; did you mean 'instrument'"):
+        config.parse(text, source="facility.toml")
+
+
+def test_an_unknown_table_names_the_nearest_valid_one() -> None:
+    with pytest.raises(ConfigError, match="storrage is not a setting; did you mean 'storage'"):
+        config.parse(GOOD + '[storrage]\nroot = "/x"\n', source="facility.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('root = "/data"', 'root = "data"', "storage.root: data must be an absolute path"),
+        ("Europe/Berlin", "Europe/Berlln", "is not a time zone"),
+        ("voltage_kv = 300", "voltage_kv = -3", "greater than 0"),
+        ('name = "tem1"', 'name = "TEM1"', "microscopes.1.name"),
+        ('instrument = "TEM1"\n', "", "microscopes.1.instrument is missing"),
+        ("[storage]", "[storage", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_place(old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        config.parse(GOOD.replace(old, new), source="facility.toml")
+
+
+def test_two_microscopes_cannot_share_a_name() -> None:
+    again = GOOD[GOOD.index("[[microscopes]]") :].replace("TEM1", "TEM2")
+    with pytest.raises(ConfigError, match="two microscopes have the name tem1"):
+        config.parse(GOOD + again, source="facility.toml")
+
+
+def test_a_file_with_a_mistake_leaves_the_active_one_in_place(tmp_path: Path) -> None:
+    file = tmp_path / "facility.toml"
+    file.write_text(GOOD)
+    config.activate(file, home=tmp_path)
+    file.write_text(GOOD.replace("voltage_kv", "voltage_kw"))
+    with pytest.raises(ConfigError):
+        config.activate(file, home=tmp_path)
+    assert config.load_active(tmp_path).microscope("tem1").defaults.voltage_kv == 300.0
+
+
+def test_a_missing_file_is_said_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        config.load(tmp_path / "nowhere.toml")
+
+
+def test_an_empty_secret_is_refused_and_a_good_one_hidden(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("\n")
+    with pytest.raises(ConfigError, match="empty"):
+        config.read_secret(file)
+    file.write_text("hush\n")
+    secret = config.read_secret(file)
+    assert secret.get_secret_value() == "hush"
+    assert "hush" not in repr(secret)
