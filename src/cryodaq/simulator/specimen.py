@@ -153,7 +153,7 @@ def _scatter_centres(
     diameter_px: float, shape_yx: tuple[int, int], rng: np.random.Generator
 ) -> NDArray[np.float64]:  # (particle, xy)
     """Place particles at random without overlap, at about half of the densest packing."""
-    wanted = max(1, round(shape_yx[0] * shape_yx[1] / (1.4 * diameter_px) ** 2))
+    wanted = max(1, round(shape_yx[0] * shape_yx[1] / (1.3 * diameter_px) ** 2))
     centres: list[NDArray[np.float64]] = []
     for candidate in rng.uniform((0.0, 0.0), (shape_yx[1], shape_yx[0]), (wanted * 30, 2)):
         if all(np.hypot(*(candidate - other)) > 1.15 * diameter_px for other in centres):
