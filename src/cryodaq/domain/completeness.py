@@ -18,6 +18,8 @@ QUIET_S = 2.0
 """Unchanged for so long: enough where the format says closed and the number of frames is as expected."""
 CAUTIOUS_QUIET_S = 10.0
 """Unchanged for so long where nothing says what the finished file looks like."""
+HELD_AFTER_S = 60.0
+"""A file that its format calls unfinished and that did not change for so long is held and shown to people."""
 SIBLINGS_THAT_AGREE = 3
 """So many latest movies must have had the same number of frames before it is expected of the next."""
 
@@ -28,6 +30,7 @@ class CompletenessState(StrEnum):
     GROWING = "growing"
     SETTLING = "settling"
     SHORT = "short"
+    """Held: nothing changes any more, and frames or its end are missing."""
     COMPLETE = "complete"
 
 
@@ -77,9 +80,7 @@ def unchanged_since(previous: Look | None, latest: Look) -> Look:
     return previous if previous.shows_the_same_file_as(latest) else latest
 
 
-def expected_frames(
-    *, metadata: int | None, parameters: int | None, siblings: Sequence[int] = ()
-) -> int | None:
+def expected_frames(*, metadata: int | None, parameters: int | None, siblings: Sequence[int] = ()) -> int | None:
     """Return how many frames a movie must have, from the best witness.
 
     Parameters
@@ -100,9 +101,7 @@ def expected_frames(
     return None
 
 
-def judge(
-    previous: Look | None, latest: Look, *, role: FileRole, expected_frames: int | None, now_s: float
-) -> Verdict:
+def judge(previous: Look | None, latest: Look, *, role: FileRole, expected_frames: int | None, now_s: float) -> Verdict:
     """Decide whether a file is complete.
 
     Parameters
@@ -126,13 +125,22 @@ def judge(
     elif role is FileRole.LIVING:
         state, why = CompletenessState.COMPLETE, "a living file: its newest state is copied"
     elif latest.closed is False:
-        state, why = CompletenessState.GROWING, "its format says that it is not finished"
+        state, why = _unfinished(previous, latest, now_s=now_s)
     else:
         state, why, until_s = _settled(previous, latest, quiet_s=quiet_s, now_s=now_s)
     if state is CompletenessState.COMPLETE and found is not None and wanted is not None and found != wanted:
         why = f"it has {found} frames where {wanted} are expected"
         state = CompletenessState.SHORT if found < wanted else CompletenessState.COMPLETE
     return Verdict(state=state, why=why, until_s=until_s, frames_found=found, frames_expected=wanted)
+
+
+def _unfinished(previous: Look | None, latest: Look, *, now_s: float) -> tuple[CompletenessState, str]:
+    """Tell a file that is being written from one that was left torn."""
+    state, _, _ = _settled(previous, latest, quiet_s=HELD_AFTER_S, now_s=now_s)
+    if state is CompletenessState.COMPLETE:
+        why = f"its format says that it is not finished, and nothing was written for {HELD_AFTER_S:g} s"
+        return CompletenessState.SHORT, why
+    return CompletenessState.GROWING, "its format says that it is not finished"
 
 
 def _settled(

@@ -135,11 +135,13 @@ def write_micrograph(path: Path, micrograph: NDArray[np.float32], *, pixel_size_
     Raises
     ------
     FormatError
-        The array is not one image of real numbers.
+        The array is not one image, or holds values that are not finite.
     """
     if micrograph.ndim != 2 or micrograph.size == 0:
         raise FormatError(path, problem=f"an array of shape {micrograph.shape} is no micrograph")
     pixels = np.ascontiguousarray(micrograph, dtype="<f4")
+    if not np.isfinite(pixels).all():
+        raise FormatError(path, problem="the micrograph holds values that are not finite and was not written")
     rows, columns = pixels.shape
     header = bytearray(HEADER_BYTES)
     struct.pack_into("<4i", header, 0, columns, rows, 1, 2)

@@ -70,9 +70,7 @@ def test_a_movie_with_more_frames_than_expected_waits_longer_and_goes() -> None:
     assert "25" in found.why
 
 
-@pytest.mark.parametrize(
-    "change", [{"size_bytes": 1001}, {"mtime_ns": 4}, {"mtime_ns": 6}, {"frame_count": 21}]
-)
+@pytest.mark.parametrize("change", [{"size_bytes": 1001}, {"mtime_ns": 4}, {"mtime_ns": 6}, {"frame_count": 21}])
 def test_any_change_between_two_looks_begins_the_wait_again(change: dict[str, int]) -> None:
     changed = after(60, **change)
     found = verdict(FINISHED, changed)
@@ -86,9 +84,13 @@ def test_a_microscope_with_a_wrong_clock_is_waited_for_no_longer(mtime_ns: int) 
     assert verdict(odd, after(2, odd)).complete
 
 
-def test_a_movie_that_its_format_calls_unfinished_is_never_complete() -> None:
+def test_a_torn_movie_is_held_after_a_minute_and_never_complete() -> None:
     torn = replace(FINISHED, closed=False)
-    assert verdict(torn, after(3600, torn)).state is CompletenessState.GROWING
+    assert verdict(torn, after(59, torn)).state is CompletenessState.GROWING
+    held = verdict(torn, after(60, torn))
+    assert held.state is CompletenessState.SHORT
+    assert "not finished" in held.why
+    assert verdict(torn, after(3600, torn)).state is CompletenessState.SHORT
 
 
 def test_an_empty_file_is_growing() -> None:
