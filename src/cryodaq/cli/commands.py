@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cryodaq.cli import config_commands, running, stages
+from cryodaq.cli import config_commands, simulating, stages
 
 app = typer.Typer(
     name="cryodaq",
@@ -14,14 +14,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-app.command("demo")(running.demo)
-app.command("up")(running.up)
-app.command("simulate")(running.simulate)
+app.command("simulate")(simulating.simulate)
 app.command("align")(stages.align)
 app.command("ctf")(stages.ctf)
 app.command("pick")(stages.pick)
 app.command("process")(stages.process)
-app.command("where")(running.where)
-app.command("doctor")(running.doctor)
 app.add_typer(config_commands.app, name="config")
-app.add_typer(running.serve, name="serve", hidden=True)

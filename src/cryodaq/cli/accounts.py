@@ -1,0 +1,45 @@
+"""Accounts that an embedded system needs from its first start: this program's own, and one for an operator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryodaq.domain.home import Home
+from cryodaq.launch.secrets import secret
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+PROGRAM = "cryodaq"
+OPERATOR = "operator"
+
+
+def operator_password_file(home: Home) -> Path:
+    """Return the file with the first operator's generated password."""
+    return home.secrets / "operator-password"
+
+
+def operator_token_file(home: Home) -> Path:
+    """Return the file with the first operator's token for the elogbook's API."""
+    return home.secrets / "operator-token"
+
+
+def program_token_file(home: Home) -> Path:
+    """Return the file with this program's own token."""
+    return home.secrets / "elogbook-token"
+
+
+def ensure_accounts(engine: Engine, home: Home) -> None:
+    """Make the accounts that are missing; a password that a person changed is left alone."""
+    from cryodaq.elogbook import accounts
+
+    with engine.begin() as connection:
+        accounts.add_user(connection, PROGRAM, full_name="cryodaq pipeline")
+        accounts.grant_site_role(connection, f"uid:{PROGRAM}", role="Writer")
+        accounts.store_token(connection, PROGRAM, name="pipeline", secret=secret(program_token_file(home)))
+        if not operator_password_file(home).exists():
+            accounts.add_user(connection, OPERATOR, full_name="Operator")
+            accounts.grant_site_role(connection, f"uid:{OPERATOR}", role="SiteAdmin")
+            accounts.store_token(connection, OPERATOR, name="first start", secret=secret(operator_token_file(home)))
+            accounts.set_password(connection, OPERATOR, password=secret(operator_password_file(home), byte_count=12))
