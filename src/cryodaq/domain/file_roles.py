@@ -68,9 +68,7 @@ _JUNK_NAMES = (
     *("*.bin", "*.downloading", "cifs48*", "thumbs.db", "desktop.ini", "~$*", "pagefile.sys", "hiberfil.sys"),
     *(".online", ".ds_store", "._*", ".smb*", ".nfs*", ".cryodaq-*", "*.part", "*.tmp"),
 )
-_EPU_STEM = re.compile(
-    r"(?P<stem>FoilHole_\d+_Data_(?:\d+_)+\d{8}_\d{4,6})(?P<tail>.*)", re.ASCII | re.IGNORECASE
-)
+_EPU_STEM = re.compile(r"(?P<stem>FoilHole_\d+_Data_(?:\d+_)+\d{8}_\d{4,6})(?P<tail>.*)", re.ASCII | re.IGNORECASE)
 _HOLE_PICTURE = re.compile(r"FoilHole_\d+_\d{8}_\d{4,6}(?:_.*)?", re.ASCII | re.IGNORECASE)
 _OVERVIEW = re.compile(r"(?:Atlas|Tile|GridSquare)_\d.*|Atlas", re.ASCII | re.IGNORECASE)
 _FRACTIONS = re.compile(r"_(?:fractions|EER)$", re.IGNORECASE)
@@ -105,9 +103,7 @@ def classify(path: PurePosixPath, *, size_bytes: int | None = None) -> Classifie
     suffix = path.suffix.lower()
     if suffix == ".mdoc":
         return _classify_mdoc(path)
-    if suffix in {".dm", ".nav", ".log", ".navbak"} or path.name.lower().endswith(
-        (".nav~", ".mdoc~", ".log~")
-    ):
+    if suffix in {".dm", ".nav", ".log", ".navbak"} or path.name.lower().endswith((".nav~", ".mdoc~", ".log~")):
         return _classified(path, FileRole.LIVING)
     epu = _EPU_STEM.fullmatch(path.stem)
     if epu is not None:
@@ -139,11 +135,7 @@ def exposure_stem(file_name: str) -> str:
     name = PurePosixPath(file_name)
     if name.suffix.lower() == ".mdoc":
         name = name.with_suffix("")
-    stem = (
-        name.stem
-        if name.suffix.lower() in IMAGE_SUFFIXES | PICTURE_SUFFIXES | {".xml", ".gain"}
-        else name.name
-    )
+    stem = name.stem if name.suffix.lower() in IMAGE_SUFFIXES | PICTURE_SUFFIXES | {".xml", ".gain"} else name.name
     epu = _EPU_STEM.fullmatch(stem)
     return epu["stem"] if epu is not None else _FRACTIONS.sub("", stem) or stem
 
@@ -253,9 +245,7 @@ def _movie_software(file_name: str) -> Software | None:
         return None
     if _GAIN_NAME.search(stem) or "previewdosefraction" in lower or lower.startswith("defects"):
         return None
-    if _TOMO_BRACKETS.fullmatch(stem) or (
-        _TILT.fullmatch(stem) and _FRACTIONS.search(PurePosixPath(lower).stem)
-    ):
+    if _TOMO_BRACKETS.fullmatch(stem) or (_TILT.fullmatch(stem) and _FRACTIONS.search(PurePosixPath(lower).stem)):
         return Software.TOMO
     if _TILT.fullmatch(stem) or _NUMBERED.fullmatch(stem):
         return Software.SERIALEM

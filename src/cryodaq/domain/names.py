@@ -75,9 +75,7 @@ def check_experiment_name(name: str, pattern: str) -> str:
     UnsafeNameError
     """
     if not re.fullmatch(pattern, name, re.ASCII):
-        raise UnsafeNameError(
-            name, why=f"experiments are named by the pattern {pattern}; rename it in the elogbook"
-        )
+        raise UnsafeNameError(name, why=f"experiments are named by the pattern {pattern}; rename it in the elogbook")
     if not _EXPERIMENT.fullmatch(name):
         raise UnsafeNameError(name, why="experiments have up to 100 letters, digits, '_', '-' and '.'")
     return name
@@ -101,9 +99,7 @@ def parse_dag_id(text: str) -> tuple[str, str]:
     """Return the (experiment, sample id) of a sample's DAG; raises UnsafeNameError."""
     experiment, separator, sample_id = text.rpartition("_")
     if not separator or not _EXPERIMENT.fullmatch(experiment) or not _SAMPLE_ID.fullmatch(sample_id):
-        raise UnsafeNameError(
-            text, why="a sample's DAG is named <experiment>_<sample id of 24 hexadecimal digits>"
-        )
+        raise UnsafeNameError(text, why="a sample's DAG is named <experiment>_<sample id of 24 hexadecimal digits>")
     return experiment, sample_id
 
 
@@ -177,6 +173,4 @@ def _check_component(name: str) -> None:
 
 def _escaped(name: str) -> str:
     """Escape a name injectively: undone by reading `~x<hex>.` from left to right."""
-    return re.sub(
-        r"[^A-Za-z0-9_.:+~-]|~(?![0-9])", lambda match: f"~x{ord(match[0]):x}.", name, flags=re.ASCII
-    )
+    return re.sub(r"[^A-Za-z0-9_.:+~-]|~(?![0-9])", lambda match: f"~x{ord(match[0]):x}.", name, flags=re.ASCII)

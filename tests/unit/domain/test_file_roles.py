@@ -136,9 +136,7 @@ def test_only_a_large_image_under_an_unknown_name_is_flagged() -> None:
     assert classify(unknown, size_bytes=300_000_000).unrecognised_image
     assert not classify(unknown, size_bytes=1000).unrecognised_image
     assert not classify(PurePosixPath("session/notes.txt"), size_bytes=300_000_000).unrecognised_image
-    assert not classify(
-        PurePosixPath(DATA, f"{EPU}_fractions.tiff"), size_bytes=300_000_000
-    ).unrecognised_image
+    assert not classify(PurePosixPath(DATA, f"{EPU}_fractions.tiff"), size_bytes=300_000_000).unrecognised_image
 
 
 def test_a_frame_mdoc_makes_a_movie_of_whatever_file_it_names() -> None:
@@ -190,13 +188,9 @@ def test_every_frame_named_by_a_real_serialem_mdoc_is_a_movie_by_its_name() -> N
 
 def test_every_file_of_the_real_serialem_folders_has_its_role() -> None:
     roles = {
-        path.name: classify(PurePosixPath(path.name)).role
-        for path in shared("serialem").rglob("*")
-        if path.is_file()
+        path.name: classify(PurePosixPath(path.name)).role for path in shared("serialem").rglob("*") if path.is_file()
     }
-    by_role = {
-        role: sorted(name for name, found in roles.items() if found is role) for role in set(roles.values())
-    }
+    by_role = {role: sorted(name for name, found in roles.items() if found is role) for role in set(roles.values())}
     assert by_role[FileRole.METADATA] == ["2023-09-25_14.13.07_Grid9-_template_0035.tif.mdoc"]
     assert all(name.endswith((".mdoc", ".nav")) for name in by_role[FileRole.LIVING])
     assert set(by_role) <= {FileRole.METADATA, FileRole.LIVING, FileRole.OTHER}
@@ -205,15 +199,11 @@ def test_every_file_of_the_real_serialem_folders_has_its_role() -> None:
 def test_a_real_epu_session_groups_into_its_exposures() -> None:
     root = shared("epu", "session_epu3.9.1_k3")
     found = [
-        classify(PurePosixPath("s", path.relative_to(root).as_posix()))
-        for path in root.rglob("*")
-        if path.is_file()
+        classify(PurePosixPath("s", path.relative_to(root).as_posix())) for path in root.rglob("*") if path.is_file()
     ]
     exposures = {file.exposure for file in found if file.exposure}
     assert len(exposures) == 4
-    assert all(
-        file.acquisition_folder == PurePosixPath("s") and file.software is Software.EPU for file in found
-    )
+    assert all(file.acquisition_folder == PurePosixPath("s") and file.software is Software.EPU for file in found)
     assert sum(file.role is FileRole.METADATA for file in found) == 4
     assert sum(file.role is FileRole.PREVIEW for file in found) == 4
 

@@ -22,16 +22,12 @@ from cryodaq.errors import UnsafeNameError
 
 SITE_PATTERN = r"^\d{8}-C\w{3,4}$"
 SAMPLE = "65f0c0ffee65f0c0ffee1234"
-names = st.text(
-    alphabet=st.one_of(st.sampled_from("ab01_.~:+-[]xvhb"), st.characters(codec="utf-8")), min_size=1
-)
+names = st.text(alphabet=st.one_of(st.sampled_from("ab01_.~:+-[]xvhb"), st.characters(codec="utf-8")), min_size=1)
 identities = st.tuples(names, st.integers(1, 99), st.one_of(st.just("live"), names))
 
 
 @given(first=identities, second=identities)
-def test_two_identities_never_share_a_run_id(
-    first: tuple[str, int, str], second: tuple[str, int, str]
-) -> None:
+def test_two_identities_never_share_a_run_id(first: tuple[str, int, str], second: tuple[str, int, str]) -> None:
     a, b = (run_id(name, version=version, branch=branch) for name, version, branch in (first, second))
     assert (a == b) == (first == second)
 
@@ -131,9 +127,7 @@ def test_badly_named_experiments_are_refused_in_a_sentence(name: str, pattern: s
         check_experiment_name(name, pattern)
 
 
-@pytest.mark.parametrize(
-    "text", ["", SAMPLE[:-1], SAMPLE + "0", SAMPLE.upper(), SAMPLE + "\n", "g" * 24, "٣" * 24]
-)
+@pytest.mark.parametrize("text", ["", SAMPLE[:-1], SAMPLE + "0", SAMPLE.upper(), SAMPLE + "\n", "g" * 24, "٣" * 24])
 def test_what_is_no_sample_id_is_refused(text: str) -> None:
     with pytest.raises(UnsafeNameError):
         check_sample_id(text)
@@ -167,9 +161,7 @@ def test_names_that_people_use_are_kept(name: str) -> None:
     assert safe_component(name) == name
 
 
-@pytest.mark.parametrize(
-    "path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "a/\0", "a/" * 2100 + "b"]
-)
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "a/\0", "a/" * 2100 + "b"])
 def test_paths_that_leave_their_folder_are_refused(path: str) -> None:
     with pytest.raises(UnsafeNameError):
         safe_relative_path(path)

@@ -1,0 +1,41 @@
+"""Particle coordinates, as RELION and cryoSPARC import them: one STAR table for each micrograph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryodaq.errors import FormatError
+from cryodaq.formats.star import read_star, write_star
+
+
+def write_coordinates(
+    path: Path, coordinates_px_xy: Sequence[tuple[float, float]], *, scores: Sequence[float] | None = None
+) -> None:
+    """Write the (x, y) of particles in pixels of their micrograph, and what each pick scored.
+
+    The file is written under its own name from the first byte on: give a temporary name and rename it.
+
+    Raises
+    ------
+    FormatError
+        A number is not finite, or there are more or fewer scores than particles.
+    """
+    columns = {
+        "rlnCoordinateX": [float(x) for x, _ in coordinates_px_xy],
+        "rlnCoordinateY": [float(y) for _, y in coordinates_px_xy],
+    }
+    if scores is not None:
+        columns["rlnAutopickFigureOfMerit"] = [float(score) for score in scores]
+    write_star(path, {"": columns})
+
+
+def read_coordinates(path: Path) -> list[tuple[float, float]]:
+    """Return the (x, y) of particles in pixels of their micrograph; raises FormatError."""
+    for block in read_star(path).values():
+        xs, ys = block.get("rlnCoordinateX"), block.get("rlnCoordinateY")
+        if isinstance(xs, list) and isinstance(ys, list):
+            if any(isinstance(value, str) for value in (*xs, *ys)):
+                raise FormatError(path, problem="it has coordinates that are no numbers")
+            return [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
+    raise FormatError(path, problem="it has no rlnCoordinateX and rlnCoordinateY")
