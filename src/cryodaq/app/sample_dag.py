@@ -10,16 +10,13 @@ import hashlib
 import logging
 import os
 import re
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import cryodaq
 from cryodaq.domain.names import parse_dag_id
-from cryodaq.ports import Scheduler
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,20 +26,8 @@ IDLE = timedelta(days=14)
 RETIRED_SUFFIX = ".retired"
 _METHOD = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
-PARSED_WITHIN_S = 5.0
-"""How long a new file may take to be known to the scheduler."""
-LOOK_S = 0.2
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagReport:
-    """What the scheduler says of a sample's DAG file."""
-
-    state: Literal["written", "parsed", "broken"]
-    problem: str | None
-    """The import error; None unless broken."""
 
 
 def packaged_templates() -> Path:
@@ -104,30 +89,6 @@ def install_sample_dag(template: Path, dag_folder: Path, *, dag_id: str) -> Path
     finally:
         part.unlink()
     return target
-
-
-def await_parsed(
-    scheduler: Scheduler, dag_id: str, *, limit_s: float = PARSED_WITHIN_S, pause: Callable[[float], None] = time.sleep
-) -> DagReport:
-    """Make the scheduler look at the DAG folder and wait until it knows the DAG or says why not.
-
-    Raises
-    ------
-    SchedulerUnreachableError
-        No answer; copying goes on, triggers wait.
-    """
-    if scheduler.is_parsed(dag_id):
-        return DagReport(state="parsed", problem=None)
-    scheduler.refresh()
-    deadline = time.monotonic() + limit_s
-    while True:
-        if scheduler.is_parsed(dag_id):
-            return DagReport(state="parsed", problem=None)
-        if (problem := scheduler.import_error(f"{dag_id}.py")) is not None:
-            return DagReport(state="broken", problem=problem)
-        if time.monotonic() >= deadline:
-            return DagReport(state="written", problem=None)
-        pause(LOOK_S)
 
 
 def retire_sample_dag(dag_folder: Path, *, dag_id: str) -> bool:

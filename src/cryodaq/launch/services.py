@@ -1,0 +1,51 @@
+"""Our own web servers, the pages and the elogbook, and the loopback ports of everything."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cryodaq.config import Facility, Ports
+from cryodaq.domain.home import Home
+from cryodaq.launch.ports import answers_http, next_free
+from cryodaq.launch.supervisor import Child
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A web server of ours; it answers plain HTTP on a loopback port."""
+
+    name: str
+    command: Sequence[str]
+    port: int
+
+    def child(self, environment: Mapping[str, str], home: Home) -> Child:
+        """Return it as a child; the elogbook stops after the tasks, which may still write to it."""
+        return Child(
+            name=self.name,
+            command=self.command,
+            environment=environment,
+            folder=home.root,
+            is_healthy=lambda: answers_http(self.port),
+            stop_rank=1 if self.name == "elogbook" else 0,
+            stop_grace_s=3.0,
+        )
+
+
+def own_services(facility: Facility) -> list[Service]:
+    """Return the pages and, unless a foreign one is followed, the elogbook."""
+    ports = {"elogbook": facility.ports.elogbook, "web": facility.ports.web}
+    if facility.elogbook.kind != "embedded":
+        del ports["elogbook"]
+    return [
+        Service(name=name, command=[sys.executable, "-m", "cryodaq", "serve", name], port=port)
+        for name, port in ports.items()
+    ]
+
+
+def free_ports(wanted: Ports) -> Ports:
+    """Return ports that are free now, each the first from the wanted one on. Raises `LaunchError`."""
+    web = next_free(wanted.web)
+    elogbook = next_free(wanted.elogbook, avoid=frozenset({web}))
+    return Ports(web=web, elogbook=elogbook, airflow=next_free(wanted.airflow, avoid=frozenset({web, elogbook})))
