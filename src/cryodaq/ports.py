@@ -86,7 +86,10 @@ class Scheduler(Protocol):
 class MotionCorrection(Protocol):
     """Aligns the frames of a movie."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What results and settings call it."""
+        ...
 
     def align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
         """Write the sums into `folder`. Raises `FormatError`, `ImagingError` or `EngineError`."""
@@ -96,7 +99,10 @@ class MotionCorrection(Protocol):
 class CtfEstimation(Protocol):
     """Fits the contrast transfer function of micrographs."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What results and settings call it."""
+        ...
 
     def fit(
         self,
@@ -113,7 +119,10 @@ class CtfEstimation(Protocol):
 class ParticlePicking(Protocol):
     """Finds particles in a micrograph."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What results and settings call it."""
+        ...
 
     def pick(self, micrograph: Path, *, parameters: ImagingParameters, folder: Path) -> PickResult:
         """Write the coordinates' STAR file into `folder`."""

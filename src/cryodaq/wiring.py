@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,9 +15,11 @@ from cryodaq.errors import ConfigError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from cryodaq.app.prepare_sample import Preparation
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.app.trigger_preprocessing import Admission
     from cryodaq.config import Facility
+    from cryodaq.logbook.access import SessionAccess
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.scheduler.airflow import AirflowScheduler
 
@@ -44,6 +45,127 @@ def engines_named(name: str) -> Engines:
         ctf_estimation=native.NativeCtfEstimation(),
         particle_picking=native.NativeParticlePicking(),
     )
+
+
+@dataclass
+class System:
+    """One facility's system; adapters are built when they are first needed."""
+
+    home: Home
+
+    @cached_property
+    def facility(self) -> Facility:
+        """The facility file that passed the check last. Raises `ConfigError`."""
+        from cryodaq.config import load_active
+
+        return load_active(self.home.root)
+
+    @property
+    def database_url(self) -> str:
+        """The ledger's database, from its file or the environment. Raises `ConfigError`."""
+        from cryodaq.config import read_secret
+
+        if self.facility.database.url_file is not None:
+            return read_secret(self.facility.database.url_file).get_secret_value()
+        if DATABASE_VARIABLE not in os.environ:
+            message = f"no database is named; set {DATABASE_VARIABLE} or [database] url_file"
+            raise ConfigError(message)
+        return os.environ[DATABASE_VARIABLE]
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Connections to the ledger."""
+        from cryodaq.database import open_engine
+
+        return open_engine(self.database_url)
+
+    @property
+    def elogbook_url(self) -> str:
+        """Where the elogbook is."""
+        return self.facility.elogbook.url or f"http://127.0.0.1:{self.facility.ports.elogbook}"
+
+    @cached_property
+    def logbook(self) -> LogbookClient:
+        """The elogbook. Raises `ConfigError` when its token cannot be read."""
+        from cryodaq.config import read_secret
+        from cryodaq.logbook.client import LogbookClient
+        from cryodaq.logbook.quirks import QUIRKS
+        from cryodaq.logbook.transport import Credential
+
+        table = self.facility.elogbook
+        token = read_secret(table.token_file or self.home.elogbook_token)
+        return LogbookClient(
+            self.elogbook_url,
+            credential=Credential(user=table.user, secret=token.get_secret_value()),
+            quirks=QUIRKS[table.kind],
+        )
+
+    @cached_property
+    def access_control(self) -> SessionAccess:
+        """Who people are and what they may see."""
+        from cryodaq.logbook.access import SessionAccess
+
+        return SessionAccess(self.elogbook_url)
+
+    @cached_property
+    def scheduler(self) -> AirflowScheduler:
+        """Airflow."""
+        from cryodaq.scheduler.airflow import AirflowScheduler
+
+        return AirflowScheduler(
+            f"http://127.0.0.1:{self.facility.ports.airflow}",
+            user=AIRFLOW_USER,
+            password_file=self.home.airflow_password(AIRFLOW_USER),
+        )
+
+    @property
+    def dag_folder(self) -> Path:
+        """Where samples' DAG files go."""
+        return self.facility.storage.dag_folder or self.home.dag_folder
+
+    def template_for(self, imaging_method: str) -> Path | None:
+        """Return the template of an imaging method, the site's own first; None: copied only."""
+        from cryodaq.app.sample_dag import packaged_templates, template_for
+
+        return template_for(imaging_method, folders=[self.home.templates, packaged_templates()])
+
+    def preparation(self, microscope: str) -> Preparation:
+        """Return what preparing a sample needs."""
+        from cryodaq.app.prepare_sample import Preparation
+
+        return Preparation(
+            engine=self.engine,
+            logbook=self.logbook,
+            scheduler=self.scheduler,
+            microscope=self.facility.microscope(microscope),
+            template_for=self.template_for,
+            dag_folder=self.dag_folder,
+            now=utc_now,
+        )
+
+    def admission(self, microscope: str) -> Admission:
+        """Return what handing movies to the scheduler needs."""
+        from cryodaq.app.trigger_preprocessing import Admission
+
+        return Admission(
+            engine=self.engine,
+            scheduler=self.scheduler,
+            microscope=self.facility.microscope(microscope),
+            has_template=lambda method: self.template_for(method) is not None,
+            calibrated_pixel_size_ang=self.facility.calibrated_pixel_size_ang,
+            now=utc_now,
+        )
+
+    def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:
+        """Run one stage of one movie."""
+        from cryodaq.app.preprocess_movie import Processing, run_stage
+
+        processing = Processing(
+            engine=self.engine,
+            engines=engines_named(self.facility.engines.motion_correction),
+            now=utc_now,
+        )
+        return run_stage(processing, stage, movie_id=movie_id, branch_id=branch_id)
 
 
 def open_system(home: Path | None = None) -> System:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.publish_results import StageResults, publish_movie
 from cryodaq.domain.layout import BranchLayout, SampleLayout
 from cryodaq.domain.parameters import ImagingParameters, from_mapping
 from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, MotionStatistics, PickResult
@@ -54,7 +55,6 @@ class Processing:
 
     engine: Engine
     engines: Engines
-    publish: Callable[[StageInput], Mapping[str, object]]
     now: Callable[[], datetime]
 
 
@@ -188,7 +188,8 @@ def _pick(processing: Processing, given: StageInput, folder: Path) -> dict[str, 
 
 
 def _publish(processing: Processing, given: StageInput, _folder: Path) -> dict[str, object]:
-    return dict(processing.publish(given))
+    found = StageResults(align=alignment_of(given.earlier), ctf=ctf_of(given.earlier), pick=picks_of(given.earlier))
+    return publish_movie(processing.engine, given.movie, layout=given.layout, found=found, clock=processing.now)
 
 
 _STAGES = {"align": _align, "ctf": _ctf, "pick": _pick, "publish": _publish}

@@ -25,11 +25,6 @@ def operator_token_file(home: Home) -> Path:
     return home.secrets / "operator-token"
 
 
-def program_token_file(home: Home) -> Path:
-    """Return the file with this program's own token."""
-    return home.secrets / "elogbook-token"
-
-
 def ensure_accounts(engine: Engine, home: Home) -> None:
     """Make the accounts that are missing; a password that a person changed is left alone."""
     from cryodaq.elogbook import accounts
@@ -37,7 +32,7 @@ def ensure_accounts(engine: Engine, home: Home) -> None:
     with engine.begin() as connection:
         accounts.add_user(connection, PROGRAM, full_name="cryodaq pipeline")
         accounts.grant_site_role(connection, f"uid:{PROGRAM}", role="Writer")
-        accounts.store_token(connection, PROGRAM, name="pipeline", secret=secret(program_token_file(home)))
+        accounts.store_token(connection, PROGRAM, name="pipeline", secret=secret(home.elogbook_token))
         if not operator_password_file(home).exists():
             accounts.add_user(connection, OPERATOR, full_name="Operator")
             accounts.grant_site_role(connection, f"uid:{OPERATOR}", role="SiteAdmin")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cryodaq.cli import config_commands, simulating, stages
+from cryodaq.cli import asking, config_commands, demo, running, serving, simulating, stages
 
 app = typer.Typer(
     name="cryodaq",
@@ -14,9 +14,14 @@ app = typer.Typer(
     add_completion=False,
 )
 
+app.command("demo")(demo.demo)
+app.command("up")(running.up)
 app.command("simulate")(simulating.simulate)
 app.command("align")(stages.align)
 app.command("ctf")(stages.ctf)
 app.command("pick")(stages.pick)
 app.command("process")(stages.process)
+app.command("where")(asking.where)
+app.command("doctor")(asking.doctor)
 app.add_typer(config_commands.app, name="config")
+app.add_typer(serving.app, name="serve", hidden=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 
 from cryodaq.ledger.results import latest_results
 from cryodaq.ledger.tables import file, movie, stage_result, trigger
@@ -21,6 +22,42 @@ if TYPE_CHECKING:
 
 TOLERATED_DEFOCUS = 0.02
 TOLERATED_DRIFT_PX = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How many of the collected movies have come how far."""
+
+    collected: int = 0
+    copied: int = 0
+    aligned: int = 0
+    ctf: int = 0
+    picked: int = 0
+    published: int = 0
+
+
+def progress_of(connection: Connection, truths: Sequence[Truth], *, share: Path) -> Progress:
+    """Count how far the collected movies are, whichever sample they belong to."""
+    collected = movie.join(file, movie.c.file_id == file.c.id)
+    ours = and_(file.c.share == str(share), file.c.path.in_([truth.movie for truth in truths]))
+    copied, published = connection.execute(
+        select(func.count(), func.count(movie.c.published_at)).select_from(collected).where(ours)
+    ).one()
+    stages = connection.execute(
+        select(stage_result.c.stage, func.count(stage_result.c.movie_id.distinct()))
+        .select_from(collected.join(stage_result, stage_result.c.movie_id == movie.c.id))
+        .where(ours, stage_result.c.state == "succeeded")
+        .group_by(stage_result.c.stage)
+    ).all()
+    done = {stage: int(count) for stage, count in stages}
+    return Progress(
+        collected=len(truths),
+        copied=int(copied),
+        aligned=done.get("align", 0),
+        ctf=done.get("ctf", 0),
+        picked=done.get("pick", 0),
+        published=int(published),
+    )
 
 
 def drift_error_px(measured: Sequence[Sequence[float]], true: Sequence[Sequence[float]]) -> float | None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryodaq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cryodaq.wiring import System
 
 
 def home_folder(given: Path | None) -> Path:
@@ -22,3 +26,14 @@ def facility_file(given: Path | None) -> Path:
         message = "no facility file is named; give one with --config or CRYODAQ_CONFIG"
         raise ConfigError(message)
     return Path(found).expanduser().absolute()
+
+
+def running_system(given: Path | None) -> System:
+    """Return the system below a home for a command beside it; its database is the embedded one unless named."""
+    from cryodaq.launch.postgres import EmbeddedPostgres
+    from cryodaq.launch.system import DATABASE
+    from cryodaq.wiring import DATABASE_VARIABLE, open_system
+
+    home = home_folder(given)
+    os.environ.setdefault(DATABASE_VARIABLE, EmbeddedPostgres(home).url(DATABASE))
+    return open_system(home)

@@ -52,6 +52,11 @@ class Home:
         """The site's own templates of samples' DAGs; they come before the packaged ones."""
         return self.root / "templates"
 
+    @property
+    def elogbook_token(self) -> Path:
+        """This program's token for the embedded elogbook."""
+        return self.secrets / "elogbook-token"
+
     def airflow_password(self, user: str) -> Path:
         """Return the file with the password of one of Airflow's accounts."""
         return self.secrets / f"airflow_{user}"

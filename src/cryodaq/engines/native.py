@@ -25,17 +25,17 @@ class NativeMotionCorrection:
 
     def align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
         """Align a movie's frames and write both sums and the unaligned one. See `ports.MotionCorrection`."""
-        from cryodaq.formats.gain import read_gain
-        from cryodaq.formats.movie import read_frames
+        from cryodaq.formats.gain import read_event_gain, read_gain
+        from cryodaq.formats.movie import read_frames, read_header
         from cryodaq.formats.mrc import write_micrograph
         from cryodaq.imaging.motion import AlignmentOptions, align_movie
 
         started = time.monotonic()
+        _check_frame_count(read_header(movie).stored_frame_count, parameters)
         frames = read_frames(movie)
-        _check_frame_count(frames.shape[0], parameters)
         aligned = align_movie(
             frames,
-            gain=None if gain is None else read_gain(gain),
+            gain=None if gain is None else (read_event_gain if movie.suffix.lower() == ".eer" else read_gain)(gain),
             pixel_size_ang=parameters.pixel_size_ang.value,
             dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value,
             voltage_kv=parameters.voltage_kv.value,

@@ -1,0 +1,208 @@
+"""`cryodaq demo`: the whole system on this machine, with a simulated microscope and an operator."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cryodaq.cli.demo_operator import DemoOperator
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from cryodaq.cli.demo_summary import Progress
+    from cryodaq.config import Facility
+    from cryodaq.launch.system import EmbeddedSystem
+    from cryodaq.simulator.plan import SessionPlan
+    from cryodaq.simulator.truth import Truth
+
+PATIENCE_S = 240.0
+"""Without any progress for so long, a movie is missing."""
+LOOK_S = 0.5
+FACILITY = """\
+# Written by `cryodaq demo`: one simulated microscope.
+[site]
+name = "cryodaq demo"
+
+[storage]
+root = "{home}/storage"
+
+[[microscopes]]
+name = "tem1"
+instrument = "TEM1"
+shares = [{{ root = "{home}/tem1" }}]
+gain_root = "{home}/tem1-gainrefs"
+voltage_kv = 300
+cs_mm = 2.7
+amplitude_contrast = 0.1
+detector = "simulated"
+
+[ports]
+web = {web}
+elogbook = {elogbook}
+airflow = {airflow}
+"""
+
+
+@dataclass
+class Collection:
+    """What the simulated microscope has done so far; filled by its thread."""
+
+    truths: list[Truth] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+    problem: str | None = None
+
+
+def demo(
+    movies: Annotated[int, typer.Option(min=1, help="How many the microscope collects.")] = 8,
+    software: Annotated[str, typer.Option(help="epu or serialem.")] = "epu",
+    exit_when_done: Annotated[
+        bool, typer.Option("--exit-when-done", help="End when every movie is published; status 0 when none is missing.")
+    ] = False,
+    home: Annotated[
+        Path | None, typer.Option("--home", envvar="CRYODAQ_HOME", help="Where all of it lies; default ~/cryodaq-demo.")
+    ] = None,
+    interval_s: Annotated[float, typer.Option(min=0, help="From exposure to exposure, s.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same movies.")] = 1,
+) -> None:
+    """Watch movies travel from a simulated microscope to picked micrographs on a page."""
+    from cryodaq.cli.running import make_system
+    from cryodaq.domain.file_roles import Software
+    from cryodaq.errors import ConfigError
+    from cryodaq.launch.system import ended_by_sigterm
+    from cryodaq.simulator.plan import SessionPlan
+
+    if software not in {"epu", "serialem"}:
+        message = f"--software is {software!r}; write epu or serialem"
+        raise ConfigError(message)
+    folder = (home or Path.home() / "cryodaq-demo").expanduser().absolute()
+    facility = _facility(folder)
+    plan = SessionPlan(software=Software(software), movie_count=movies, interval_s=interval_s, seed=seed)
+    print(f"starting PostgreSQL, Airflow, the elogbook and the pages below {folder}", flush=True)
+    system = make_system(folder, facility)
+    with ended_by_sigterm(), system:
+        complete = _run(system, facility, plan, exit_when_done=exit_when_done)
+    if exit_when_done and not complete:
+        sys.exit(1)
+
+
+def _facility(home: Path) -> Facility:
+    """Return the demo's facility, its ports those that are free now."""
+    from cryodaq import config
+    from cryodaq.launch.services import free_ports
+
+    home.mkdir(parents=True, exist_ok=True)
+    ports = free_ports(config.Ports())
+    file = home / "facility.toml"
+    file.write_text(
+        FACILITY.format(home=home, web=ports.web, elogbook=ports.elogbook, airflow=ports.airflow), encoding="utf-8"
+    )
+    return config.activate(file, home=home)
+
+
+def _run(system: EmbeddedSystem, facility: Facility, plan: SessionPlan, *, exit_when_done: bool) -> bool:
+    """Collect, watch and judge; return whether every movie was published."""
+    from cryodaq.cli.accounts import OPERATOR, operator_token_file
+    from cryodaq.database import open_engine
+
+    operator = DemoOperator(
+        f"http://127.0.0.1:{facility.ports.elogbook}", user=OPERATOR, token=operator_token_file(system.home).read_text()
+    )
+    experiment = f"{datetime.now(UTC):%Y%m%d}-CS01"
+    name = operator.free_sample_name(experiment, "grid")
+    operator.begin_session("TEM1", experiment, sample_name=name, plan=plan)
+    _say_where(system, facility, operator, experiment=experiment, sample_name=name)
+    operator.close()
+    share = Path(facility.microscopes[0].shares[0].root)
+    collection, stop = Collection(), threading.Event()
+    thread = threading.Thread(target=_collect, args=(share, plan, collection, stop.is_set), daemon=True)
+    engine = open_engine(system.database_url)
+    thread.start()
+    try:
+        complete = _watch(engine, collection, plan, share=share)
+        _write_summary(system.home.root, engine, collection, share=share)
+        if not exit_when_done:
+            print("Everything goes on; Ctrl-C ends it.", flush=True)
+            while True:
+                time.sleep(60)
+        return complete
+    finally:
+        stop.set()
+        thread.join(10)
+        engine.dispose()
+
+
+def _say_where(
+    system: EmbeddedSystem, facility: Facility, operator: DemoOperator, *, experiment: str, sample_name: str
+) -> None:
+    from cryodaq.cli.accounts import OPERATOR, operator_password_file, operator_token_file
+
+    page = f"http://127.0.0.1:{facility.ports.web}"
+    print(f"the board     {page}/login?ticket={operator.login_ticket()}  (this link logs you in once)")
+    print(f"              {page}/  as {OPERATOR}, password in {operator_password_file(system.home)}")
+    print(f"the elogbook  http://127.0.0.1:{facility.ports.elogbook}/  (token in {operator_token_file(system.home)})")
+    print(f"Airflow       {system.airflow.url}  as admin, password in {system.home.airflow_password('admin')}")
+    results = Path(facility.storage.root) / experiment[:6] / f"{experiment}_TEM1" / sample_name
+    print(f"results       {results}", flush=True)
+
+
+def _collect(share: Path, plan: SessionPlan, collection: Collection, stop: Callable[[], bool]) -> None:
+    from cryodaq.errors import CryodaqError
+    from cryodaq.simulator.microscope import simulate_session
+
+    try:
+        simulate_session(share, plan, on_movie=collection.truths.append, stop=stop)
+    except (CryodaqError, OSError) as error:
+        collection.problem = str(error)
+    finally:
+        collection.ended.set()
+
+
+def _watch(engine: Engine, collection: Collection, plan: SessionPlan, *, share: Path) -> bool:
+    """Show the progress until every movie is published or nothing moves any more."""
+    from cryodaq.cli.demo_summary import progress_of
+    from cryodaq.cli.progress import progress_display
+
+    last: Progress | None = None
+    moved_at = time.monotonic()
+    with progress_display(plan.movie_count) as show:
+        while True:
+            truths = tuple(collection.truths)
+            with engine.connect() as connection:
+                progress = progress_of(connection, truths, share=share)
+            show(progress)
+            if progress != last:
+                last, moved_at = progress, time.monotonic()
+            if collection.ended.is_set() and len(truths) == len(collection.truths):
+                if collection.problem:
+                    print(f"the simulated microscope stopped: {collection.problem}", file=sys.stderr)
+                    return False
+                if progress.published == progress.collected == plan.movie_count:
+                    return True
+                if time.monotonic() - moved_at > PATIENCE_S:
+                    return False
+            time.sleep(LOOK_S)
+
+
+def _write_summary(home: Path, engine: Engine, collection: Collection, *, share: Path) -> None:
+    from cryodaq.cli.demo_summary import summarise, write_summary
+
+    with engine.connect() as connection:
+        summary = summarise(connection, collection.truths, shares=[share])
+    write_summary(home / "summary.json", summary)
+    judged = f"defocus within 2 %: {summary['defocus_within_2_percent']} of {summary['defocus_judged']}"
+    judged += f"; drift within 0.5 px: {summary['drift_within_half_px']} of {summary['drift_judged']}"
+    print(f"published {summary['published']} of {summary['collected']} movies; {judged}")
+    print(f"summary       {home / 'summary.json'}", flush=True)
+    for entry in summary["movies"]:
+        if entry["published_at"] is None:
+            reason = entry.get("problem") or entry["state"]
+            print(f"missing: {entry['movie']}: {reason}", file=sys.stderr)

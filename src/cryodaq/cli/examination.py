@@ -1,0 +1,170 @@
+"""What `cryodaq doctor` looks at, one function a part; each finding is one sentence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryodaq.errors import CryodaqError
+
+if TYPE_CHECKING:
+    from cryodaq.wiring import System
+
+LOW_SPACE = 0.1
+"""Below this free fraction of the storage, processing would pause first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    sentence: str
+
+
+def examine(system: System) -> list[Finding]:
+    """Look at every part; a part that cannot be looked at is a finding of its own."""
+    parts: list[tuple[str, Callable[[System], Iterator[Finding]]]] = [
+        ("facility file", _facility),
+        ("storage", _storage),
+        ("shares", _shares),
+        ("database", _database),
+        ("alarms", _alarms),
+        ("elogbook", _elogbook),
+        ("Airflow", _airflow),
+        ("engines", _engines),
+    ]
+    findings: list[Finding] = []
+    for what, look in parts:
+        try:
+            findings += look(system)
+        except (CryodaqError, OSError) as error:
+            findings.append(Finding(what=what, good=False, sentence=str(error)))
+            if what == "facility file":
+                break
+    return findings
+
+
+def _facility(system: System) -> Iterator[Finding]:
+    names = ", ".join(table.name for table in system.facility.microscopes)
+    yield Finding(what="facility file", good=True, sentence=f"the active one describes {names}")
+
+
+def _storage(system: System) -> Iterator[Finding]:
+    root = system.facility.storage.root
+    if not root.is_dir():
+        yield Finding(what="storage", good=False, sentence=f"{root} is not there; mount the large file system")
+        return
+    writable = os.access(root, os.W_OK | os.X_OK)
+    usage = shutil.disk_usage(root)
+    free = f"{usage.free / 1e12:.2f} TB free"
+    enough = usage.free / usage.total >= LOW_SPACE
+    advice = "" if writable else "; it cannot be written to: check its rights"
+    advice += "" if enough else f"; that is less than {LOW_SPACE:.0%}: make room"
+    yield Finding(what="storage", good=writable and enough, sentence=f"{root}: {free}{advice}")
+
+
+def _shares(system: System) -> Iterator[Finding]:
+    for table in system.facility.microscopes:
+        for share in table.shares:
+            online = (Path(share.root) / share.sentinel).exists()
+            sentence = f"{share.root} is mounted" if online else f"{share.root / share.sentinel} is not there; mount it"
+            yield Finding(what=f"share of {table.name}", good=online, sentence=sentence)
+        if table.gain_root is not None:
+            there = table.gain_root.is_dir()
+            sentence = f"{table.gain_root} is there" if there else f"{table.gain_root} is not there; mount it"
+            yield Finding(what=f"gains of {table.name}", good=there, sentence=sentence)
+
+
+def _database(system: System) -> Iterator[Finding]:
+    from sqlalchemy.exc import OperationalError
+
+    from cryodaq.migrations import current_revision, newest_revision
+
+    try:
+        found = current_revision(system.engine)
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        yield Finding(what="database", good=False, sentence=f"it does not answer ({reason}); is the system running?")
+        return
+    good = found == newest_revision()
+    advice = "" if good else f"; this program needs {newest_revision()}: start the system, which upgrades it"
+    yield Finding(what="database", good=good, sentence=f"schema {found or 'missing'}{advice}")
+
+
+def _alarms(system: System) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from cryodaq.ledger.events import open_alarms
+
+    try:
+        with system.engine.connect() as connection:
+            alarms = open_alarms(connection)
+    except SQLAlchemyError:
+        return
+    for alarm in alarms:
+        yield Finding(what=alarm.severity, good=alarm.severity == "notice", sentence=alarm.text)
+
+
+def _elogbook(system: System) -> Iterator[Finding]:
+    known = {instrument.id.lower() for instrument in system.logbook.instruments()}
+    yield Finding(what="elogbook", good=True, sentence=f"{system.elogbook_url} answers")
+    for table in system.facility.microscopes:
+        if table.instrument.lower() not in known:
+            sentence = f"it has no instrument {table.instrument}; add it there or correct the facility file"
+            yield Finding(what=f"elogbook, {table.name}", good=False, sentence=sentence)
+
+
+def _airflow(system: System) -> Iterator[Finding]:
+    health = system.scheduler.health()
+    for name in ("metadatabase", "scheduler", "dag_processor"):
+        state = health.get(name, "unknown")
+        yield Finding(what=f"Airflow's {name}", good=state == "healthy", sentence=state)
+    for table in system.facility.microscopes:
+        dag_id = f"{table.name}-daq"
+        parsed = system.scheduler.is_parsed(dag_id)
+        sentence = f"{dag_id} is known" if parsed else f"{dag_id} is not known; see the DAG processor's log"
+        yield Finding(what="Airflow", good=parsed, sentence=sentence)
+
+
+def _engines(_: System) -> Iterator[Finding]:
+    seconds = warm_imaging()
+    yield Finding(what="engine native", good=True, sentence=f"a small movie went through it in {seconds:.1f} s")
+
+
+def warm_imaging() -> float:
+    """Send a small movie through all stages, which compiles and keeps their code; return the time it took, s."""
+    import tempfile
+
+    import numpy as np
+
+    from cryodaq.domain.parameters import from_mapping
+    from cryodaq.formats.mrc import write_micrograph
+    from cryodaq.wiring import engines_named
+
+    started = time.monotonic()
+    rng = np.random.default_rng(1)
+    frames = rng.poisson(1.0, (6, 256, 256)).astype(np.uint8)
+    plain = {"pixel_size_ang": 1.0, "voltage_kv": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.1}
+    plain |= {"dose_per_frame_e_ang2": 1.0, "particle_diameter_ang": 100.0}
+    parameters = from_mapping({name: {"value": value, "source": "default"} for name, value in plain.items()})
+    engines = engines_named("native")
+    with tempfile.TemporaryDirectory(prefix="cryodaq-") as name:
+        import tifffile
+
+        folder = Path(name)
+        tifffile.imwrite(folder / "movie.tiff", frames, compression="lzw", photometric="minisblack")
+        write_micrograph(folder / "gain.mrc", np.ones((256, 256), np.float32), pixel_size_ang=1.0)
+        aligned = engines.motion_correction.align(
+            folder / "movie.tiff", gain=folder / "gain.mrc", parameters=parameters, folder=folder
+        )
+        micrograph = Path(aligned.micrograph)
+        engines.ctf_estimation.fit(micrograph, unaligned_sum=None, parameters=parameters, folder=folder)
+        engines.particle_picking.pick(micrograph, parameters=parameters, folder=folder)
+    return time.monotonic() - started

@@ -1,0 +1,72 @@
+"""`cryodaq up`: the whole system on this machine for real microscopes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cryodaq.cli.places import facility_file, home_folder
+
+if TYPE_CHECKING:
+    from cryodaq.config import Facility
+    from cryodaq.launch.supervisor import ChildEvent
+    from cryodaq.launch.system import EmbeddedSystem
+
+HomeOption = Annotated[Path | None, typer.Option("--home", envvar="CRYODAQ_HOME", help="State of the system.")]
+
+
+def up(
+    config_path: Annotated[
+        Path | None, typer.Option("--config", envvar="CRYODAQ_CONFIG", help="The facility file (TOML).")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Run the whole system for the microscopes of a facility file, until Ctrl-C."""
+    from cryodaq import config
+    from cryodaq.cli.accounts import OPERATOR, operator_password_file
+    from cryodaq.launch.system import ended_by_sigterm
+
+    folder = home_folder(home)
+    facility = config.activate(facility_file(config_path), home=folder)
+    system = make_system(folder, facility)
+    with ended_by_sigterm(), system:
+        print(f"board     http://127.0.0.1:{facility.ports.web}/")
+        if facility.elogbook.kind == "embedded":
+            print(f"elogbook  http://127.0.0.1:{facility.ports.elogbook}/")
+            print(f"log in as {OPERATOR}; the first password is in {operator_password_file(system.home)}")
+        print(f"Airflow   {system.airflow.url}")
+        print("Ctrl-C ends everything.", flush=True)
+        wait_for_the_end()
+
+
+def make_system(home: Path, facility: Facility) -> EmbeddedSystem:
+    """Return the embedded system with the accounts that it needs; nothing is started yet."""
+    from cryodaq.cli.accounts import ensure_accounts
+    from cryodaq.database import open_engine
+    from cryodaq.domain.home import Home
+    from cryodaq.launch.system import EmbeddedSystem
+
+    def make_accounts(database_url: str) -> None:
+        engine = open_engine(database_url)
+        ensure_accounts(engine, Home(home.resolve()))
+        engine.dispose()
+
+    embedded = facility.elogbook.kind == "embedded"
+    return EmbeddedSystem(home, facility, on_event=_tell, on_database=make_accounts if embedded else lambda _: None)
+
+
+def _tell(event: ChildEvent) -> None:
+    """Say what happened to a child where people look; INFO is in the logs alone."""
+    if event.what != "started":
+        print(f"cryodaq: {event.sentence}", flush=True)
+    logging.getLogger(__name__).info("%s", event.sentence)
+
+
+def wait_for_the_end() -> None:
+    """Sleep until Ctrl-C or SIGTERM."""
+    while True:
+        signal.pause()

@@ -1,0 +1,47 @@
+"""`cryodaq serve`: the web servers, each as one process; the supervisor starts them."""
+
+from __future__ import annotations
+
+import typer
+
+from cryodaq.wiring import open_system
+
+app = typer.Typer(help="Run one web server in the foreground.", no_args_is_help=True)
+
+
+@app.command()
+def elogbook() -> None:
+    """Run the embedded elogbook."""
+    from cryodaq.elogbook.app import serve
+    from cryodaq.elogbook.settings import ElogbookSettings
+
+    system = open_system()
+    facility = system.facility
+    settings = ElogbookSettings(
+        database_url=system.database_url,
+        experiment_name_pattern=facility.site.experiment_name_pattern,
+        site_zone=facility.site.zone,
+    )
+    serve(settings, host="127.0.0.1", port=facility.ports.elogbook)
+
+
+@app.command()
+def web() -> None:
+    """Run the pages about microscopes and movies."""
+    from zoneinfo import ZoneInfo
+
+    from cryodaq.web.app import serve
+    from cryodaq.web.settings import WebSettings
+
+    system = open_system()
+    facility = system.facility
+    settings = WebSettings(
+        database_url=system.database_url,
+        access=system.access_control,
+        microscopes=tuple(table.name for table in facility.microscopes),
+        site_name=facility.site.name,
+        zone=ZoneInfo(facility.site.zone),
+        airflow_url=f"http://127.0.0.1:{facility.ports.airflow}",
+        elogbook_url=system.elogbook_url,
+    )
+    serve(settings, host="127.0.0.1", port=facility.ports.web)
