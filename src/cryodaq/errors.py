@@ -9,6 +9,7 @@
     ├── ImagingError              the picture cannot be computed from this input
     ├── EngineError               an external program failed
     ├── LogbookError              the elogbook refused
+    │   ├── AccountError          an account cannot be made or changed as asked
     │   ├── LogbookAccessError    it does not let us
     │   └── LogbookUnreachableError   (retryable) no answer
     ├── SchedulerError            the scheduler refused
@@ -86,6 +87,10 @@ class EngineError(CryodaqError):
 
 class LogbookError(CryodaqError):
     """The elogbook refused a request; its own words are in the message."""
+
+
+class AccountError(LogbookError):
+    """An account of the embedded elogbook cannot be made or changed as asked."""
 
 
 class LogbookAccessError(LogbookError):

@@ -1,1 +1,1 @@
-"""Scan a microscope's share, copy what is complete, verify it, remove what may go."""
+"""Brings files from a microscope's share to the data centre: scan, copy, verify, remove; I/O workers."""

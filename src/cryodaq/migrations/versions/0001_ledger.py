@@ -160,6 +160,19 @@ def upgrade() -> None:
         sa.Column("unrecognised_images", sa.Integer(), server_default="0", nullable=False),
         sa.Column("scan_s", sa.Double(), nullable=True),
         sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("scan_began_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "mount",
+            sa.Text(),
+            nullable=True,
+            comment="identity of the mount at the last scan; inodes mean something within one",
+        ),
+        sa.Column(
+            "abandoned_worker",
+            sa.Text(),
+            nullable=True,
+            comment="host, process and its start: no other worker while it lives",
+        ),
         sa.PrimaryKeyConstraint("microscope", "share", name=op.f("pk_share_state")),
         schema="ledger",
     )
@@ -217,6 +230,13 @@ def upgrade() -> None:
         sa.Column("microscope", sa.Text(), nullable=False),
         sa.Column("share", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False, comment="folder and stem that its files share"),
+        sa.Column(
+            "occurrence",
+            sa.Integer(),
+            server_default="1",
+            nullable=False,
+            comment="counts the exposures that had this key one after another",
+        ),
         sa.Column("acquisition_folder", sa.Text(), nullable=False),
         sa.Column("sample_id", sa.Text(), nullable=True),
         sa.Column("decision", sa.Text(), nullable=True, comment="domain.ownership.Decision; null while undecided"),
@@ -225,14 +245,14 @@ def upgrade() -> None:
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["sample_id"], ["ledger.sample.id"], name=op.f("fk_exposure_sample_id_sample")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_exposure")),
-        sa.UniqueConstraint("microscope", "share", "key", name="uq_exposure_key"),
+        sa.UniqueConstraint("microscope", "key", "occurrence", name="uq_exposure_key"),
         schema="ledger",
     )
     op.create_index("ix_exposure_sample", "exposure", ["sample_id"], unique=False, schema="ledger")
     op.create_index(
         "ix_exposure_folder",
         "exposure",
-        ["microscope", "share", "acquisition_folder"],
+        ["microscope", "acquisition_folder"],
         unique=False,
         schema="ledger",
     )
@@ -296,12 +316,26 @@ def upgrade() -> None:
         sa.Column("copied_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("verified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "gone_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when it was no longer on the share; rows of gone files are history",
+        ),
         sa.ForeignKeyConstraint(["exposure_id"], ["ledger.exposure.id"], name=op.f("fk_file_exposure_id_exposure")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_file")),
         sa.UniqueConstraint("microscope", "share", "path", "version", name="uq_file_version"),
         schema="ledger",
     )
     op.create_index("ix_file_exposure", "file", ["exposure_id"], unique=False, schema="ledger")
+    op.create_index(
+        "ix_file_present",
+        "file",
+        ["microscope", "share", "path", "version"],
+        unique=False,
+        schema="ledger",
+        postgresql_where=sa.text("gone_at is null"),
+    )
     op.create_index(
         "ix_file_later_version",
         "file",

@@ -1,0 +1,134 @@
+"""Gain references on the microscopes' gain roots, and their copies in samples' GainRefs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.tables import gain_copy, gain_reference, sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GainReference:
+    """One state of one gain file."""
+
+    id: int
+    path: str
+    """Relative to the gain root."""
+    size_bytes: int
+    mtime_ns: int
+    """The microscope's clock."""
+    settled: bool
+    """Whether two looks agreed: it may be copied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedGain:
+    """A copy that a movie waits for."""
+
+    id: int
+    gain: GainReference
+    sample_id: str
+    target: str
+    """Absolute path that its copy is to have."""
+
+
+def register_gains(
+    connection: Connection, microscope: str, *, root: str, found: Collection[tuple[str, int, int]], at: datetime
+) -> None:
+    """Record what a scan of the gain root found: (path, size in bytes, time of modification in ns)."""
+    if found:
+        connection.execute(
+            insert(gain_reference).on_conflict_do_nothing(),
+            [
+                {
+                    "microscope": microscope,
+                    "root": root,
+                    "path": path,
+                    "size_bytes": size_bytes,
+                    "mtime_ns": mtime_ns,
+                    "seen_at": at,
+                }
+                for path, size_bytes, mtime_ns in found
+            ],
+        )
+
+
+def unsettled_gains(connection: Connection, microscope: str, root: str) -> list[GainReference]:
+    """Return the gains whose files may still be written."""
+    query = select(gain_reference).where(
+        gain_reference.c.microscope == microscope,
+        gain_reference.c.root == root,
+        gain_reference.c.settled_at.is_(None),
+    )
+    return [
+        GainReference(id=row.id, path=row.path, size_bytes=row.size_bytes, mtime_ns=row.mtime_ns, settled=False)
+        for row in connection.execute(query.order_by(gain_reference.c.id))
+    ]
+
+
+def settle_gain(connection: Connection, gain_id: int, *, at: datetime) -> None:
+    """Record that a gain file is finished."""
+    connection.execute(update(gain_reference).where(gain_reference.c.id == gain_id).values(settled_at=at))
+
+
+def forget_unsettled(connection: Connection, gain_ids: Sequence[int]) -> None:
+    """Drop states of gain files that passed while they were written; nothing refers to them."""
+    connection.execute(
+        gain_reference.delete().where(gain_reference.c.id.in_(list(gain_ids)), gain_reference.c.settled_at.is_(None))
+    )
+
+
+def wanted_gains(connection: Connection, microscope: str, root: str) -> list[WantedGain]:
+    """Return the copies that movies wait for, oldest first."""
+    query = (
+        select(
+            gain_copy.c.id.label("copy_id"),
+            gain_copy.c.sample_id,
+            gain_copy.c.target,
+            gain_reference,
+        )
+        .join(gain_reference, gain_copy.c.gain_id == gain_reference.c.id)
+        .where(
+            gain_reference.c.microscope == microscope,
+            gain_reference.c.root == root,
+            gain_reference.c.settled_at.is_not(None),
+            gain_copy.c.copied_at.is_(None),
+        )
+        .order_by(gain_copy.c.id)
+    )
+    return [
+        WantedGain(
+            id=row.copy_id,
+            gain=GainReference(
+                id=row.id, path=row.path, size_bytes=row.size_bytes, mtime_ns=row.mtime_ns, settled=True
+            ),
+            sample_id=row.sample_id,
+            target=row.target,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def record_gain_copy(connection: Connection, wanted: WantedGain, *, target: str, xxh3_128: str, at: datetime) -> None:
+    """Record a copied gain; its target is another one where a file of that name was there already."""
+    connection.execute(
+        update(gain_copy)
+        .where(gain_copy.c.id == wanted.id)
+        .values(target=target, xxh3_128=xxh3_128, copied_at=at, problem=None)
+    )
+    row = connection.execute(
+        select(sample.c.microscope, sample.c.experiment).where(sample.c.id == wanted.sample_id)
+    ).one()
+    subject = Subject(microscope=row.microscope, experiment=row.experiment, sample_id=wanted.sample_id)
+    record_event(connection, "gain_copied", at=at, subject=subject, facts={"path": wanted.gain.path, "target": target})
+
+
+def record_gain_problem(connection: Connection, wanted: WantedGain, *, problem: str) -> None:
+    """Record why a gain could not be copied yet."""
+    connection.execute(update(gain_copy).where(gain_copy.c.id == wanted.id).values(problem=problem))

@@ -1,0 +1,256 @@
+"""The supervisor's side of an I/O worker: requests with bounded waits, and giving up a worker that stalls."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cryodaq.errors import ShareStalledError, TransferError
+from cryodaq.transfer import wire
+
+log = logging.getLogger(__name__)
+STALL_S = 60.0
+"""A request of which nothing is heard for so long has met a dead mount."""
+
+Json = dict[str, Any]  # Any: values of JSON
+
+
+@dataclass(slots=True)
+class _Pending:
+    what: str
+    future: Future[Json]
+    heard_at: float
+    began: bool = False
+    parts: list[Json] = field(default_factory=list)
+
+
+class ShareWorker:
+    """One worker process for one mount.
+
+    Parameters
+    ----------
+    sentinel
+        Name of the file that proves the mount; None for a mount without one.
+    threads
+        Copies at once.
+    niceness
+        How much the worker stands back behind other processes.
+    wake
+        Called, from another thread, whenever an answer arrives.
+    """
+
+    def __init__(
+        self,
+        root: PurePosixPath,
+        *,
+        sentinel: str | None = None,
+        excludes: tuple[str, ...] = (),
+        threads: int = 3,
+        niceness: int = 0,
+        stall_s: float = STALL_S,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.root = root
+        self._stall_s = stall_s
+        self._wake = wake
+        self._hello: Json = {
+            "root": str(root),
+            "sentinel": sentinel,
+            "excludes": list(excludes),
+            "threads": threads,
+            "niceness": niceness,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._pending: dict[int, _Pending] = {}
+        self._lock = threading.Lock()
+        self._last_id = 0
+        self._heard_at = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id while it is not known to have ended."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests can be sent."""
+        return self.pid is not None
+
+    def start(self) -> None:
+        """Start the process. Its environment carries no more than it needs."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cryodaq.transfer.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+        self._process = process
+        self._heard_at = time.monotonic()
+        self._outbox = queue.SimpleQueue()
+        self._outbox.put(wire.encode(self._hello))
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018  # both are pipes
+        names = f"worker of {self.root}"
+        for target, descriptor in ((self._write, process.stdin.fileno()), (self._read, process.stdout.fileno())):
+            threading.Thread(target=target, args=(descriptor, self._outbox), name=names, daemon=True).start()
+
+    def request(self, what: str, **arguments: object) -> Future[Json]:
+        """Send a request; its future fails with a `TransferError` of the kind that the worker met.
+
+        Pieces of a long answer are in the result under `parts`. The future has an attribute-free id:
+        give it to `cancel` to give a copy up.
+        """
+        future: Future[Json] = Future()
+        with self._lock:
+            self._last_id += 1
+            number = self._last_id
+            if not self.alive:
+                future.set_exception(ShareStalledError(self.root, waited_s=0))
+                return future
+            now = time.monotonic()
+            if not self._pending:
+                self._heard_at = now
+            self._pending[number] = _Pending(what=what, future=future, heard_at=now)
+        self._outbox.put(wire.encode({"id": number, "do": what, **arguments}))
+        return future
+
+    def cancel(self, future: Future[Json]) -> None:
+        """Ask the worker to give up the copy of a future."""
+        with self._lock:
+            numbers = [number for number, pending in self._pending.items() if pending.future is future]
+        for number in numbers:
+            self._outbox.put(wire.encode({"id": 0, "do": "cancel", "request": number}))
+
+    def silent_s(self) -> float:
+        """Return for how long a request that should be under way has said nothing, s; 0 when none is."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._pending:
+                return 0.0
+            begun = [now - pending.heard_at for pending in self._pending.values() if pending.began]
+            return max([*begun, now - self._heard_at])
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it is time to give the worker up."""
+        return self.silent_s() > self._stall_s
+
+    def abandon(self) -> str:
+        """Kill the worker without waiting for it, fail its requests, and return how to recognise it later."""
+        waited_s = self.silent_s()
+        process = self._process
+        mark = process_mark(process.pid) if process is not None else ""
+        if process is not None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        self._outbox.put(None)
+        self._fail_all(ShareStalledError(self.root, waited_s=waited_s))
+        log.error("an I/O worker was given up", extra={"share": str(self.root), "waited_s": waited_s, "worker": mark})
+        return mark
+
+    def close(self, *, wait_s: float = 2.0) -> bool:
+        """End the worker; return whether it has ended. One that has not is killed and left alone."""
+        process = self._process
+        if process is None:
+            return True
+        self._outbox.put(None)
+        try:
+            process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self.abandon()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        self._fail_all(TransferError(f"the worker of {self.root} was ended"))
+        return process.poll() is not None
+
+    def _write(self, descriptor: int, outbox: queue.SimpleQueue[bytes | None]) -> None:
+        """Hand requests to the pipe; only this thread waits when the worker does not read."""
+        with suppress(OSError):
+            while (line := outbox.get()) is not None:
+                view = memoryview(line)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+        with suppress(OSError):
+            os.close(descriptor)
+
+    def _read(self, descriptor: int, _outbox: queue.SimpleQueue[bytes | None]) -> None:
+        rest = b""
+        with suppress(OSError):
+            while chunk := os.read(descriptor, 1 << 16):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._hear(wire.decode(line))
+        with suppress(OSError):
+            os.close(descriptor)
+        self._fail_all(TransferError(f"the worker of {self.root} ended"))
+
+    def _hear(self, message: Mapping[str, Any]) -> None:  # Any: values of JSON
+        now = time.monotonic()
+        number = int(message["id"])
+        with self._lock:
+            self._heard_at = now
+            pending = self._pending.get(number)
+            if pending is None:
+                return
+            pending.heard_at, pending.began = now, True
+            if "part" in message:
+                pending.parts.append(message["part"])
+                return
+            if "result" not in message and "error" not in message:
+                return
+            del self._pending[number]
+        with suppress(InvalidStateError):
+            if "error" in message:
+                pending.future.set_exception(wire.error_from_message(message["error"]))
+            else:
+                pending.future.set_result({**message["result"], "parts": pending.parts})
+        self._wake()
+
+    def _fail_all(self, error: TransferError) -> None:
+        with self._lock:
+            pending, self._pending = list(self._pending.values()), {}
+        for one in pending:
+            with suppress(InvalidStateError):
+                one.future.set_exception(error)
+        self._wake()
+
+
+def _environment() -> dict[str, str]:
+    kept = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "HOME", "TMPDIR", "PYTHONPYCACHEPREFIX")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUTF8": "1"}
+
+
+def process_mark(pid: int) -> str:
+    """Return what tells a process from a later one with the same number: host, number and time of its start."""
+    try:
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        started = "?"
+    return f"{socket.gethostname()} {pid} {started}"
+
+
+def still_lives(mark: str) -> bool:
+    """Whether an abandoned worker of this host is still there; one of another host cannot be known to be."""
+    host, _, rest = mark.partition(" ")
+    pid, _, _ = rest.partition(" ")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return process_mark(int(pid)) == mark and state not in {"Z", "X"}
