@@ -1,0 +1,171 @@
+"""Mean power spectrum of a micrograph, and its rings in polar coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+from numpy.typing import NDArray
+
+from cryodaq.errors import ImagingError
+
+Float = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+SMALLEST_PX = 128
+BEYOND_FINEST = 0.7
+"""Pixel of the cut spectrum over half of the finest resolution asked for; 1 would end right there."""
+TAPER = 0.1
+"""Share of a tile, at each end, over which it fades."""
+FINE_ANGLES = 720
+"""Directions over half a turn in which a spectrum is sampled."""
+FEWEST_RINGS = 24
+SECTORS = 48
+"""Groups of those directions that are fitted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerSpectrum:
+    """Power (y, x), frequency 0 at the middle (size // 2)."""
+
+    power: Float
+    step_per_ang: float
+    """Frequency from one pixel to the next, 1/Å."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolarSpectrum:
+    """Power (direction, frequency)."""
+
+    power: Float64
+    angle: Float64
+    """Directions, radians from x towards +y, in [0, pi)."""
+    frequency: Float64
+    """1/Å."""
+
+    def in_sectors(self) -> PolarSpectrum:
+        """Averages over neighbouring directions."""
+        group = len(self.angle) // SECTORS
+        return PolarSpectrum(
+            power=self.power.reshape(SECTORS, group, -1).mean(axis=1),
+            angle=self.angle.reshape(SECTORS, group).mean(axis=1),
+            frequency=self.frequency,
+        )
+
+
+def mean_power(
+    micrograph: NDArray[np.floating],  # (y, x)
+    *,
+    pixel_size_ang: float,
+    box_size_px: int,
+    finest_ang: float,
+) -> PowerSpectrum:
+    """Average over tiles, cut to `box_size_px` of the low frequencies.
+
+    Tiles are so large that the cut spectrum ends a little beyond `finest_ang`: its rings are sampled as
+    finely as the box allows, and no transform is spent on frequencies that nobody looks at. Each tile is
+    scaled to the same power, so that neither contamination nor a dark corner outshouts the rest.
+
+    Raises
+    ------
+    ImagingError
+        When the micrograph is too small, empty, or not finite.
+    """
+    smallest = min(micrograph.shape)
+    if micrograph.ndim != 2 or smallest < SMALLEST_PX:
+        problem = f"a micrograph of {micrograph.shape} pixels is too small for a spectrum; {SMALLEST_PX} are needed"
+        raise ImagingError(problem)
+    wanted = max(box_size_px, round(box_size_px * BEYOND_FINEST * finest_ang / 2 / pixel_size_ang))
+    tile = min(2 * (scipy.fft.next_fast_len(wanted, real=True) // 2), 2 * (smallest // 2))
+    box = min(box_size_px, tile)
+    total = np.zeros((box, box // 2 + 1))
+    for picture in _tiles(micrograph, tile):
+        half = np.abs(_cut(scipy.fft.rfft2(picture), box)) ** 2
+        total += half / max(float(half[box // 8 : -box // 8].mean()), 1e-30)
+    if not np.isfinite(total).all() or not total.any():
+        problem = "the micrograph is empty or holds NaN; there is no spectrum to look at"
+        raise ImagingError(problem)
+    return PowerSpectrum(power=_whole_plane(total), step_per_ang=1 / (tile * pixel_size_ang))
+
+
+def _tiles(micrograph: NDArray[np.floating], tile: int) -> Iterator[Float]:
+    """Squares that cover the micrograph, mean removed, faded at the edges."""
+    fade = scipy.signal.windows.tukey(tile, 2 * TAPER).astype(np.float32)
+    starts = [np.linspace(0, n - tile, -(-n // tile)).round().astype(int) for n in micrograph.shape]
+    for y in starts[0]:
+        for x in starts[1]:
+            part = np.asarray(micrograph[y : y + tile, x : x + tile], dtype=np.float32)
+            yield (part - part.mean(dtype=np.float64).astype(np.float32)) * fade[:, None] * fade[None, :]
+
+
+def _cut(half: NDArray[np.complex64], box: int) -> NDArray[np.complex64]:
+    """Low frequencies of a half transform, as a smaller picture would have them."""
+    return np.concatenate([half[: box // 2, : box // 2 + 1], half[-(box // 2) :, : box // 2 + 1]])
+
+
+def _whole_plane(half: Float64) -> Float:
+    """Centred (y, x) from a half plane with rows in the transform's order."""
+    box = len(half)
+    right = np.roll(half, box // 2, axis=0)
+    whole = np.empty((box, box), np.float32)
+    whole[:, box // 2 :] = right[:, : box // 2]
+    # Row -y, column -x holds the same power; row and column -box/2 are their own opposites.
+    opposite = np.roll(right[::-1], 1, axis=0)
+    whole[:, : box // 2] = opposite[:, box // 2 : 0 : -1]
+    return whole
+
+
+def given_power(
+    spectrum: NDArray[np.floating],  # (y, x)
+    *,
+    pixel_size_ang: float,
+) -> PowerSpectrum:
+    """Take a centred amplitude or power spectrum that another program made.
+
+    Raises
+    ------
+    ImagingError
+        When this is no square spectrum.
+    """
+    if spectrum.ndim != 2 or spectrum.shape[0] != spectrum.shape[1] or len(spectrum) < SMALLEST_PX:
+        problem = f"a spectrum is square and has {SMALLEST_PX} pixels or more; this one is {spectrum.shape}"
+        raise ImagingError(problem)
+    power = np.asarray(spectrum, dtype=np.float32)
+    if not np.isfinite(power).all() or power.max() <= 0:
+        problem = "the spectrum is empty or holds NaN; compute it again"
+        raise ImagingError(problem)
+    return PowerSpectrum(power=np.maximum(power, 0), step_per_ang=1 / (len(power) * pixel_size_ang))
+
+
+def polar(spectrum: PowerSpectrum, *, coarsest_ang: float, finest_ang: float) -> PolarSpectrum:
+    """Sample half a plane in directions and rings, one pixel from ring to ring, bilinearly."""
+    half = len(spectrum.power) // 2
+    first = max(2, int(np.ceil(1 / (coarsest_ang * spectrum.step_per_ang))))
+    last = min(half - 2, int(1 / (finest_ang * spectrum.step_per_ang)))
+    if last - first < FEWEST_RINGS:
+        problem = (
+            f"between {coarsest_ang:g} and {finest_ang:g} Å this spectrum has {max(0, last - first)} rings; "
+            "take a larger box or finer pixels"
+        )
+        raise ImagingError(problem)
+    radius = np.arange(first, last + 1, dtype=np.float64)
+    angle = (np.arange(FINE_ANGLES) + 0.5) * np.pi / FINE_ANGLES
+    y = half + radius[None, :] * np.sin(angle)[:, None]
+    x = half + radius[None, :] * np.cos(angle)[:, None]
+    return PolarSpectrum(
+        power=_between_pixels(spectrum.power, y, x), angle=angle, frequency=radius * spectrum.step_per_ang
+    )
+
+
+def _between_pixels(picture: Float, y: Float64, x: Float64) -> Float64:
+    """Bilinear interpolation."""
+    top, left = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+    down, right = y - top, x - left
+    flat, width = picture.ravel(), picture.shape[1]
+    corner = top * width + left
+    upper = flat[corner] * (1 - right) + flat[corner + 1] * right
+    lower = flat[corner + width] * (1 - right) + flat[corner + width + 1] * right
+    return np.asarray(upper * (1 - down) + lower * down, dtype=np.float64)

@@ -1,0 +1,177 @@
+"""CTF fits against rings of known defocus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cryodaq.errors import ImagingError
+from cryodaq.imaging.ctf import CtfOptions, fit_ctf, fit_ctf_of_spectrum
+
+OPTICS = {"voltage_kv": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.07}
+SPECTRA = Path(__file__).parents[4] / "shared/data/micrographs/bgal_powerspectra"
+PUBLISHED = "reference_em-testdata_micrographs_ctf.star"
+
+
+@pytest.fixture(scope="module")
+def make_micrograph(make_rings):
+    """Amorphous ice seen through a lens: white matter, rings, an envelope, and counting noise."""
+
+    def make(*, seed, defocus, half_astigmatism=0.0, angle_deg=0.0, pixel_size_ang=1.2, noise=1.5, size=1024, **optics):
+        rng = np.random.default_rng(seed)
+        y, x = np.meshgrid(*(np.fft.fftfreq(size, pixel_size_ang),) * 2, indexing="ij")
+        along = defocus + half_astigmatism * np.cos(2 * (np.arctan2(y, x) - np.deg2rad(angle_deg)))
+        rings = make_rings((size, size), pixel_size_ang=pixel_size_ang, defocus_ang=along, **{**OPTICS, **optics})
+        envelope = np.exp(-30 * (x**2 + y**2) / 4)
+        matter = np.fft.fft2(rng.normal(size=(size, size)))
+        slow = np.fft.fft2(rng.normal(size=(size, size))) * 3 / (1 + (60 * np.hypot(x, y)) ** 2)
+        seen = np.fft.ifft2(matter * rings * envelope + slow).real
+        return (10 + seen + rng.normal(0, noise, seen.shape)).astype(np.float32)
+
+    return make
+
+
+@pytest.mark.parametrize("defocus", [6000.0, 12000.0, 21000.0, 38000.0])
+def test_a_known_defocus_comes_back_within_50_angstrom(make_micrograph, defocus) -> None:
+    measured = fit_ctf(make_micrograph(seed=int(defocus), defocus=defocus), pixel_size_ang=1.2, **OPTICS)
+    assert measured.fit.fitted
+    assert measured.fit.defocus_mean_ang == pytest.approx(defocus, abs=50)
+    assert measured.fit.astigmatism_ang < 150
+
+
+@pytest.mark.parametrize("angle_deg", [10.0, 60.0, 105.0, 170.0])
+def test_astigmatism_points_from_x_towards_the_stored_rows(make_micrograph, angle_deg) -> None:
+    picture = make_micrograph(seed=3, defocus=18000, half_astigmatism=600, angle_deg=angle_deg)
+    fit = fit_ctf(picture, pixel_size_ang=1.2, **OPTICS).fit
+    assert fit.defocus_u_ang == pytest.approx(18600, abs=60)
+    assert fit.defocus_v_ang == pytest.approx(17400, abs=60)
+    assert abs((fit.defocus_angle_deg - angle_deg + 90) % 180 - 90) < 3
+    assert 0 <= fit.defocus_angle_deg < 180
+
+
+@pytest.mark.parametrize("optics", [{"voltage_kv": 200.0, "cs_mm": 1.4, "amplitude_contrast": 0.1}, {"cs_mm": 0.01}])
+def test_the_lens_of_the_microscope_is_used(make_micrograph, optics) -> None:
+    picture = make_micrograph(seed=4, defocus=15000, **optics)
+    fit = fit_ctf(picture, pixel_size_ang=1.2, **{**OPTICS, **optics}).fit
+    assert fit.defocus_mean_ang == pytest.approx(15000, abs=50)
+
+
+@pytest.mark.parametrize(("pixel_size_ang", "size"), [(0.5, 2048), (2.3, 700)])
+def test_fine_and_coarse_pixels_give_the_same_defocus(make_micrograph, pixel_size_ang, size) -> None:
+    picture = make_micrograph(seed=5, defocus=20000, pixel_size_ang=pixel_size_ang, size=size)
+    fit = fit_ctf(picture, pixel_size_ang=pixel_size_ang, **OPTICS).fit
+    assert fit.fitted
+    assert fit.defocus_mean_ang == pytest.approx(20000, abs=100)
+
+
+def test_more_noise_ends_the_rings_earlier(make_micrograph) -> None:
+    fits = [
+        fit_ctf(make_micrograph(seed=6, defocus=15000, noise=noise), pixel_size_ang=1.2, **OPTICS).fit
+        for noise in (0.5, 4.0)
+    ]
+    assert fits[0].fit_resolution_ang < fits[1].fit_resolution_ang
+    assert fits[0].score > fits[1].score
+
+
+def empty_pictures():
+    rng = np.random.default_rng(8)
+    white = rng.normal(size=(1024, 1024)).astype(np.float32)
+    y, x = np.mgrid[:1024, :1024] / 1024
+    smooth = np.fft.irfft2(np.fft.rfft2(white) / (1 + 3e5 * (np.fft.fftfreq(1024)[:, None] ** 2)))
+    return {
+        "noise": white,
+        "vacuum": rng.poisson(2.0, white.shape),
+        "slope": white + 50 * y,
+        "edge": white + 30 * (x > 0.4),
+        "clouds": white + 20 * smooth,
+    }
+
+
+@pytest.mark.parametrize("kind", ["noise", "vacuum", "slope", "edge", "clouds"])
+def test_no_fit_is_an_answer(kind) -> None:
+    measured = fit_ctf(empty_pictures()[kind], pixel_size_ang=1.2, **OPTICS)
+    assert not measured.fit.fitted
+    assert np.isfinite(measured.fit.fit_resolution_ang)
+
+
+def test_the_curve_and_the_pictures_show_the_fit(make_micrograph) -> None:
+    measured = fit_ctf(make_micrograph(seed=9, defocus=15000, noise=0.5), pixel_size_ang=1.2, **OPTICS)
+    assert measured.spectrum.shape == measured.model.shape == (512, 512)
+    assert (
+        np.corrcoef(measured.spectrum[100:400, 100:400].ravel(), measured.model[100:400, 100:400].ravel())[0, 1] > 0.3
+    )
+    assert measured.frequency_per_ang.shape == measured.experimental.shape == measured.fitted.shape
+    followed = measured.frequency_per_ang < 1 / 5
+    assert np.corrcoef(measured.experimental[followed], measured.fitted[followed])[0, 1] > 0.8
+    assert np.abs(measured.correlation).max() <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_spectrum_fits_like_its_micrograph(make_micrograph, power) -> None:
+    picture = make_micrograph(seed=10, defocus=16000, half_astigmatism=300, angle_deg=40, size=512)
+    spectrum = np.fft.fftshift(np.abs(np.fft.fft2(picture - picture.mean()))) ** power
+    fit = fit_ctf_of_spectrum(spectrum, pixel_size_ang=1.2, **OPTICS).fit
+    assert fit.fitted
+    assert fit.defocus_mean_ang == pytest.approx(16000, abs=80)
+    assert fit.defocus_angle_deg == pytest.approx(40, abs=12)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("pixel_size_ang", 0.0), ("voltage_kv", 3.0), ("cs_mm", -1.0), ("amplitude_contrast", 7.0)],
+)
+def test_impossible_optics_are_refused(field, value) -> None:
+    with pytest.raises(ImagingError, match="make sense"):
+        fit_ctf(np.ones((512, 512)), **{"pixel_size_ang": 1.0, **OPTICS, field: value})
+
+
+@pytest.mark.parametrize(
+    ("picture", "sentence"),
+    [
+        (np.ones((64, 64)), "too small"),
+        (np.ones((512, 512)), "empty or holds NaN"),
+        (np.full((512, 512), np.nan), "empty or holds NaN"),
+        (np.ones(512), "too small"),
+    ],
+)
+def test_a_picture_without_a_spectrum_is_refused(picture, sentence) -> None:
+    with pytest.raises(ImagingError, match=sentence):
+        fit_ctf(picture, pixel_size_ang=1.0, **OPTICS)
+
+
+def test_a_range_without_rings_is_refused() -> None:
+    with pytest.raises(ImagingError, match="larger box or finer pixels"):
+        fit_ctf(np.random.default_rng(1).normal(size=(256, 256)), pixel_size_ang=20.0, **OPTICS)
+    with pytest.raises(ImagingError, match="range of the CTF fit"):
+        fit_ctf(
+            np.random.default_rng(1).normal(size=(256, 256)),
+            pixel_size_ang=1.0,
+            options=CtfOptions(min_defocus_ang=5000, max_defocus_ang=4000),
+            **OPTICS,
+        )
+
+
+def published_fits() -> dict[str, tuple[float, float, float]]:
+    """Defocus U, V and angle by micrograph, from the star file beside the spectra."""
+    rows = [line.split() for line in (SPECTRA / PUBLISHED).read_text().splitlines()]
+    named = [row for row in rows if row and row[0].startswith("MotionCorr/")]
+    return {Path(row[0]).stem: (float(row[3]), float(row[4]), float(row[6])) for row in named}
+
+
+@pytest.mark.skipif(not SPECTRA.exists(), reason="the real spectra lie in ../shared, which is not here")
+def test_real_spectra_of_beta_galactosidase_fit_as_published() -> None:
+    import mrcfile
+
+    found = sorted(SPECTRA.glob("*_PS.mrc"))
+    assert len(found) == 12
+    for path in found:
+        u, v, angle = published_fits()[path.stem.removesuffix("_PS")]
+        fit = fit_ctf_of_spectrum(
+            mrcfile.read(path).squeeze(), pixel_size_ang=1.39955, voltage_kv=200.0, cs_mm=1.4, amplitude_contrast=0.1
+        ).fit
+        assert fit.fitted
+        assert fit.defocus_mean_ang == pytest.approx((u + v) / 2, rel=0.01)
+        ours = fit.astigmatism_ang * np.exp(2j * np.deg2rad(fit.defocus_angle_deg))
+        assert abs(ours - (u - v) * np.exp(2j * np.deg2rad(angle))) < 150
