@@ -195,6 +195,9 @@ def _gain_is_bound(
     """Bind the movie's gain: the one its metadata names, else the newest that is older than the movie."""
     if movie.gain_target is not None:
         return True
+    if triggers.has_unsettled_gain(connection, movie.microscope):
+        triggers.keep_waiting(connection, movie, "waits for a gain reference that is being written", at=at)
+        return False
     candidates = triggers.gain_candidates(connection, movie)
     chosen = choose_gain(
         candidates,

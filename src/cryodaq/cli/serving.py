@@ -30,7 +30,7 @@ def web() -> None:
     """Run the pages about microscopes and movies."""
     from zoneinfo import ZoneInfo
 
-    from cryodaq.web.app import serve
+    from cryodaq.web.application import serve
     from cryodaq.web.settings import WebSettings
 
     system = open_system()
@@ -44,4 +44,4 @@ def web() -> None:
         airflow_url=f"http://127.0.0.1:{facility.ports.airflow}",
         elogbook_url=system.elogbook_url,
     )
-    serve(settings, host="127.0.0.1", port=facility.ports.web)
+    serve(settings, "127.0.0.1", facility.ports.web)

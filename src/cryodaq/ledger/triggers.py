@@ -158,6 +158,14 @@ def gain_candidates(connection: Connection, waiting: WaitingMovie) -> list[GainC
     return sorted(found, key=lambda gain: gain.mtime_ns, reverse=True)
 
 
+def has_unsettled_gain(connection: Connection, microscope: str) -> bool:
+    """Whether a gain reference is still being written on the gain root: it may be the right one."""
+    query = select(gain_reference.c.id).where(
+        gain_reference.c.microscope == microscope, gain_reference.c.settled_at.is_(None)
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def want_gain(connection: Connection, gain_id: int, *, sample_id: str, target: str, at: datetime) -> None:
     """Ask the transfer to copy a gain reference to a sample."""
     connection.execute(

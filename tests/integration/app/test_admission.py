@@ -1,0 +1,189 @@
+"""From a copied movie to the scheduler: what it waits for, and that it goes exactly once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from cryodaq.app.prepare_sample import prepare_sample
+from cryodaq.app.trigger_preprocessing import admit_movies, choose_gain, send_triggers
+from cryodaq.ledger import tables
+from cryodaq.ledger.triggers import GainCandidate
+from tests.integration.app.conftest import PARAMS, Bench
+
+
+@pytest.fixture
+def ready(bench: Bench) -> Bench:
+    """A prepared sample on a camera that needs no gain."""
+    bench.without_gain()
+    bench.add_sample()
+    assert prepare_sample(bench.preparation, bench.sample)
+    return bench
+
+
+def test_a_movie_waits_ten_seconds_for_its_metadata_then_goes_without(ready: Bench) -> None:
+    movie = ready.add_movie()
+    assert admit_movies(ready.admission) == 0
+    assert ready.movie(movie).state == "registered"
+    ready.wait(10.5)
+    assert admit_movies(ready.admission) == 1
+    assert ready.movie(movie).state == "queued"
+
+
+def test_a_movie_with_its_metadata_goes_at_once_and_keeps_what_it_says(ready: Bench, shared_data: Path) -> None:
+    xml = next((shared_data / "epu" / "session_epu3.9.1_k3").rglob("FoilHole_*_Data_*.xml"))
+    movie = ready.add_movie()
+    ready.add_file(movie, role="metadata", target=xml)
+    admit_movies(ready.admission)
+    assert ready.movie(movie).metadata["voltage_kv"] == pytest.approx(300.0)
+    assert ready.movie(movie).state == "queued"
+
+
+def test_damaged_metadata_is_an_alarm_and_the_movie_goes_with_the_samples_parameters(
+    ready: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.xml").write_text("<MicroscopeImage><")
+    movie = ready.add_movie()
+    ready.add_file(movie, role="metadata", target=tmp_path / "broken.xml")
+    admit_movies(ready.admission)
+    assert ready.movie(movie).state == "queued"
+    assert any("broken.xml" in text for text in ready.alarms())
+
+
+def test_a_run_is_triggered_once_with_the_ledgers_ids(ready: Bench) -> None:
+    movie = ready.add_movie()
+    ready.wait(11)
+    admit_movies(ready.admission)
+    assert send_triggers(ready.admission) == 1
+    assert send_triggers(ready.admission) == 0
+    admit_movies(ready.admission)
+    ready.scheduler.wait_until_idle(timeout_s=10)
+    assert [(dag, run) for dag, run, _ in ready.runs] == [(ready.sample.dag_id, "FoilHole_1_Data_2_3_20261122_120000")]
+    assert ready.runs[0][2]["movie_id"] == movie
+    assert ready.movie(movie).state == "triggered"
+
+
+def test_a_missing_parameter_is_named_and_the_movie_goes_once_it_is_there(bench: Bench) -> None:
+    bench.without_gain()
+    bench.add_sample(params={"imaging_method": "single-particle", "fmdose": 1.5})
+    prepare_sample(bench.preparation, bench.sample)
+    movie = bench.add_movie()
+    bench.wait(11)
+    admit_movies(bench.admission)
+    assert "apix" in bench.movie(movie).problem
+    assert bench.movie(movie).state == "waiting"
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    assert admit_movies(bench.admission) == 1
+    assert bench.movie(movie).problem is None
+
+
+def test_parameters_changed_after_the_first_movie_are_an_alarm_and_not_used(ready: Bench) -> None:
+    ready.add_movie()
+    ready.wait(11)
+    admit_movies(ready.admission)
+    ready.add_sample(params={**PARAMS, "apix": 0.5})
+    prepare_sample(ready.preparation, ready.sample)
+    assert any("apix 1.0 to 0.5" in text for text in ready.alarms())
+    later = ready.add_movie("FoilHole_1_Data_2_4_20261122_120100")
+    ready.wait(11)
+    admit_movies(ready.admission)
+    with ready.engine.begin() as connection:
+        query = select(tables.trigger.c.parameters).where(tables.trigger.c.movie_id == later)
+        assert connection.execute(query).scalar_one()["pixel_size_ang"]["value"] == 1.0
+
+
+def test_switched_off_preprocessing_copies_and_registers_only(bench: Bench) -> None:
+    bench.add_sample(params={**PARAMS, "preprocess/enable": "0.0"}, preprocess=False)
+    prepare_sample(bench.preparation, bench.sample)
+    movie = bench.add_movie()
+    admit_movies(bench.admission)
+    assert bench.movie(movie).state == "kept"
+    with bench.engine.begin() as connection:
+        calls = connection.execute(select(tables.delivery.c.call).order_by(tables.delivery.c.id)).scalars().all()
+    assert calls == ["start_run", "register_files"]
+    assert not list(bench.dag_folder.glob("*.py"))
+
+
+def test_a_method_without_a_pipeline_is_copied_only(bench: Bench) -> None:
+    bench.add_sample(params={**PARAMS, "imaging_method": "FIB-SEMs"})
+    prepare_sample(bench.preparation, bench.sample)
+    movie = bench.add_movie()
+    admit_movies(bench.admission)
+    assert bench.movie(movie).state == "kept"
+    assert "FIB-SEMs" in bench.movie(movie).problem
+
+
+def test_a_movie_without_a_gain_waits_and_says_so(bench: Bench) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    movie = bench.add_movie()
+    bench.wait(11)
+    admit_movies(bench.admission)
+    assert bench.movie(movie).state == "waiting"
+    assert "gain" in bench.movie(movie).problem
+    bench.add_gain("gain.mrc", hours_before_movie=1)
+    admit_movies(bench.admission)
+    (target,) = bench.copy_wanted_gains()
+    assert admit_movies(bench.admission) == 1
+    assert bench.movie(movie).gain_target == target
+    assert target.endswith("/raw/GainRefs/gain.mrc")
+
+
+def test_a_gain_that_is_not_settled_yet_is_waited_for(bench: Bench) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    bench.add_gain("old.mrc", hours_before_movie=5)
+    young = bench.add_gain("new.mrc", hours_before_movie=0.01)
+    with bench.engine.begin() as connection:
+        statement = tables.gain_reference.update().where(tables.gain_reference.c.id == young)
+        connection.execute(statement.values(settled_at=None))
+    bench.add_movie()
+    bench.wait(11)
+    admit_movies(bench.admission)
+    assert bench.copy_wanted_gains() == []
+
+
+def test_a_broken_hand_edit_of_the_samples_file_is_shown_and_triggers_wait(ready: Bench) -> None:
+    (ready.dag_folder / f"{ready.sample.dag_id}.py").write_text("this is no Python\n")
+    assert not prepare_sample(ready.preparation, ready.sample)
+    assert ready.sample.dag_state == "broken"
+    assert any("takes no runs" in text for text in ready.alarms())
+    ready.add_movie()
+    ready.wait(11)
+    assert admit_movies(ready.admission) == 1
+    assert send_triggers(ready.admission) == 0
+
+
+def test_a_collaborator_without_a_number_is_an_alarm_and_stops_nothing(bench: Bench) -> None:
+    bench.without_gain()
+    bench.logbook.add_collaborator("20261122-CS01", "uid:nobodyknows")
+    bench.add_sample()
+    assert prepare_sample(bench.preparation, bench.sample)
+    assert any("nobodyknows" in text for text in bench.alarms())
+
+
+def test_a_name_that_cannot_be_a_file_name_is_an_alarm_and_stops_nothing(bench: Bench) -> None:
+    bench.add_sample(name="../../etc")
+    prepare_sample(bench.preparation, bench.sample)
+    assert any("../../etc" in text for text in bench.alarms())
+    assert Path(bench.sample.folder, "raw").is_dir()
+
+
+GAINS = [
+    GainCandidate(name="b.mrc", mtime_ns=30, target=None, reference_id=2),
+    GainCandidate(name="a.mrc", mtime_ns=10, target=None, reference_id=1),
+]
+
+
+@pytest.mark.parametrize(
+    ("named", "movie_mtime_ns", "expected"),
+    [(None, 40, "b.mrc"), (None, 20, "a.mrc"), ("A.mrc", 40, "a.mrc"), ("gone.mrc", 20, "a.mrc"), (None, 5, None)],
+)
+def test_the_named_gain_wins_else_the_newest_that_is_older_than_the_movie(
+    named: str | None, movie_mtime_ns: int, expected: str | None
+) -> None:
+    found = choose_gain(GAINS, named=named, movie_mtime_ns=movie_mtime_ns)
+    assert (found.name if found else None) == expected
