@@ -59,12 +59,14 @@ class CalibratedPixelSize(Table):
 class Site(Table):
     """The facility."""
 
-    name: str = "cryo-EM facility"
+    name: str = Field(default="cryo-EM facility", description="Shown on every page.")
     zone: str = Field(default="UTC", description="Time zone of the screens, such as Europe/Berlin.")
     experiment_name_pattern: str = Field(
         default=r"^\d{8}-C\w{3,4}$", description="Regular expression that every experiment's name must match."
     )
-    calibrated_pixel_sizes: tuple[CalibratedPixelSize, ...] = ()
+    calibrated_pixel_sizes: tuple[CalibratedPixelSize, ...] = Field(
+        default=(), description="Calibrations of the facility."
+    )
 
     @field_validator("zone")
     @classmethod
@@ -99,7 +101,7 @@ class Storage(Table):
 class Elogbook(Table):
     """The electronic logbook that is followed."""
 
-    kind: Literal["embedded", "explgbk"] = "embedded"
+    kind: Literal["embedded", "explgbk"] = Field(default="embedded", description="Ours, or one that the site runs.")
     url: str | None = Field(default=None, description="Where /lgbk begins; not needed for the embedded one.")
     user: str = Field(default="cryodaq", description="Account of this program.")
     token_file: AbsolutePath | None = Field(default=None, description="File with its token or password.")
@@ -124,15 +126,15 @@ class Database(Table):
 class Hosts(Table):
     """The microscope's computers, for people and messages."""
 
-    control: str = ""
-    camera: str = ""
-    support: str = ""
+    control: str = Field(default="", description="Runs the microscope.")
+    camera: str = Field(default="", description="Runs the camera and offers the share.")
+    support: str = Field(default="", description="Runs the acquisition program, where that is another one.")
 
 
 class ShareTable(Table):
     """One folder tree of the camera server."""
 
-    root: AbsolutePath
+    root: AbsolutePath = Field(description="Where the share is mounted.")
     sentinel: str = Field(default=".online", description="File in the root that proves that the share is mounted.")
     excludes: tuple[str, ...] = Field(default=(), description="Name patterns that are not looked at.")
 
@@ -140,10 +142,10 @@ class ShareTable(Table):
 class Retention(Table):
     """When a verified movie may be removed from the microscope; off until switched on."""
 
-    enabled: bool = False
+    enabled: bool = Field(default=False, description="Whether anything is ever removed from the microscope.")
     older_than_h: float = Field(default=72.0, ge=0, description="Hours since the copy was verified.")
     larger_than_mb: float = Field(default=100.0, ge=0, description="Smaller files stay.")
-    patterns: tuple[str, ...] = ("*",)
+    patterns: tuple[str, ...] = Field(default=("*",), description="Only files of these names are removed.")
 
 
 class MicroscopeTable(Table):
@@ -151,15 +153,15 @@ class MicroscopeTable(Table):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,30}$", description="Lower case; names DAG and queue.")
     instrument: str = Field(min_length=1, description="The elogbook's _id of it.")
-    station: int = Field(default=0, ge=0)
+    station: int = Field(default=0, ge=0, description="The elogbook's number of the place on the instrument.")
     hosts: Hosts = Hosts()
-    shares: tuple[ShareTable, ...] = Field(min_length=1)
-    gain_root: AbsolutePath | None = None
+    shares: tuple[ShareTable, ...] = Field(min_length=1, description="The camera server's folder trees.")
+    gain_root: AbsolutePath | None = Field(default=None, description="Where gain references are written.")
     needs_gain: bool = Field(default=True, description="Movies come without gain correction and wait for a gain.")
-    voltage_kv: float | None = Field(default=None, gt=0, le=1250)
+    voltage_kv: float | None = Field(default=None, gt=0, le=1250, description="kV.")
     cs_mm: float | None = Field(default=None, ge=0, le=10, description="Spherical aberration, mm.")
-    amplitude_contrast: float = Field(default=0.1, ge=0, le=0.5)
-    detector: str = ""
+    amplitude_contrast: float = Field(default=0.1, ge=0, le=0.5, description="Fraction.")
+    detector: str = Field(default="", description="Name of the camera, as calibrations use it.")
     retention: Retention = Retention()
     queue: str | None = Field(default=None, description="Default: the name.")
     window_s: float = Field(default=120.0, ge=5, le=600, description="Length of one transfer task, s.")
@@ -168,9 +170,9 @@ class MicroscopeTable(Table):
 class Engines(Table):
     """Programs of the stages."""
 
-    motion_correction: Literal["native"] = "native"
-    ctf_estimation: Literal["native"] = "native"
-    particle_picking: Literal["native"] = "native"
+    motion_correction: Literal["native"] = Field(default="native", description="Program of align.")
+    ctf_estimation: Literal["native"] = Field(default="native", description="Program of ctf.")
+    particle_picking: Literal["native"] = Field(default="native", description="Program of pick.")
 
 
 class Pools(Table):
@@ -183,9 +185,9 @@ class Pools(Table):
 class Ports(Table):
     """Loopback ports of the embedded system."""
 
-    web: Port = 8080
-    elogbook: Port = 8081
-    airflow: Port = 8082
+    web: Port = Field(default=8080, description="The pages.")
+    elogbook: Port = Field(default=8081, description="The embedded elogbook.")
+    airflow: Port = Field(default=8082, description="Airflow's pages and API.")
 
     @model_validator(mode="after")
     def _different(self) -> Ports:
@@ -202,7 +204,7 @@ class Facility(Table):
     storage: Storage
     elogbook: Elogbook = Elogbook()
     database: Database = Database()
-    microscopes: tuple[MicroscopeTable, ...] = Field(min_length=1)
+    microscopes: tuple[MicroscopeTable, ...] = Field(min_length=1, description="One table a microscope.")
     engines: Engines = Engines()
     pools: Pools = Pools()
     ports: Ports = Ports()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from tests.integration.app.conftest import PARAMS, Bench
 
 from cryodaq.app.prepare_sample import prepare_sample
 from cryodaq.app.trigger_preprocessing import admit_movies, choose_gain, send_triggers
 from cryodaq.ledger import tables
 from cryodaq.ledger.triggers import GainCandidate
-from tests.integration.app.conftest import PARAMS, Bench
 
 
 @pytest.fixture
