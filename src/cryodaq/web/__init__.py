@@ -1,1 +1,1 @@
-"""Pages about microscopes, movies, transfer and alarms."""
+"""Every page about microscopes, movies and alarms; the editing pages are the elogbook's."""

@@ -1,0 +1,411 @@
+"""A sample's movies and one movie's whole history, as pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, or_, select
+
+from cryodaq.ledger.tables import branch, delivery, exposure, file, movie, stage_result, trigger
+
+PAGE_SIZE = 60
+RECENT = 240
+"""So many newest movies make the plots and medians."""
+MOVIE_STATES: Mapping[str, tuple[str, ...]] = {
+    "all": (),
+    "running": ("registered", "queued", "triggered", "processing"),
+    "waiting": ("waiting",),
+    "failed": ("failed",),
+    "published": ("published",),
+}
+"""What a person can look for, and the states of movies that it means."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """Numbers by which people judge a micrograph; None while its stage has not succeeded."""
+
+    pixel_size_ang: float | None = None
+    motion_total_ang: float | None = None
+    motion_early_ang: float | None = None
+    motion_late_ang: float | None = None
+    displacement_px_xy: tuple[tuple[float, float], ...] = ()
+    frame_count: int | None = None
+    hot_pixels: int | None = None
+    mean_counts_per_px_frame: float | None = None
+    ctf_fitted: bool | None = None
+    """False: there was no CTF to fit, and the defocus is absent."""
+    defocus_u_ang: float | None = None
+    defocus_v_ang: float | None = None
+    defocus_angle_deg: float | None = None
+    phase_shift_deg: float | None = None
+    ctf_score: float | None = None
+    fit_resolution_ang: float | None = None
+    unaligned_fit_resolution_ang: float | None = None
+    particle_count: int | None = None
+    masked_fraction: float | None = None
+
+    @property
+    def defocus_mean_ang(self) -> float | None:
+        """Mean of U and V, Å."""
+        if self.defocus_u_ang is None or self.defocus_v_ang is None:
+            return None
+        return (self.defocus_u_ang + self.defocus_v_ang) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Where a movie's pictures lie, and the number of the publication that made them."""
+
+    publication: int
+    preview: str
+    thumbnail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovieRow:
+    """One movie in a list."""
+
+    id: int
+    sample_id: str
+    experiment: str
+    run_name: str
+    path: str
+    version: int
+    state: str
+    problem: str | None
+    seen_at: datetime
+    registered_at: datetime
+    published_at: datetime | None
+    running_stage: str | None
+    measured: Measurements
+    pictures: Pictures | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoviePage:
+    """Some movies of a sample, newest first."""
+
+    movies: tuple[MovieRow, ...]
+    older_than: int | None
+    """Ask with this for the next page; None on the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrivingFile:
+    """A movie's file that is not copied yet."""
+
+    path: str
+    state: str
+    problem: str | None
+    size_bytes: int
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecentMovie:
+    """One point of a sample's plots."""
+
+    id: int
+    run_name: str
+    measured: Measurements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRow:
+    """One file of an exposure."""
+
+    path: str
+    role: str
+    version: int
+    state: str
+    size_bytes: int
+    xxh3_128: str | None
+    target: str | None
+    problem: str | None
+    seen_at: datetime
+    copied_at: datetime | None
+    verified_at: datetime | None
+    removed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One attempt of one stage."""
+
+    branch: str
+    stage: str
+    attempt: int
+    state: str
+    started_at: datetime
+    ended_at: datetime | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """The run that the scheduler was or will be asked for."""
+
+    branch: str
+    dag_id: str
+    run_id: str
+    sent_at: datetime | None
+    problem: str | None
+    parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovieHistory:
+    """Everything that is known of one movie."""
+
+    row: MovieRow
+    gain: str | None
+    metadata: Mapping[str, object]
+    files: tuple[FileRow, ...]
+    attempts: tuple[AttemptRow, ...]
+    runs: tuple[RunRow, ...]
+    undelivered: int
+    """Calls that the elogbook has not accepted yet."""
+    delivery_problem: str | None
+
+
+def movies_of_sample(
+    connection: Connection,
+    sample_id: str,
+    *,
+    branch_name: str,
+    states: Sequence[str] = (),
+    older_than: int | None = None,
+    limit: int = PAGE_SIZE,
+) -> MoviePage:
+    """Return a page of a sample's movies, newest first; `states` empty means all."""
+    query = _movies().where(movie.c.sample_id == sample_id)
+    if states:
+        query = query.where(movie.c.state.in_(list(states)))
+    if older_than is not None:
+        query = query.where(movie.c.id < older_than)
+    rows = connection.execute(query.order_by(movie.c.id.desc()).limit(limit + 1)).mappings().all()
+    shown = rows[:limit]
+    results = _stage_results(connection, [int(row["id"]) for row in shown], branch_name)
+    movies = tuple(_movie_row(row, results.get(int(row["id"]), {})) for row in shown)
+    return MoviePage(movies=movies, older_than=movies[-1].id if len(rows) > limit else None)
+
+
+def recent_measurements(connection: Connection, sample_id: str, *, branch_name: str) -> tuple[RecentMovie, ...]:
+    """Return the numbers of a sample's newest published movies, oldest first."""
+    query = (
+        select(movie.c.id, movie.c.run_name)
+        .where(movie.c.sample_id == sample_id, movie.c.state == "published")
+        .order_by(movie.c.id.desc())
+        .limit(RECENT)
+    )
+    rows = list(reversed(connection.execute(query).all()))
+    results = _stage_results(connection, [row.id for row in rows], branch_name)
+    return tuple(
+        RecentMovie(id=row.id, run_name=row.run_name, measured=measurements(results.get(row.id, {}))) for row in rows
+    )
+
+
+def arriving_files(connection: Connection, sample_id: str, *, limit: int = 12) -> tuple[ArrivingFile, ...]:
+    """Return a sample's movie files that are not copied yet: those with a problem first, then the newest."""
+    query = (
+        select(file.c.path, file.c.state, file.c.problem, file.c.size_bytes, file.c.seen_at)
+        .join(exposure, file.c.exposure_id == exposure.c.id)
+        .where(
+            exposure.c.sample_id == sample_id,
+            file.c.role == "movie",
+            file.c.state.in_(("seen", "held", "complete", "copying")),
+        )
+        .order_by(file.c.problem.is_(None), file.c.seen_at.desc())
+        .limit(limit)
+    )
+    return tuple(ArrivingFile(**row) for row in connection.execute(query).mappings())
+
+
+def find_movie(connection: Connection, movie_id: int, *, branch_name: str) -> MovieRow | None:
+    """Return one movie, or None."""
+    row = connection.execute(_movies().where(movie.c.id == movie_id)).mappings().first()
+    if row is None:
+        return None
+    return _movie_row(row, _stage_results(connection, [movie_id], branch_name).get(movie_id, {}))
+
+
+def experiment_of_movie(connection: Connection, movie_id: int) -> str | None:
+    """Return the experiment that a movie belongs to, or None when there is no such movie."""
+    return connection.execute(select(movie.c.experiment).where(movie.c.id == movie_id)).scalar_one_or_none()
+
+
+def neighbours(connection: Connection, found: MovieRow) -> tuple[int | None, int | None]:
+    """Return the ids of the sample's movies before and after this one."""
+    same = movie.c.sample_id == found.sample_id
+    before = select(func.max(movie.c.id)).where(same, movie.c.id < found.id)
+    after = select(func.min(movie.c.id)).where(same, movie.c.id > found.id)
+    return connection.execute(before).scalar_one_or_none(), connection.execute(after).scalar_one_or_none()
+
+
+def movie_history(connection: Connection, movie_id: int, *, branch_name: str) -> MovieHistory | None:
+    """Return everything that is known of a movie, or None when there is no such movie."""
+    row = find_movie(connection, movie_id, branch_name=branch_name)
+    if row is None:
+        return None
+    extra = connection.execute(
+        select(movie.c.exposure_id, movie.c.gain_target, movie.c.metadata).where(movie.c.id == movie_id)
+    ).one()
+    waiting = connection.execute(
+        select(func.count().label("calls"), func.max(delivery.c.problem).label("problem")).where(
+            delivery.c.experiment == row.experiment,
+            delivery.c.run_name == row.run_name,
+            delivery.c.delivered_at.is_(None),
+        )
+    ).one()
+    return MovieHistory(
+        row=row,
+        gain=extra.gain_target,
+        metadata=extra.metadata or {},
+        files=_files(connection, extra.exposure_id),
+        attempts=_attempts(connection, movie_id),
+        runs=_runs(connection, movie_id),
+        undelivered=int(waiting.calls),
+        delivery_problem=waiting.problem,
+    )
+
+
+def measurements(results: Mapping[str, Mapping[str, Any]]) -> Measurements:  # Any: JSON that the stages left
+    """Read what the stages of a movie measured, from the records of `domain.results` as plain values."""
+    align, ctf, pick = (results.get(stage, {}) for stage in ("align", "ctf", "pick"))
+    motion, fit, before = align.get("motion") or {}, ctf.get("aligned") or {}, ctf.get("unaligned") or {}
+    fitted = fit.get("fitted")
+    good: Mapping[str, Any] = fit if fitted else {}
+    return Measurements(
+        pixel_size_ang=align.get("pixel_size_ang"),
+        motion_total_ang=motion.get("total_ang"),
+        motion_early_ang=motion.get("early_ang"),
+        motion_late_ang=motion.get("late_ang"),
+        displacement_px_xy=tuple((x, y) for x, y in motion.get("displacement_px_xy", ())),
+        frame_count=align.get("frame_count"),
+        hot_pixels=align.get("hot_pixels"),
+        mean_counts_per_px_frame=align.get("mean_counts_per_px_frame"),
+        ctf_fitted=fitted,
+        defocus_u_ang=good.get("defocus_u_ang"),
+        defocus_v_ang=good.get("defocus_v_ang"),
+        defocus_angle_deg=good.get("defocus_angle_deg"),
+        phase_shift_deg=good.get("phase_shift_deg"),
+        ctf_score=good.get("score"),
+        fit_resolution_ang=good.get("fit_resolution_ang"),
+        unaligned_fit_resolution_ang=before.get("fit_resolution_ang") if before.get("fitted") else None,
+        particle_count=pick.get("count"),
+        masked_fraction=pick.get("masked_fraction"),
+    )
+
+
+def _movies() -> Select[Any]:  # Any: read by the columns' names
+    return select(
+        movie.c.id,
+        movie.c.sample_id,
+        movie.c.experiment,
+        movie.c.run_name,
+        movie.c.path,
+        movie.c.version,
+        movie.c.state,
+        movie.c.problem,
+        file.c.seen_at,
+        movie.c.registered_at,
+        movie.c.published_at,
+    ).join(file, movie.c.file_id == file.c.id)
+
+
+def _movie_row(row: Mapping[Any, Any], stages: Mapping[str, Mapping[str, Any]]) -> MovieRow:  # Any: one row
+    results = {stage: found["result"] for stage, found in stages.items() if found["state"] == "succeeded"}
+    running = [stage for stage, found in stages.items() if found["state"] == "running"]
+    published = stages.get("publish")
+    pictures = None
+    if published is not None and "publish" in results:
+        pictures = Pictures(
+            publication=int(published["id"]),
+            preview=results["publish"]["preview"],
+            thumbnail=results["publish"]["thumbnail"],
+        )
+    return MovieRow(
+        **row,
+        running_stage=running[0] if running else None,
+        measured=measurements(results),
+        pictures=pictures,
+    )
+
+
+def _stage_results(
+    connection: Connection, movie_ids: Sequence[int], branch_name: str
+) -> dict[int, dict[str, Mapping[str, Any]]]:  # Any: one row
+    """Return, for each movie and stage, the attempt that counts: the newest that succeeded, else one that runs."""
+    if not movie_ids:
+        return {}
+    query = (
+        select(
+            stage_result.c.id,
+            stage_result.c.movie_id,
+            stage_result.c.stage,
+            stage_result.c.state,
+            stage_result.c.result,
+        )
+        .join(branch, stage_result.c.branch_id == branch.c.id)
+        .where(
+            stage_result.c.movie_id.in_(list(movie_ids)),
+            branch.c.name == branch_name,
+            or_(stage_result.c.state == "succeeded", stage_result.c.state == "running"),
+        )
+        .distinct(stage_result.c.movie_id, stage_result.c.stage)
+        .order_by(
+            stage_result.c.movie_id,
+            stage_result.c.stage,
+            (stage_result.c.state == "succeeded").desc(),
+            stage_result.c.attempt.desc(),
+        )
+    )
+    found: dict[int, dict[str, Mapping[str, Any]]] = {}
+    for row in connection.execute(query).mappings():
+        found.setdefault(int(row["movie_id"]), {})[str(row["stage"])] = dict(row)
+    return found
+
+
+def _files(connection: Connection, exposure_id: int) -> tuple[FileRow, ...]:
+    columns = [file.c[name] for name in FileRow.__dataclass_fields__]
+    query = select(*columns).where(file.c.exposure_id == exposure_id).order_by(file.c.path, file.c.version)
+    return tuple(FileRow(**row) for row in connection.execute(query).mappings())
+
+
+def _attempts(connection: Connection, movie_id: int) -> tuple[AttemptRow, ...]:
+    query = (
+        select(
+            branch.c.name.label("branch"),
+            stage_result.c.stage,
+            stage_result.c.attempt,
+            stage_result.c.state,
+            stage_result.c.started_at,
+            stage_result.c.ended_at,
+            stage_result.c.problem,
+        )
+        .join(branch, stage_result.c.branch_id == branch.c.id)
+        .where(stage_result.c.movie_id == movie_id)
+        .order_by(stage_result.c.id)
+    )
+    return tuple(AttemptRow(**row) for row in connection.execute(query).mappings())
+
+
+def _runs(connection: Connection, movie_id: int) -> tuple[RunRow, ...]:
+    query = (
+        select(
+            branch.c.name.label("branch"),
+            trigger.c.dag_id,
+            trigger.c.run_id,
+            trigger.c.sent_at,
+            trigger.c.problem,
+            trigger.c.parameters,
+        )
+        .join(branch, trigger.c.branch_id == branch.c.id)
+        .where(trigger.c.movie_id == movie_id)
+        .order_by(trigger.c.id)
+    )
+    return tuple(RunRow(**row) for row in connection.execute(query).mappings())

@@ -1,0 +1,112 @@
+"""`micrographs_ctf.star`: a branch's micrographs with their CTF, as RELION 3.1 and later read them.
+
+Built anew from the rows given, so that it is right whatever happened before. Column meanings: RELION's
+`relion_ctffind` output; defocus angle is the azimuth of U, and phase shift has a column of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cryodaq.formats.star import Block, Value, write_star
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optics:
+    """What micrographs of one optics group have in common."""
+
+    voltage_kv: float
+    cs_mm: float
+    amplitude_contrast: float
+    original_pixel_size_ang: float
+    """Of the movie's stored frames, Å."""
+    pixel_size_ang: float
+    """Of the micrograph, Å."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Micrograph:
+    """One row: a micrograph whose CTF was found. Paths are absolute."""
+
+    micrograph: str
+    micrograph_dose_weighted: str
+    optics: Optics
+    defocus_u_ang: float
+    defocus_v_ang: float
+    defocus_angle_deg: float
+    phase_shift_deg: float
+    ctf_score: float
+    fit_resolution_ang: float
+    motion_total_ang: float
+    motion_early_ang: float
+    motion_late_ang: float
+
+
+def micrographs_blocks(micrographs: Sequence[Micrograph], *, root: PurePosixPath) -> dict[str, Block]:
+    """Return the blocks `optics` and `micrographs`; paths become relative to `root`, the sample's folder.
+
+    Raises `ValueError` for a micrograph that does not lie below `root`.
+    """
+    groups = {optics: number for number, optics in enumerate(dict.fromkeys(m.optics for m in micrographs), start=1)}
+    rows = [_row(micrograph, group=groups[micrograph.optics], root=root) for micrograph in micrographs]
+    return {"optics": _optics_block(groups), "micrographs": {name: [row[name] for row in rows] for name in _COLUMNS}}
+
+
+def write_micrographs_star(path: Path, micrographs: Sequence[Micrograph], *, root: PurePosixPath) -> None:
+    """Write the file beside its final name, then rename it: readers see the old or the new one, whole."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="\n") as handle:
+        write_star(handle, micrographs_blocks(micrographs, root=root))
+        handle.flush()
+        os.fsync(handle.fileno())
+    part.replace(path)
+
+
+_COLUMNS = (
+    "rlnMicrographName",
+    "rlnMicrographNameNoDW",
+    "rlnOpticsGroup",
+    "rlnDefocusU",
+    "rlnDefocusV",
+    "rlnCtfAstigmatism",
+    "rlnDefocusAngle",
+    "rlnPhaseShift",
+    "rlnCtfFigureOfMerit",
+    "rlnCtfMaxResolution",
+    "rlnAccumMotionTotal",
+    "rlnAccumMotionEarly",
+    "rlnAccumMotionLate",
+)
+
+
+def _optics_block(groups: dict[Optics, int]) -> Block:
+    return {
+        "rlnOpticsGroupName": [f"opticsGroup{number}" for number in groups.values()],
+        "rlnOpticsGroup": list(groups.values()),
+        "rlnMicrographOriginalPixelSize": [optics.original_pixel_size_ang for optics in groups],
+        "rlnVoltage": [optics.voltage_kv for optics in groups],
+        "rlnSphericalAberration": [optics.cs_mm for optics in groups],
+        "rlnAmplitudeContrast": [optics.amplitude_contrast for optics in groups],
+        "rlnMicrographPixelSize": [optics.pixel_size_ang for optics in groups],
+    }
+
+
+def _row(micrograph: Micrograph, *, group: int, root: PurePosixPath) -> dict[str, Value]:
+    return {
+        "rlnMicrographName": str(PurePosixPath(micrograph.micrograph_dose_weighted).relative_to(root)),
+        "rlnMicrographNameNoDW": str(PurePosixPath(micrograph.micrograph).relative_to(root)),
+        "rlnOpticsGroup": group,
+        "rlnDefocusU": round(micrograph.defocus_u_ang, 2),
+        "rlnDefocusV": round(micrograph.defocus_v_ang, 2),
+        "rlnCtfAstigmatism": round(micrograph.defocus_u_ang - micrograph.defocus_v_ang, 2),
+        "rlnDefocusAngle": round(micrograph.defocus_angle_deg, 3),
+        "rlnPhaseShift": round(micrograph.phase_shift_deg, 3),
+        "rlnCtfFigureOfMerit": round(micrograph.ctf_score, 5),
+        "rlnCtfMaxResolution": round(micrograph.fit_resolution_ang, 3),
+        "rlnAccumMotionTotal": round(micrograph.motion_total_ang, 3),
+        "rlnAccumMotionEarly": round(micrograph.motion_early_ang, 3),
+        "rlnAccumMotionLate": round(micrograph.motion_late_ang, 3),
+    }

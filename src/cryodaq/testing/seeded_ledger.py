@@ -1,0 +1,336 @@
+"""Fills a ledger with what the stages would have left, for tests of pages, queries and publication."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cryodaq.domain.layout import BranchLayout, SampleLayout
+from cryodaq.domain.parameters import ImagingParameters, Source, Sourced, to_mapping
+from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, MotionStatistics, PickResult
+from cryodaq.ledger import tables as t
+from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.samples import NewSample, live_branch, register_sample, save_branch
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+
+def example_parameters(*, pixel_size_ang: float = 1.06) -> ImagingParameters:
+    """Return the parameters of an ordinary 300 kV session."""
+
+    def said(value: float) -> Sourced:
+        return Sourced(value=value, source=Source.OPERATOR)
+
+    return ImagingParameters(
+        pixel_size_ang=said(pixel_size_ang),
+        voltage_kv=said(300.0),
+        cs_mm=said(2.7),
+        amplitude_contrast=said(0.1),
+        dose_per_frame_e_ang2=said(1.25),
+        particle_diameter_ang=said(160.0),
+        frame_count=said(40),
+    )
+
+
+def example_fit(*, defocus_ang: float = 15_000.0, resolution_ang: float = 3.6, fitted: bool = True) -> CtfFit:
+    """Return a fit with 200 Å of astigmatism."""
+    return CtfFit(
+        fitted=fitted,
+        defocus_u_ang=defocus_ang + 100,
+        defocus_v_ang=defocus_ang - 100,
+        defocus_angle_deg=37.5,
+        phase_shift_deg=0.0,
+        score=0.31,
+        fit_resolution_ang=resolution_ang,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeededMovie:
+    """A movie in the ledger."""
+
+    id: int
+    branch_id: int
+    run_name: str
+    sample: NewSample
+    layout: BranchLayout
+
+
+@dataclass(slots=True)
+class LedgerSeeder:
+    """Writes rows with times that count on from `now`."""
+
+    engine: Engine
+    storage: Path
+    now: datetime
+    _count: int = field(default=0)
+
+    def add_sample(
+        self, sample_id: str, *, experiment: str = "20261122-CS01", name: str = "apoferritin", microscope: str = "tem1"
+    ) -> NewSample:
+        """Register a sample with its folders and its live branch."""
+        folder = self.storage / "202611" / f"{experiment}_{microscope.upper()}"
+        sample = NewSample(
+            id=sample_id,
+            experiment=experiment,
+            instrument=microscope.upper(),
+            microscope=microscope,
+            name=name,
+            experiment_folder=str(folder),
+            folder=str(folder / sample_id),
+            params={"apix": "1.06", "kev": "300"},
+            imaging_method="single-particle",
+            preprocess=True,
+            dag_id=f"{experiment}_{sample_id}",
+        )
+        for path in SampleLayout(root=PurePosixPath(sample.folder)).folders:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        with self.engine.begin() as connection:
+            register_sample(connection, sample, at=self.now)
+            save_branch(
+                connection,
+                sample_id,
+                name="live",
+                settings={},
+                template_hash="0",
+                software_version="0",
+                at=self.now,
+            )
+        return sample
+
+    def poll(self, microscope: str, *, sample: NewSample | None = None, assignment: str | None = None) -> None:
+        """Write what the elogbook said is current; a sample, or nothing of the kind `assignment`."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                t.current_state.insert().values(
+                    microscope=microscope,
+                    assignment=assignment or ("sample" if sample else "standby"),
+                    experiment=sample.experiment if sample else None,
+                    sample_id=sample.id if sample else None,
+                    sample_name=sample.name if sample else None,
+                    switched_at=self.now - timedelta(hours=2),
+                    first_asked_at=self.now - timedelta(hours=2),
+                    last_asked_at=self.now,
+                )
+            )
+
+    def add_file(
+        self,
+        sample: NewSample,
+        run_name: str,
+        *,
+        state: str = "verified",
+        role: str = "movie",
+        version: int = 1,
+        problem: str | None = None,
+    ) -> int:
+        """Write a file as the transfer leaves it and return its id; `version` 2 belongs to version 1's exposure."""
+        self._count += 1
+        name = f"{run_name}.tiff" if role == "movie" else f"{run_name}.{role}"
+        copied = self.now if state in {"copied", "verified", "removed"} else None
+        with self.engine.begin() as connection:
+            exposure_id = self._exposure(connection, sample, run_name)
+            return int(
+                connection.execute(
+                    t.file.insert()
+                    .values(
+                        microscope=sample.microscope,
+                        share="/share",
+                        path=f"session/{name}",
+                        version=version,
+                        role=role,
+                        exposure_id=exposure_id,
+                        state=state,
+                        size_bytes=412_334_112,
+                        mtime_ns=self._count,
+                        xxh3_128=f"{self._count:032x}",
+                        target=f"{sample.folder}/raw/session/{name}",
+                        problem=problem,
+                        seen_at=self.now - timedelta(minutes=5) + timedelta(seconds=self._count),
+                        changed_at=self.now,
+                        copied_at=copied,
+                        verified_at=self.now if state in {"verified", "removed"} else None,
+                    )
+                    .returning(t.file.c.id)
+                ).scalar_one()
+            )
+
+    def add_movie(
+        self,
+        sample: NewSample,
+        run_name: str,
+        *,
+        state: str = "processing",
+        problem: str | None = None,
+        version: int = 1,
+        file_state: str = "verified",
+    ) -> SeededMovie:
+        """Write a copied movie that was handed to the scheduler."""
+        file_id = self.add_file(sample, run_name, state=file_state, version=version)
+        with self.engine.begin() as connection:
+            branch = live_branch(connection, sample.id)
+            assert branch is not None  # noqa: S101  # `add_sample` made it
+            movie_id = connection.execute(
+                t.movie.insert()
+                .values(
+                    sample_id=sample.id,
+                    path=f"session/{run_name}.tiff",
+                    version=version,
+                    experiment=sample.experiment,
+                    run_name=run_name,
+                    file_id=file_id,
+                    exposure_id=self._exposure(connection, sample, run_name),
+                    state=state,
+                    problem=problem,
+                    registered_at=self.now,
+                )
+                .returning(t.movie.c.id)
+            ).scalar_one()
+            connection.execute(
+                t.trigger.insert().values(
+                    movie_id=movie_id,
+                    branch_id=branch.id,
+                    dag_id=sample.dag_id,
+                    run_id=run_name if version == 1 else f"{run_name}~v{version}",
+                    conf={},
+                    parameters=to_mapping(example_parameters()),
+                    created_at=self.now,
+                    sent_at=self.now,
+                    next_attempt_at=self.now,
+                )
+            )
+        layout = SampleLayout(root=PurePosixPath(sample.folder)).branch("live")
+        return SeededMovie(id=int(movie_id), branch_id=branch.id, run_name=run_name, sample=sample, layout=layout)
+
+    def add_result(
+        self,
+        movie: SeededMovie,
+        stage: str,
+        *,
+        result: dict[str, object] | None,
+        problem: str | None = None,
+        attempt: int = 1,
+    ) -> None:
+        """Write one attempt; without result and problem it still runs."""
+        state = "failed" if problem else ("running" if result is None else "succeeded")
+        with self.engine.begin() as connection:
+            connection.execute(
+                t.stage_result.insert().values(
+                    movie_id=movie.id,
+                    branch_id=movie.branch_id,
+                    stage=stage,
+                    attempt=attempt,
+                    state=state,
+                    started_at=self.now,
+                    ended_at=None if state == "running" else self.now + timedelta(seconds=3),
+                    result=result,
+                    problem=problem,
+                )
+            )
+            record_event(connection, f"stage_{state}", at=self.now, subject=_subject(movie), facts={"stage": stage})
+
+    def add_measurements(
+        self, movie: SeededMovie, *, fit: CtfFit | None = None, drift_px: float = 0.5, particles: int | None = 212
+    ) -> tuple[AlignmentResult, CtfResult, PickResult | None]:
+        """Write the results of alignment, CTF and picking as the stages do."""
+        align = example_alignment(movie, drift_px=drift_px)
+        layout, run = movie.layout, movie.run_name
+        ctf = CtfResult(
+            aligned=fit or example_fit(),
+            unaligned=example_fit(resolution_ang=6.2),
+            spectrum=str(layout.spectrum(run)),
+            spectrum_unaligned=str(layout.spectrum_unaligned(run)),
+            seconds=1.2,
+            engine="native",
+        )
+        pick = None
+        if particles is not None:
+            pick = PickResult(
+                coordinates=str(layout.coordinates(run)),
+                count=particles,
+                masked_fraction=0.02,
+                diameter_ang=160.0,
+                seconds=0.8,
+                engine="native",
+            )
+        self.add_result(movie, "align", result=asdict(align))
+        self.add_result(movie, "ctf", result=asdict(ctf))
+        self.add_result(movie, "pick", result={"skipped": "off"} if pick is None else asdict(pick))
+        return align, ctf, pick
+
+    def publish_pictures(self, movie: SeededMovie, *, preview: bytes, thumbnail: bytes) -> None:
+        """Write pictures and the publication's result, and mark the movie published."""
+        layout, run = movie.layout, movie.run_name
+        Path(layout.preview(run)).write_bytes(preview)
+        Path(layout.thumbnail(run)).write_bytes(thumbnail)
+        paths: dict[str, object] = {"preview": str(layout.preview(run)), "thumbnail": str(layout.thumbnail(run))}
+        with self.engine.begin() as connection:
+            connection.execute(
+                t.movie.update().where(t.movie.c.id == movie.id).values(state="published", published_at=self.now)
+            )
+            record_event(connection, "movie_published", at=self.now, subject=_subject(movie))
+        self.add_result(movie, "publish", result=paths)
+
+    def _exposure(self, connection: Connection, sample: NewSample, run_name: str) -> int:
+        from sqlalchemy import select
+
+        found = connection.execute(
+            select(t.exposure.c.id).where(
+                t.exposure.c.microscope == sample.microscope, t.exposure.c.key == f"session/{run_name}"
+            )
+        ).scalar_one_or_none()
+        if found is not None:
+            return int(found)
+        return int(
+            connection.execute(
+                t.exposure.insert()
+                .values(
+                    microscope=sample.microscope,
+                    share="/share",
+                    key=f"session/{run_name}",
+                    acquisition_folder="session",
+                    sample_id=sample.id,
+                    decision="current",
+                    seen_from=self.now,
+                    seen_until=self.now,
+                )
+                .returning(t.exposure.c.id)
+            ).scalar_one()
+        )
+
+
+def example_alignment(movie: SeededMovie, *, drift_px: float = 0.5) -> AlignmentResult:
+    """Return an alignment with a straight drift of 40 frames whose steps are `drift_px` long."""
+    layout, run = movie.layout, movie.run_name
+    total = 39 * drift_px * 1.06
+    return AlignmentResult(
+        micrograph=str(layout.micrograph(run)),
+        micrograph_dose_weighted=str(layout.micrograph_dose_weighted(run)),
+        unaligned_sum=str(layout.unaligned_sum(run)),
+        pixel_size_ang=1.06,
+        frame_count=40,
+        shape_yx=(512, 512),
+        motion=MotionStatistics(
+            displacement_px_xy=tuple((drift_px * k, 0.0) for k in range(40)),
+            total_ang=total,
+            early_ang=total * 3 / 39,
+            late_ang=total * 36 / 39,
+        ),
+        hot_pixels=12,
+        mean_counts_per_px_frame=0.83,
+        gain_applied=True,
+        seconds=4.5,
+        engine="native",
+    )
+
+
+def _subject(movie: SeededMovie) -> Subject:
+    return Subject(
+        microscope=movie.sample.microscope,
+        experiment=movie.sample.experiment,
+        sample_id=movie.sample.id,
+        movie_id=movie.id,
+    )

@@ -1,0 +1,109 @@
+"""Puts the pages together and serves them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from cryodaq.errors import LogbookError, LogbookUnreachableError
+from cryodaq.web import board_pages, live_stream, login_pages, movie_pages
+from cryodaq.web.live import LiveFeed
+from cryodaq.web.presentation import environment
+from cryodaq.web.protection import Protection
+from cryodaq.web.rendering import render, wants_fragment
+from cryodaq.web.settings import WebSettings
+from cryodaq.web.visitors import NotLoggedInError, NotThereError
+
+_STATIC = Path(__file__).with_name("static")
+
+
+def create_app(settings: WebSettings) -> FastAPI:
+    """Return the pages as an ASGI application; the database is first asked when a page is."""
+    from cryodaq.database import open_engine
+
+    engine = open_engine(settings.database_url, pool_size=10)
+    live = LiveFeed(engine)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        live.start()
+        yield
+        live.stop()
+        engine.dispose()
+
+    app = FastAPI(title="cryodaq", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.settings, app.state.engine, app.state.live = settings, engine, live
+    app.state.templates = environment(settings)
+    app.add_middleware(Protection, public_origin=settings.public_origin)
+    for room in (board_pages, movie_pages, login_pages, live_stream):
+        app.include_router(room.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.add_exception_handler(NotLoggedInError, _to_login)
+    app.add_exception_handler(NotThereError, _not_there)
+    app.add_exception_handler(RequestValidationError, _not_there)
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(LogbookError, _logbook_problem)
+    return app
+
+
+def serve(settings: WebSettings, host: str, port: int) -> None:
+    """Serve the pages until the process is told to end."""
+    import uvicorn
+
+    app = create_app(settings)
+    live: LiveFeed = app.state.live
+
+    class Server(uvicorn.Server):
+        """Ends the streams of changes first, which would otherwise hold the end up."""
+
+        async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # sockets only passed on
+            live.stop()
+            await super().shutdown(sockets)  # type: ignore[arg-type]  # see above
+
+    config = uvicorn.Config(
+        app, host=host, port=port, access_log=False, server_header=False, timeout_graceful_shutdown=5
+    )
+    Server(config).run()
+
+
+def _to_login(request: Request, _error: Exception) -> Response:
+    if wants_fragment(request) or not _is_page(request):
+        return Response(status_code=401)
+    return Response(status_code=303, headers={"location": login_pages.login_address(request)})
+
+
+def _is_page(request: Request) -> bool:
+    return request.method == "GET" and not request.url.path.endswith(".jpg")
+
+
+def _not_there(request: Request, error: Exception) -> Response:
+    sentence = str(error) if isinstance(error, NotThereError) else "This address leads nowhere."
+    return _message(request, "Not found", sentence=sentence, status=404)
+
+
+def _http_problem(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _message(request, "Not found", sentence="This address leads nowhere.", status=status)
+
+
+def _logbook_problem(request: Request, error: Exception) -> Response:
+    if isinstance(error, LogbookUnreachableError):
+        sentence = (
+            "The elogbook does not answer, so we cannot tell who you are. Copying and processing go on meanwhile."
+        )
+    else:
+        sentence = f"The elogbook refused: {error}"
+    return _message(request, "The elogbook does not answer", sentence=sentence, status=503)
+
+
+def _message(request: Request, title: str, *, sentence: str, status: int) -> Response:
+    values: dict[str, object] = {"title": title, "sentence": sentence}
+    return render(request, "message.html", visitor=None, status=status, values=values)

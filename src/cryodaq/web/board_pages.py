@@ -1,0 +1,105 @@
+"""The board of all microscopes, the list of samples, and the alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from cryodaq.ledger.board import MicroscopeState, board, recent_samples, sample_progress
+from cryodaq.ledger.events import Alarm, last_event_id, open_alarms
+from cryodaq.web.rendering import render
+from cryodaq.web.visitors import Visitor, visitor, web_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One microscope as one person sees it."""
+
+    state: MicroscopeState
+    names: bool
+    """Whether experiment and sample may be named."""
+    details: bool
+    """Whether shares and alarms that name no experiment may be shown."""
+    alarms: tuple[Alarm, ...]
+    hidden_alarms: int
+
+
+def cards(states: Sequence[MicroscopeState], who: Visitor, *, readable: frozenset[str]) -> list[Card]:
+    """Return the microscopes as one person may see them; `readable` are the experiments that person may read."""
+    made = []
+    for state in states:
+        names = who.sees_all_names or (state.experiment in readable)
+        shown = tuple(
+            alarm
+            for alarm in state.alarms
+            if (names if alarm.subject.experiment is None else _may_know(alarm, who, readable))
+        )
+        made.append(
+            Card(state=state, names=names, details=names, alarms=shown, hidden_alarms=len(state.alarms) - len(shown))
+        )
+    return made
+
+
+def _may_know(alarm: Alarm, who: Visitor, readable: frozenset[str]) -> bool:
+    return who.sees_all_names or alarm.subject.experiment in readable
+
+
+@router.get("/", response_class=HTMLResponse)
+def show_board(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
+    """Show every microscope."""
+    settings, engine = web_settings(request), _engine(request)
+    with engine.connect() as connection:
+        since = last_event_id(connection)
+        states = board(connection, settings.microscopes, now=settings.clock())
+        general = [alarm for alarm in open_alarms(connection) if _is_general(alarm)]
+    readable = who.readable(name for state in states for name in state.subject_experiments)
+    values: dict[str, object] = {
+        "cards": cards(states, who, readable=readable),
+        "readable": readable,
+        "general_alarms": general if who.sees_all_names else [],
+    }
+    return render(request, "board.html", visitor=who, topic="board", since=since, values=values)
+
+
+@router.get("/samples", response_class=HTMLResponse)
+def show_samples(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
+    """Show the samples that were current last, as far as this person may read them."""
+    with _engine(request).connect() as connection:
+        since = last_event_id(connection)
+        found = recent_samples(connection)
+        readable = who.readable(entry.experiment for entry in found)
+        shown = [entry for entry in found if entry.experiment in readable]
+        progress = sample_progress(connection, [entry.id for entry in shown])
+    values: dict[str, object] = {"samples": shown, "progress": progress}
+    return render(request, "samples.html", visitor=who, topic="board", since=since, values=values)
+
+
+@router.get("/alarms", response_class=HTMLResponse)
+def show_alarms(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
+    """Show what is wrong now."""
+    with _engine(request).connect() as connection:
+        since = last_event_id(connection)
+        alarms = open_alarms(connection)
+    readable = who.readable(alarm.subject.experiment for alarm in alarms if alarm.subject.experiment)
+    shown = [alarm for alarm in alarms if _may_know(alarm, who, readable)]
+    values: dict[str, object] = {"alarms": shown, "readable": readable, "hidden": len(alarms) - len(shown)}
+    return render(request, "alarms.html", visitor=who, topic="alarms", since=since, values=values)
+
+
+def _is_general(alarm: Alarm) -> bool:
+    return alarm.subject.microscope is None and alarm.subject.experiment is None
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine

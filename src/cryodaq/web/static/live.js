@@ -1,0 +1,151 @@
+// Keeps an open page true: listens for changes, fetches the page's middle again, and changes only what differs.
+"use strict";
+
+const QUIET_MS = 250; // changes that come together are fetched together
+const SAFETY_MS = 60000; // fetched now and then without a change: rates and ages fall by themselves
+const main = document.getElementById("main");
+const topic = document.body.dataset.topic;
+const light = document.querySelector(".live");
+let since = document.body.dataset.since;
+let source = null;
+let timer = null;
+let fetching = false;
+let again = false;
+
+function say(state, words) {
+  if (light && light.textContent !== words) {
+    light.textContent = words;
+    light.dataset.state = state;
+  }
+}
+
+// Makes `old` equal to `next`, keeping every node that is alike; lists are matched by id.
+function morph(old, next) {
+  if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
+    old.replaceWith(document.importNode(next, true));
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue;
+    return;
+  }
+  for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name } of [...old.attributes]) if (!next.hasAttribute(name)) old.removeAttribute(name);
+  morphChildren(old, next);
+}
+
+function morphChildren(old, next) {
+  const known = new Map();
+  for (const child of old.children) if (child.id) known.set(child.id, child);
+  let at = old.firstChild;
+  for (const wanted of [...next.childNodes]) {
+    const same = wanted.id ? known.get(wanted.id) : null;
+    if (same) {
+      if (same !== at) old.insertBefore(same, at);
+      else at = at.nextSibling;
+      morph(same, wanted);
+    } else if (at && !wanted.id && !at.id && at.nodeType === wanted.nodeType && at.nodeName === wanted.nodeName) {
+      const current = at;
+      at = at.nextSibling;
+      morph(current, wanted);
+    } else {
+      old.insertBefore(document.importNode(wanted, true), at);
+    }
+  }
+  while (at) {
+    const rest = at.nextSibling;
+    at.remove();
+    at = rest;
+  }
+}
+
+async function refresh() {
+  timer = null;
+  if (fetching) {
+    again = true;
+    return;
+  }
+  fetching = true;
+  try {
+    const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, cache: "no-store" });
+    if (answer.status === 401) {
+      location.reload();
+      return;
+    }
+    if (answer.ok) {
+      const parsed = new DOMParser().parseFromString(`<main>${await answer.text()}</main>`, "text/html");
+      morphChildren(main, parsed.querySelector("main"));
+      ages();
+    }
+  } catch {
+    say("lost", "no connection");
+  } finally {
+    fetching = false;
+    if (again) {
+      again = false;
+      soon();
+    }
+  }
+}
+
+function soon() {
+  if (timer === null) timer = setTimeout(refresh, QUIET_MS);
+}
+
+function listen() {
+  const query = new URLSearchParams({ topic });
+  if (since) query.set("since", since);
+  source = new EventSource(`/live?${query}`);
+  const heard = (event) => {
+    since = event.lastEventId || since;
+    say("on", "live");
+  };
+  source.addEventListener("hello", heard);
+  source.addEventListener("changed", (event) => {
+    heard(event);
+    soon();
+  });
+  source.addEventListener("error", () => {
+    say("lost", "reconnecting");
+    if (source && source.readyState === EventSource.CLOSED) {
+      source = null;
+      setTimeout(() => {
+        if (!document.hidden && !source) listen();
+        soon();
+      }, 3000);
+    }
+  });
+}
+
+function ages() {
+  const now = Date.now();
+  for (const element of document.querySelectorAll("time[data-age]")) {
+    const words = `${length((now - Date.parse(element.dateTime)) / 1000)} ago`;
+    if (element.textContent !== words) element.textContent = words;
+  }
+}
+
+// The same words as the server's `duration`.
+function length(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const parts = (n, unit) => `${Math.floor(n)}\u00a0${unit}`;
+  if (whole < 60) return parts(whole, "s");
+  if (whole < 3600) return parts(whole / 60, "min");
+  if (whole < 86400) return `${parts(whole / 3600, "h")} ${parts((whole % 3600) / 60, "min")}`;
+  return `${parts(whole / 86400, "d")} ${parts((whole % 86400) / 3600, "h")}`;
+}
+
+if (topic) {
+  listen();
+  setInterval(soon, SAFETY_MS);
+  setInterval(ages, 1000);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      if (source) source.close(); // browsers allow few connections to one host; a hidden page needs none
+      source = null;
+    } else if (!source) {
+      soon();
+      listen();
+    }
+  });
+}

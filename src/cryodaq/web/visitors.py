@@ -1,0 +1,72 @@
+"""Who asks for a page, and what they may see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from cryodaq.ports import AccessControl, Person
+from cryodaq.web.settings import SESSION_COOKIE, WebSettings
+
+_SEES_ALL_NAMES = frozenset({"ops_page", "switch"})
+"""Site-wide privileges of those who run the microscopes."""
+
+
+class NotLoggedInError(Exception):
+    """The page is for people who are logged in."""
+
+
+class NotThereError(Exception):
+    """There is no such thing, or this person may not know of it: the answer is the same."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no such {what}, or you may not see it.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """A person with a session."""
+
+    person: Person
+    session: str
+    access: AccessControl
+
+    @property
+    def sees_all_names(self) -> bool:
+        """Whether the board names every experiment."""
+        return bool(self.person.privileges & _SEES_ALL_NAMES)
+
+    def may_read(self, experiment: str) -> bool:
+        """Whether the elogbook lets this person read an experiment."""
+        return "read" in self.access.privileges(self.session, experiment)
+
+    def readable(self, experiments: Iterable[str]) -> frozenset[str]:
+        """Return those experiments that this person may read."""
+        return frozenset(name for name in set(experiments) if self.may_read(name))
+
+
+def web_settings(request: Request) -> WebSettings:
+    """Return the settings of the application that answers."""
+    settings = request.app.state.settings
+    assert isinstance(settings, WebSettings)  # noqa: S101  # `create_app` put it there
+    return settings
+
+
+def visitor(request: Request) -> Visitor:
+    """Return who asks. Raises `NotLoggedInError`."""
+    found = find_visitor(request)
+    if found is None:
+        raise NotLoggedInError
+    return found
+
+
+def find_visitor(request: Request) -> Visitor | None:
+    """Return who asks, or None when nobody is logged in."""
+    session = request.cookies.get(SESSION_COOKIE)
+    if not session:
+        return None
+    access = web_settings(request).access
+    person = access.identify(session)
+    return None if person is None else Visitor(person=person, session=session, access=access)
