@@ -37,14 +37,14 @@ class DemoOperator:
         """Register what is missing, switch to the experiment and make a new sample current; return its id."""
         self._ensure_instrument(instrument)
         self._ensure_experiment(instrument, experiment)
-        created = self._call(
+        self._call(
             "POST",
             f"/lgbk/{quote(experiment)}/ws/samples/",
             json={"name": sample_name, "description": "simulated", "params": sample_params(plan)},
         )
         self._switch(instrument, experiment)
         self._call("POST", f"/lgbk/{quote(experiment)}/ws/make_sample_current", params={"sample_name": sample_name})
-        return str(created["_id"])
+        return str(self._call("GET", f"/lgbk/{quote(experiment)}/ws/samples/{quote(sample_name)}")["_id"])
 
     def free_sample_name(self, experiment: str, stem: str) -> str:
         """Return `stem1`, or the next number that the experiment has no sample of."""

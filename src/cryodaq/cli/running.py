@@ -61,7 +61,7 @@ def make_system(home: Path, facility: Facility) -> EmbeddedSystem:
 
 def _tell(event: ChildEvent) -> None:
     """Say what happened to a child where people look; INFO is in the logs alone."""
-    if event.what != "started":
+    if event.what in {"died", "sick", "restarted"}:
         print(f"cryodaq: {event.sentence}", flush=True)
     logging.getLogger(__name__).info("%s", event.sentence)
 
