@@ -18,15 +18,11 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.elogbook import tables as t
-from cryodaq.errors import LogbookError
+from cryodaq.errors import AccountError
 
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 1000
 _HASHER = PasswordHasher()
-
-
-class AccountError(LogbookError):
-    """An account cannot be made or changed as asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

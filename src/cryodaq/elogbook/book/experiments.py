@@ -9,14 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy import RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
-from cryodaq.domain.names import safe_component
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.book import instruments, runs, samples
 from cryodaq.elogbook.book.times import WITH_FRACTION, read_time, write_time
-from cryodaq.elogbook.book.work import Document, Work, require_keys, require_object, require_text
+from cryodaq.elogbook.book.work import Document, Work, require_keys, require_name, require_object, require_text
 from cryodaq.elogbook.refusals import BadRequestError, ConflictError
 from cryodaq.elogbook.rights import site_privileges
-from cryodaq.errors import UnsafeNameError
 
 MAX_NAME_LENGTH = 100
 _REQUIRED = ("instrument", "start_time", "end_time", "leader_account", "contact_info")
@@ -56,14 +54,7 @@ def document(row: RowMapping) -> Document:
 
 def check_name(work: Work, name: str, *, override: bool) -> None:
     """Refuse a name that cannot be a folder, or breaks the site's rule without an override."""
-    try:
-        safe_component(name)
-    except UnsafeNameError as error:
-        message = f"The experiment {error}"
-        raise BadRequestError(message) from error
-    if len(name) > MAX_NAME_LENGTH:
-        message = f"An experiment's name has up to {MAX_NAME_LENGTH} characters"
-        raise BadRequestError(message)
+    require_name(name, what="The experiment's name", max_length=MAX_NAME_LENGTH)
     settings = work.settings
     if not override and re.fullmatch(settings.experiment_name_pattern, name, re.ASCII) is None:
         message = (

@@ -5,12 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
-from cryodaq.domain.names import safe_component
 from cryodaq.elogbook import tables as t
-from cryodaq.elogbook.book.work import Document, Work, require_keys, require_object, require_text
+from cryodaq.elogbook.book.work import Document, Work, require_keys, require_name, require_object, require_text
 from cryodaq.elogbook.refusals import BadRequestError, ConflictError, NotFoundError
 from cryodaq.elogbook.rights import APPLICATION
-from cryodaq.errors import UnsafeNameError
 
 MAX_ID_LENGTH = 50
 MAX_STATIONS = 100
@@ -27,12 +25,7 @@ def create(work: Work, body: object) -> None:
     """Add an instrument. Raises `BadRequestError` or `ConflictError`."""
     document = require_object(body, what="An instrument")
     require_keys(document, ["_id", "description"], what="Creating instrument")
-    name = require_text(document["_id"], what="The instrument's _id", max_length=MAX_ID_LENGTH)
-    try:
-        safe_component(name)
-    except UnsafeNameError as error:
-        message = f"The instrument {error}"
-        raise BadRequestError(message) from error
+    name = require_name(document["_id"], what="The instrument's _id", max_length=MAX_ID_LENGTH)
     if find(work, name) is not None:
         message = f"Instrument {name} already exists"
         raise ConflictError(message)

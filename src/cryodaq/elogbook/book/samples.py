@@ -7,15 +7,13 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
-from cryodaq.domain.names import safe_component
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.book import elog
 from cryodaq.elogbook.book.ids import is_id
 from cryodaq.elogbook.book.times import write_time
-from cryodaq.elogbook.book.work import Document, Work, require_object, require_text
+from cryodaq.elogbook.book.work import Document, Work, require_name, require_object, require_text
 from cryodaq.elogbook.definitions import find_problem
 from cryodaq.elogbook.refusals import BadRequestError, NotFoundError, RuleError
-from cryodaq.errors import UnsafeNameError
 
 MAX_NAME_LENGTH = 100
 _OWN_KEYS = frozenset({"_id", "name", "description", "params", "current", "create_associated_run"})
@@ -79,12 +77,7 @@ def _checked(work: Work, experiment: RowMapping, body: object) -> Document:
 
 
 def _check_name(name: object) -> str:
-    text = require_text(name, what="A sample's name", max_length=MAX_NAME_LENGTH)
-    try:
-        return safe_component(text)
-    except UnsafeNameError as error:
-        message = f"The sample {error}; it names a link in the data's folder"
-        raise BadRequestError(message) from error
+    return require_name(name, what="A sample's name", max_length=MAX_NAME_LENGTH)
 
 
 def _check_params(work: Work, experiment: RowMapping, params: Document) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from cryodaq.domain.names import safe_component
 from cryodaq.elogbook.book.ids import IdMaker
 from cryodaq.elogbook.refusals import BadRequestError
 from cryodaq.elogbook.rights import Principal
 from cryodaq.elogbook.settings import ElogbookSettings
+from cryodaq.errors import UnsafeNameError
 
 Document = dict[str, Any]  # a JSON object of the contract, whose values can be anything
 Definitions = Mapping[str, Document]
@@ -58,6 +60,20 @@ def require_text(value: object, *, what: str, max_length: int = 10_000) -> str:
         message = f"{what} is longer than {max_length} characters"
         raise BadRequestError(message)
     return value
+
+
+def require_name(value: object, *, what: str, max_length: int) -> str:
+    """Return a name that can be one component of a path. Raises `BadRequestError`."""
+    name = require_text(value, what=what, max_length=max_length)
+    try:
+        safe_component(name)
+    except UnsafeNameError as error:
+        message = f"{what} {error}; it becomes part of a path"
+        raise BadRequestError(message) from error
+    if name != name.strip():
+        message = f"{what} {name!r} begins or ends with a blank"
+        raise BadRequestError(message)
+    return name
 
 
 def require_keys(document: Document, keys: Sequence[str], *, what: str) -> None:
