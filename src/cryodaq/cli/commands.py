@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cryodaq.cli import asking, config_commands, demo, running, serving, simulating, stages
+from cryodaq.cli import asking, config_commands, demo, running, serving, simulating, stages, user_commands
 
 app = typer.Typer(
     name="cryodaq",
@@ -24,4 +24,5 @@ app.command("process")(stages.process)
 app.command("where")(asking.where)
 app.command("doctor")(asking.doctor)
 app.add_typer(config_commands.app, name="config")
+app.add_typer(user_commands.app, name="user")
 app.add_typer(serving.app, name="serve", hidden=True)
