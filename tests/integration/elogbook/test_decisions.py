@@ -15,6 +15,19 @@ from cryodaq.database import open_engine
 from cryodaq.elogbook import tables
 
 EXPERIMENT = "20261122-CS01"
+SAMPLE_PARAMS = {
+    "imaging_method": "single-particle",
+    "imaging_software": "EPU",
+    "imaging_format": ".tif",
+    "superres": "0.0",
+    "apix": 0.82,
+    "fmdose": 1.1,
+    "total_dose": 55.0,
+    "frame_duration": 0.05,
+    "exposure_time": 2.5,
+    "phase_plate": "0",
+    "preprocess/enable": "1.0",
+}
 LGBK, CONTROL = f"/lgbk/{EXPERIMENT}/ws", f"/run_control/{EXPERIMENT}/ws"
 
 
@@ -219,16 +232,16 @@ STRANGE = [
 ]
 
 
-@pytest.mark.parametrize("name", STRANGE)
-def test_names_that_cannot_be_folders_are_refused(program: httpx.Client, name: str) -> None:
+def test_names_that_cannot_be_folders_are_refused(program: httpx.Client) -> None:
     document = value(program.get(f"{LGBK}/info"))
-    query = {"experiment_name": name, "override_name_rule": "true"}
-    answer = program.post("/lgbk/ws/register_new_experiment", params=query, json=document)
-    sample = program.post(f"{LGBK}/samples/", json={"name": name, "description": "", "params": {}})
-    instrument = program.post("/lgbk/ws/instruments/", json={"_id": name, "description": ""})
-    assert answer.status_code == 400
-    assert instrument.status_code == 400
-    assert sample.status_code == 400 or sample.json()["success"] is False
+    for name in STRANGE:
+        query = {"experiment_name": name, "override_name_rule": "true"}
+        answer = program.post("/lgbk/ws/register_new_experiment", params=query, json=document)
+        instrument = program.post("/lgbk/ws/instruments/", json={"_id": name, "description": ""})
+        sample = program.post(f"{LGBK}/samples/", json={"name": name, "description": "", "params": SAMPLE_PARAMS})
+        clone = {"existing_sample_name": "grid1", "new_sample_name": name}
+        copy = program.post(f"{LGBK}/clone_sample", params=clone)
+        assert [found.status_code for found in (answer, instrument, sample, copy)] == [400] * 4, name
     assert {found["name"] for found in value(program.get(f"{LGBK}/samples"))} == {"grid1", "grid2"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 
@@ -102,20 +103,19 @@ def test_what_people_typed_is_shown_and_never_run(session_of_two_samples: Any) -
     assert evil not in login.text
 
 
-@pytest.mark.parametrize(
-    ("wanted", "landed"),
-    [
-        ("/docs", "/docs"),
-        ("//evil.example/", "/"),
-        ("/\\evil.example", "/"),
-        ("https://evil.example/", "/"),
-        ("javascript:alert(1)", "/"),
-        ("/a\r\nSet-Cookie: x=1", "/"),
-        ("", "/"),
-    ],
-)
-def test_logging_in_leads_to_this_site_only(site: Any, wanted: str, landed: str) -> None:
-    assert log_in(site, "pi1", next_url=wanted).headers["X-Landed"] == landed
+def test_logging_in_leads_to_this_site_or_where_the_facility_says(start_site: Callable[..., Any]) -> None:
+    site = start_site(after_login_url="http://board.example:8080/board")
+    landings = {
+        "/docs": "/docs",
+        "http://board.example:8080/other": "http://board.example:8080/other",
+        **dict.fromkeys(("//evil.example/", "/\\evil.example", "https://evil.example/", "javascript:alert(1)"), None),
+        **dict.fromkeys(("/a\r\nSet-Cookie: x=1", "http://board.example/", ""), None),
+    }
+    for wanted, landed in landings.items():
+        browser = log_in(site, "pi1", next_url=wanted)
+        assert browser.headers["X-Landed"] == (landed or "http://board.example:8080/board"), wanted
+    policy = site.anonymous().get("/login").headers["content-security-policy"]
+    assert "form-action 'self' http://board.example:8080;" in policy
 
 
 def test_a_wrong_password_is_told_on_the_page(site: Any) -> None:

@@ -53,8 +53,8 @@ def get_sample(gate: Entry, experiment: str, sample_name: str) -> Answer:
 
 @router.delete("/lgbk/{experiment}/ws/samples/{sample_name:path}")
 def delete_sample(gate: Entry, experiment: str, sample_name: str) -> Answer:
-    with gate.experiment(experiment, needs="edit") as (work, found):
-        samples.delete(work, found, sample_name)
+    with gate.experiment(experiment, needs="edit") as (work, _):
+        samples.delete(work, experiments.hold(work, experiment), sample_name)
     return {**value(None), "errormsg": ""}
 
 

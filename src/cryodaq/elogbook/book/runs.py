@@ -73,14 +73,20 @@ def find(work: Work, experiment: str, wanted: RunNumber) -> RowMapping:
 
 def find_current(work: Work, experiment: str) -> RowMapping | None:
     """Return the run that was started last (or has the highest number, in an explgbk's dialect)."""
-    order = HIGHEST_FIRST if work.settings.dialect.current_run_is_highest else (t.run.c.id.desc(),)
-    return (
-        work.connection.execute(
-            sa.select(*_COLUMNS).where(t.run.c.experiment_name == experiment).order_by(*order).limit(1)
-        )
-        .mappings()
-        .first()
-    )
+    if work.settings.dialect.current_run_is_highest:
+        return find_highest(work, experiment)
+    return _first(work, experiment, t.run.c.id)
+
+
+def find_highest(work: Work, experiment: str) -> RowMapping | None:
+    """Return the run with the highest number: the last name, else the largest integer."""
+    return _first(work, experiment, t.run.c.label) or _first(work, experiment, t.run.c.number)
+
+
+def _first(work: Work, experiment: str, column: sa.Column[Any]) -> RowMapping | None:  # Any: text or number
+    """Return the run with the largest value of an indexed column."""
+    statement = sa.select(*_COLUMNS).where(t.run.c.experiment_name == experiment, column.is_not(None))
+    return work.connection.execute(statement.order_by(column.desc()).limit(1)).mappings().first()
 
 
 def find_or_current(work: Work, experiment: str, wanted: str | None) -> RowMapping:
@@ -108,12 +114,9 @@ def sample_id_for_start(work: Work, experiment: RowMapping, name: str | None) ->
 
 def close_highest(work: Work, experiment: str) -> None:
     """Close the highest run if it is open: what an explgbk does before it starts any other."""
-    r = t.run.c
-    row = work.connection.execute(
-        sa.select(r.id, r.end_time).where(r.experiment_name == experiment).order_by(*HIGHEST_FIRST).limit(1)
-    ).first()
-    if row is not None and row.end_time is None:
-        work.connection.execute(sa.update(t.run).where(r.id == row.id).values(end_time=work.now))
+    found = find_highest(work, experiment)
+    if found is not None and found["end_time"] is None:
+        work.connection.execute(sa.update(t.run).where(t.run.c.id == found["id"]).values(end_time=work.now))
 
 
 def start(

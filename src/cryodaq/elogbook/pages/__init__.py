@@ -19,14 +19,17 @@ from cryodaq.elogbook.pages.overview import overview
 from cryodaq.elogbook.refusals import RefusalError, RuleError
 
 router = APIRouter(include_in_schema=False)
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "same-origin", "X-Content-Type-Options": "nosniff"}
+
+
+def _policy(after_login_url: str) -> str:
+    """Return the pages' content policy: no scripts, forms to this site, and on to where a log-in leads."""
+    parts = urlsplit(after_login_url)
+    onward = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'{onward}; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
 
 
 def make_templates(site_zone: str) -> Environment:
@@ -50,7 +53,9 @@ def make_templates(site_zone: str) -> Environment:
 
 def _page(gate: Gate, name: str, *, status: int = 200, **facts: Any) -> HTMLResponse:  # Any: templates take all
     templates: Environment = gate.request.app.state.templates
-    return HTMLResponse(templates.get_template(name).render(**facts), status, headers=HEADERS)
+    policy = _policy(gate.elogbook.settings.after_login_url)
+    headers = {**HEADERS, "Content-Security-Policy": policy}
+    return HTMLResponse(templates.get_template(name).render(**facts), status, headers=headers)
 
 
 def _target(elogbook: Elogbook, wanted: object) -> str:
