@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryodaq.cli.demo_operator import DemoOperator
+from cryodaq.cli.demo_operator import COLLABORATORS, DemoOperator
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -113,6 +113,8 @@ def _run(system: EmbeddedSystem, facility: Facility, plan: SessionPlan, *, exit_
     from cryodaq.cli.accounts import OPERATOR, operator_token_file
     from cryodaq.database import open_engine
 
+    engine = open_engine(system.database_url)
+    _add_people(engine)
     operator = DemoOperator(
         f"http://127.0.0.1:{facility.ports.elogbook}", user=OPERATOR, token=operator_token_file(system.home).read_text()
     )
@@ -124,7 +126,6 @@ def _run(system: EmbeddedSystem, facility: Facility, plan: SessionPlan, *, exit_
     share = Path(facility.microscopes[0].shares[0].root)
     collection, stop = Collection(), threading.Event()
     thread = threading.Thread(target=_collect, args=(share, plan, collection, stop.is_set), daemon=True)
-    engine = open_engine(system.database_url)
     thread.start()
     try:
         complete = _watch(engine, collection, plan, share=share)
@@ -138,6 +139,15 @@ def _run(system: EmbeddedSystem, facility: Facility, plan: SessionPlan, *, exit_
         stop.set()
         thread.join(10)
         engine.dispose()
+
+
+def _add_people(engine: Engine) -> None:
+    """Add the demo's collaborators to the directory, with the numeric ids that get access to the files."""
+    from cryodaq.elogbook import accounts
+
+    with engine.begin() as connection:
+        for user, (full_name, uid_number) in COLLABORATORS.items():
+            accounts.add_user(connection, user, full_name=full_name, uid_number=uid_number)
 
 
 def _say_where(

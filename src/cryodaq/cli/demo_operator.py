@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from cryodaq.simulator.plan import SessionPlan
 
-COLLABORATORS = ("pi1", "student1")
+LEADER, STUDENT = "pi1", "student1"
+COLLABORATORS = {LEADER: ("Paula Investigator", 5003), STUDENT: ("Sam Student", 5004)}
+"""People of the demo's experiment: full name and numeric id."""
 
 
 class DemoOperator:
@@ -75,17 +77,16 @@ class DemoOperator:
                 "instrument": instrument,
                 "start_time": f"{now:%Y-%m-%dT%H:%M:%S.000Z}",
                 "end_time": f"{now + timedelta(days=7):%Y-%m-%dT%H:%M:%S.000Z}",
-                "leader_account": COLLABORATORS[0],
-                "contact_info": "Paula Investigator",
+                "leader_account": LEADER,
+                "contact_info": COLLABORATORS[LEADER][0],
                 "description": "demonstration with a simulated microscope",
             },
         )
-        for person in COLLABORATORS[1:]:
-            self._call(
-                "POST",
-                f"/lgbk/{quote(experiment)}/ws/add_collaborator",
-                params={"uid": f"uid:{person}", "role_fq_name": "LogBook/Reader"},
-            )
+        self._call(
+            "POST",
+            f"/lgbk/{quote(experiment)}/ws/add_collaborator",
+            params={"uid": f"uid:{STUDENT}", "role_fq_name": "LogBook/Reader"},
+        )
 
     def _switch(self, instrument: str, experiment: str) -> None:
         active = self._call("GET", "/lgbk/ws/activeexperiments")
