@@ -31,7 +31,7 @@ COARSEST_RESOLUTION_ANG = 12.0
 """A fit that ends before this says more about the specimen's shape than about the lens."""
 LARGEST_ASTIGMATISM = 0.5
 """U - V over the mean defocus; more than any microscope that still makes pictures."""
-BACKGROUND_CURVES = 8
+BACKGROUND_CURVES = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,8 @@ class CtfMeasurement:
     """Centred (y, x), logarithm of the power, background taken away, in standard deviations."""
     model: Float
     """Centred (y, x), squared CTF of the fit, 0 to 1."""
+    step_per_ang: float
+    """Frequency from one pixel of both to the next, 1/Å."""
     frequency_per_ang: Float64
     """(frequency,), of the curves below."""
     experimental: Float64
@@ -172,6 +174,7 @@ def _measure(spectrum: PowerSpectrum, lens: Lens, options: CtfOptions) -> CtfMea
         ),
         spectrum=_flattened(spectrum, coarsest_ang=options.min_resolution_ang),
         model=_model(spectrum, defocus, lens),
+        step_per_ang=spectrum.step_per_ang,
         frequency_per_ang=curve.frequency,
         experimental=curve.experimental,
         fitted=curve.fitted,
@@ -197,8 +200,8 @@ def _flattened(spectrum: PowerSpectrum, *, coarsest_ang: float) -> Float:
     radius = np.hypot(*np.ogrid[-(size // 2) : size - size // 2, -(size // 2) : size - size // 2])
     logarithm = np.log(np.maximum(spectrum.power, 1e-6 * float(np.median(spectrum.power))))
     first = max(1, int(1 / (coarsest_ang * spectrum.step_per_ang)))
-    rings = np.minimum(np.rint(radius).astype(np.int64), size // 2 - 1)
-    mean = np.bincount(rings.ravel(), logarithm.ravel()) / np.bincount(rings.ravel())
+    rings = np.rint(radius).astype(np.int64)
+    mean = np.bincount(rings.ravel(), logarithm.ravel()) / np.maximum(np.bincount(rings.ravel()), 1)
     curves = smooth_curves(len(mean) - first, BACKGROUND_CURVES)
     coefficients, *_ = np.linalg.lstsq(curves, mean[first:], rcond=None)
     background = np.concatenate([mean[:first], curves @ coefficients])

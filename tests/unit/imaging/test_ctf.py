@@ -58,7 +58,7 @@ def test_the_lens_of_the_microscope_is_used(make_micrograph, optics) -> None:
     assert fit.defocus_mean_ang == pytest.approx(15000, abs=50)
 
 
-@pytest.mark.parametrize(("pixel_size_ang", "size"), [(0.5, 2048), (2.3, 700)])
+@pytest.mark.parametrize(("pixel_size_ang", "size"), [(0.5, 1500), (2.3, 600)])
 def test_fine_and_coarse_pixels_give_the_same_defocus(make_micrograph, pixel_size_ang, size) -> None:
     picture = make_micrograph(seed=5, defocus=20000, pixel_size_ang=pixel_size_ang, size=size)
     fit = fit_ctf(picture, pixel_size_ang=pixel_size_ang, **OPTICS).fit

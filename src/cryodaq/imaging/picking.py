@@ -1,0 +1,206 @@
+"""Particles of a known diameter, found as dark discs in bright surroundings.
+
+The micrograph is shrunk until a particle is some 14 pixels wide and compared with a disc minus the ring
+around it, which answers to shells and globules alike and is blind to slow changes of the ice (a flat-topped
+relative of the Laplacian of a Gaussian, N. Voss et al., Journal of Structural Biology 166 (2009) 205). The
+answer is measured in standard deviations of the counting noise, so a picture without particles has no picks;
+where there are particles, their own usual answer sets the threshold. Carbon and contamination are masked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.signal
+from numpy.typing import NDArray
+from scipy.ndimage import correlate1d, maximum_filter
+from scipy.spatial import cKDTree
+
+from cryodaq.errors import ImagingError
+from cryodaq.imaging.picking_mask import find_unusable
+
+Float = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+DIAMETER_PX = 14
+"""Diameter of a particle in the shrunken micrograph."""
+SCALES = (0.85, 1.0)
+"""Discs that are tried, in diameters: what looks solid is a little smaller than the particle."""
+SURROUNDINGS = 1.5
+"""Outer over inner radius of the ring around the disc."""
+MOST_BRIGHT = 0.7
+"""Bright discs per dark one above which neither are particles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickOptions:
+    """What a site may choose about picking; lengths in particle diameters."""
+
+    least_score: float = 4.0
+    """Standard deviations of the noise below which nothing is picked."""
+    least_share: float = 0.5
+    """Share of the particles' usual score that a pick needs."""
+    distance: float = 0.7
+    """Between two picks."""
+    edge_distance: float = 0.5
+    """From the border of the micrograph and of masked areas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picks:
+    """Particles of one micrograph, best first."""
+
+    coordinates_px_xy: Float  # (pick, xy), pixels of the micrograph, the first pixel's centre is 0
+    scores: Float  # (pick,), standard deviations of the noise
+    masked_fraction: float
+    """Share of the micrograph in which nothing is picked, 0 to 1."""
+    mask: Mask
+    """(y, x) of the shrunken micrograph: True where nothing is picked."""
+
+
+def pick_particles(
+    micrograph: NDArray[np.floating],  # (y, x)
+    *,
+    pixel_size_ang: float,
+    diameter_ang: float,
+    options: PickOptions | None = None,
+) -> Picks:
+    """Find particles, dark on bright.
+
+    Parameters
+    ----------
+    pixel_size_ang
+        Å/px.
+    diameter_ang
+        Of the particle, along its longer axis.
+
+    Raises
+    ------
+    ImagingError
+        When the diameter does not go with the micrograph, or the micrograph is empty.
+    """
+    options = options or PickOptions()
+    diameter_px = _checked_diameter(micrograph, pixel_size_ang, diameter_ang)
+    factor = max(1, int(diameter_px / DIAMETER_PX))
+    small = _shrunken(micrograph, factor)
+    diameter = diameter_px / factor
+    noise = _counting_noise(small)
+    answer = _answer(small, diameter) / noise
+    mask = find_unusable(small, answer, diameter=diameter, noise=noise, least_score=options.least_score)
+    usable = _away_from_edges(mask, options.edge_distance * diameter)
+    places, scores = _maxima(answer, usable, options.distance * diameter)
+    chosen = scores >= _threshold(scores, _maxima(-answer, usable, options.distance * diameter)[1], options)
+    coordinates = (_between_pixels(answer, places[chosen]) + 0.5) * factor - 0.5
+    return Picks(
+        coordinates_px_xy=np.ascontiguousarray(coordinates[:, ::-1], dtype=np.float32),
+        scores=scores[chosen].astype(np.float32),
+        masked_fraction=float(mask.mean()),
+        mask=mask,
+    )
+
+
+def _checked_diameter(micrograph: NDArray[np.floating], pixel_size_ang: float, diameter_ang: float) -> float:
+    if micrograph.ndim != 2:
+        problem = f"a micrograph has the axes (y, x); this array has the shape {micrograph.shape}"
+        raise ImagingError(problem)
+    if not 0.05 <= pixel_size_ang <= 30:
+        problem = f"the pixel size is {pixel_size_ang:g} Å, but only 0.05 to 30 Å make sense; correct it"
+        raise ImagingError(problem)
+    diameter_px = diameter_ang / pixel_size_ang
+    if not 4 <= diameter_px <= min(micrograph.shape) / 3:
+        problem = (
+            f"a particle of {diameter_ang:g} Å is {diameter_px:.0f} pixels wide in a micrograph of "
+            f"{micrograph.shape[1]} x {micrograph.shape[0]}; correct the diameter or the pixel size"
+        )
+        raise ImagingError(problem)
+    return float(diameter_px)
+
+
+def _shrunken(micrograph: NDArray[np.floating], factor: int) -> Float:
+    """Mean of squares of pixels; what does not fill a last square is left out."""
+    height, width = (n // factor * factor for n in micrograph.shape)
+    squares = micrograph[:height, :width].reshape(height // factor, factor, width // factor, factor)
+    small = squares.mean(axis=(1, 3), dtype=np.float32)
+    if not np.isfinite(small).all() or small.min() == small.max():
+        raise ImagingError("the micrograph is empty or holds NaN; there is nothing to pick")
+    return np.asarray(small, dtype=np.float32)
+
+
+def _counting_noise(small: Float) -> float:
+    """Standard deviation of a pixel's noise, from differences between neighbours, where particles are smooth."""
+    rough = correlate1d(correlate1d(small, [1.0, -2.0, 1.0], axis=0), [1.0, -2.0, 1.0], axis=1)
+    return max(1.4826 * float(np.median(np.abs(rough))) / 6, 1e-12 + 1e-6 * float(small.std()))
+
+
+def _answer(small: Float, diameter: float) -> Float64:
+    """How much darker than its surroundings a disc is, in units of one pixel's noise."""
+    best = np.full(small.shape, -np.inf)
+    for scale in SCALES:
+        radius = scale * diameter / 2
+        reach = int(SURROUNDINGS * radius + 1.5)
+        distance = np.hypot(*np.ogrid[-reach : reach + 1, -reach : reach + 1])
+        disc = np.clip(radius - distance + 0.5, 0, 1)
+        ring = np.clip(SURROUNDINGS * radius - distance + 0.5, 0, 1) - disc
+        template = ring / ring.sum() - disc / disc.sum()
+        padded = np.pad(small - small.mean(), reach, mode="reflect")
+        found = scipy.signal.fftconvolve(padded, template / np.linalg.norm(template), mode="valid")
+        np.maximum(best, found, out=best)
+    return best
+
+
+def _away_from_edges(mask: Mask, distance: float) -> Mask:
+    """Where a pick may lie; the mask itself already keeps its distance."""
+    usable = ~mask
+    edge = int(np.ceil(distance))
+    usable[:edge], usable[-edge:], usable[:, :edge], usable[:, -edge:] = False, False, False, False
+    return np.asarray(usable)
+
+
+def _maxima(answer: Float64, usable: Mask, distance: float) -> tuple[NDArray[np.int64], Float64]:
+    """(pick, yx) and scores of local maxima, best first, none nearer than `distance` to a better one."""
+    y, x = np.nonzero((answer == maximum_filter(answer, 3)) & usable & (answer > 0))
+    order = np.argsort(-answer[y, x], kind="stable")
+    places = np.stack([y, x], axis=1)[order]
+    if not len(places):
+        return places, np.zeros(0)
+    kept = np.ones(len(places), np.bool_)
+    tree = cKDTree(places)
+    for place, near in enumerate(tree.query_ball_tree(tree, distance)):
+        if kept[place]:
+            kept[[other for other in near if other > place]] = False
+    places = places[kept]
+    return places, np.asarray(answer[places[:, 0], places[:, 1]])
+
+
+def _threshold(scores: Float64, bright_scores: Float64, options: PickOptions) -> float:
+    """Least score of a particle.
+
+    Half of what the particles usually have, and no less than the noise allows. Where bright discs are as
+    many as dark ones, both are structure of the ice: the threshold rises until dark ones prevail.
+    """
+    threshold = options.least_score
+    for _ in range(10):
+        above = scores[scores >= threshold]
+        if not len(above):
+            return threshold
+        threshold = max(options.least_score, options.least_share * float(np.median(above)))
+    candidates = np.sort(scores[scores >= threshold])
+    for candidate in candidates:
+        dark = np.count_nonzero(scores >= candidate)
+        if np.count_nonzero(bright_scores >= candidate) < MOST_BRIGHT * dark:
+            return float(candidate)
+    return float("inf")
+
+
+def _between_pixels(answer: Float64, places: NDArray[np.int64]) -> Float64:
+    """(pick, yx) of maxima between pixels, by parabolas."""
+    y, x = np.clip(places, 1, np.array(answer.shape) - 2).T
+    fine = places.astype(np.float64)
+    for axis, (before, after) in enumerate(
+        ((answer[y - 1, x], answer[y + 1, x]), (answer[y, x - 1], answer[y, x + 1]))
+    ):
+        bend = 2 * answer[y, x] - before - after
+        fine[:, axis] += np.clip((after - before) / np.maximum(2 * bend, 1e-12), -0.5, 0.5)
+    return fine

@@ -1,0 +1,154 @@
+"""Picking on micrographs whose particles are known."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import cdist, pdist
+
+from cryodaq.errors import ImagingError
+from cryodaq.imaging.picking import PickOptions, pick_particles
+
+HAND_PICKED = Path(__file__).parents[4] / "shared/data/micrographs/apoferritin_empiar10146"
+SCALE = {"pixel_size_ang": 2.0, "diameter_ang": 120.0}
+SIZE_PX = 1024
+RADIUS_PX = 30
+
+
+def scattered(rng, count: int, *, keep_out=None) -> np.ndarray:
+    """(particle, xy), no two overlapping, the whole particle inside."""
+    places: list[np.ndarray] = []
+    while len(places) < count:
+        place = rng.uniform(RADIUS_PX + 5, SIZE_PX - RADIUS_PX - 5, 2)
+        free = all(np.hypot(*(place - other)) > 2.2 * RADIUS_PX for other in places)
+        if free and (keep_out is None or not keep_out[int(place[1]), int(place[0])]):
+            places.append(place)
+    return np.array(places).reshape(-1, 2)
+
+
+def micrograph(rng, places, *, depth=0.5, hollow=0.0, dirt=None) -> np.ndarray:
+    """Counting noise of 1 per pixel; a particle in the middle is `depth` darker."""
+    picture = np.zeros((SIZE_PX, SIZE_PX))
+    for place in places:
+        left, top = (max(0, int(n) - RADIUS_PX - 2) for n in place)
+        y, x = np.ogrid[top : top + 2 * RADIUS_PX + 5, left : left + 2 * RADIUS_PX + 5]
+        distance = np.hypot(x - place[0], y - place[1]) / RADIUS_PX
+        thickness = np.sqrt(np.clip(1 - distance**2, 0, None)) - np.sqrt(np.clip(hollow**2 - distance**2, 0, None))
+        picture[y, x] -= depth * thickness
+    if dirt is not None:
+        picture -= dirt
+    slope = 0.3 * np.add.outer(np.arange(SIZE_PX), np.arange(SIZE_PX)) / SIZE_PX
+    return (100 + slope + picture + rng.normal(size=picture.shape)).astype(np.float32)
+
+
+def found_share(picks, places) -> tuple[float, float]:
+    """Precision and recall of picks within half a radius."""
+    if not len(picks.scores):
+        return 0.0, 0.0
+    near = cdist(picks.coordinates_px_xy, places).min(axis=1) < RADIUS_PX / 2
+    return near.mean(), near.sum() / len(places)
+
+
+@pytest.mark.parametrize(("seed", "depth", "hollow"), [(1, 1.0, 0.0), (2, 0.3, 0.0), (3, 1.0, 0.7), (4, 8.0, 0.0)])
+def test_particles_are_found_where_they_are(seed, depth, hollow) -> None:
+    rng = np.random.default_rng(seed)
+    places = scattered(rng, 60)
+    picks = pick_particles(micrograph(rng, places, depth=depth, hollow=hollow), **SCALE)
+    precision, recall = found_share(picks, places)
+    assert precision > 0.95
+    assert recall > 0.9
+    assert (np.diff(picks.scores) <= 0).all()
+
+
+def test_coordinates_are_x_then_y_of_the_full_micrograph() -> None:
+    rng = np.random.default_rng(5)
+    places = np.array([[700.0, 200.0], [300.0, 800.0], [512.0, 500.0], [120.0, 130.0]])
+    picks = pick_particles(micrograph(rng, places, depth=3.0), **SCALE)
+    assert picks.coordinates_px_xy.shape == (4, 2)
+    assert cdist(picks.coordinates_px_xy, places).min(axis=1).max() < 2.5
+
+
+@pytest.mark.parametrize("seed", [6, 7, 8])
+def test_empty_ice_has_next_to_no_picks(seed) -> None:
+    rng = np.random.default_rng(seed)
+    clouds = 20 * gaussian_filter(rng.normal(size=(SIZE_PX, SIZE_PX)), 60)
+    picks = pick_particles(micrograph(rng, [], dirt=clouds), **SCALE)
+    assert len(picks.scores) <= 3
+
+
+def test_picks_keep_their_distance() -> None:
+    rng = np.random.default_rng(9)
+    picks = pick_particles(micrograph(rng, scattered(rng, 80)), **SCALE)
+    assert pdist(picks.coordinates_px_xy).min() >= 0.6 * 2 * RADIUS_PX
+    assert picks.coordinates_px_xy.min() >= RADIUS_PX - 3
+    assert picks.coordinates_px_xy.max() <= SIZE_PX - RADIUS_PX + 3
+
+
+def test_nothing_is_picked_on_carbon_but_all_beside_it() -> None:
+    rng = np.random.default_rng(10)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
+    carbon = np.hypot(x - 1700, y - 500) < 1000
+    places = scattered(rng, 40, keep_out=np.hypot(x - 1700, y - 500) < 1080)
+    grain = carbon * (3 + 3 * gaussian_filter(rng.normal(size=carbon.shape), 3) * 6)
+    picks = pick_particles(micrograph(rng, places, dirt=gaussian_filter(grain, 2)), **SCALE)
+    precision, recall = found_share(picks, places)
+    assert precision > 0.95
+    assert recall > 0.9
+    assert picks.masked_fraction == pytest.approx(carbon.mean(), abs=0.1)
+    assert picks.mask.mean() == pytest.approx(picks.masked_fraction)
+
+
+def test_ice_crystals_are_masked() -> None:
+    rng = np.random.default_rng(11)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
+    crystals = sum(5.0 * (np.hypot(x - cx, y - cy) < r) for cx, cy, r in [(300, 300, 90), (800, 650, 60)])
+    places = scattered(rng, 40, keep_out=gaussian_filter(crystals, 30) > 0.02)
+    picks = pick_particles(micrograph(rng, places, dirt=crystals), **SCALE)
+    precision, recall = found_share(picks, places)
+    assert precision > 0.95
+    assert recall > 0.8
+    assert 0 < picks.masked_fraction < 0.25
+
+
+def test_a_site_can_ask_for_fewer_picks() -> None:
+    rng = np.random.default_rng(12)
+    picture = micrograph(rng, scattered(rng, 40), depth=0.5)
+    strict = pick_particles(picture, options=PickOptions(least_score=1e3), **SCALE)
+    assert strict.coordinates_px_xy.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("picture", "scale", "sentence"),
+    [
+        (np.ones((256, 256)), SCALE, "nothing to pick"),
+        (np.full((256, 256), np.nan), SCALE, "nothing to pick"),
+        (np.ones(256), SCALE, "axes"),
+        (np.ones((256, 256)), {"pixel_size_ang": 2.0, "diameter_ang": 3.0}, "correct the diameter"),
+        (np.ones((256, 256)), {"pixel_size_ang": 2.0, "diameter_ang": 900.0}, "correct the diameter"),
+        (np.ones((256, 256)), {"pixel_size_ang": 0.0, "diameter_ang": 100.0}, "pixel size"),
+    ],
+)
+def test_what_cannot_be_picked_is_refused(picture, scale, sentence) -> None:
+    with pytest.raises(ImagingError, match=sentence):
+        pick_particles(picture, **scale)
+
+
+@pytest.mark.skipif(not HAND_PICKED.exists(), reason="the hand-picked micrographs lie in ../shared, which is not here")
+def test_real_apoferritin_is_picked_like_by_hand() -> None:
+    from PIL import Image
+
+    scores = []
+    for path in sorted((HAND_PICKED / "ground_truth_coords").glob("*.csv")):
+        with path.open() as rows:
+            by_hand = np.array([[float(row["x_px"]), float(row["y_px"])] for row in csv.DictReader(rows)])
+        picture = np.asarray(Image.open(HAND_PICKED / "avg" / f"{path.stem}.bin_avg.png"), dtype=np.float32)
+        picks = pick_particles(picture, pixel_size_ang=1.5, diameter_ang=125.0)
+        distances = cdist(picks.coordinates_px_xy, by_hand)
+        matched = len(set(distances.argmin(axis=1)[distances.min(axis=1) < 20]))
+        scores.append(2 * matched / (len(picks.scores) + len(by_hand)))
+    assert len(scores) == 9
+    assert np.mean(scores) > 0.72
