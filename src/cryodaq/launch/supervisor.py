@@ -153,14 +153,23 @@ class Supervisor:
                 stderr=output,
                 start_new_session=True,
             )
-        return _Running(child, process, sessions.record_session(self._home.run, child.name, leader=process.pid))
+        try:
+            record = sessions.record_session(self._home.run, child.name, leader=process.pid)
+        except OSError:
+            process.kill()  # nobody would know of it
+            process.wait()
+            raise
+        return _Running(child, process, record)
 
     def _watch(self) -> None:
         while not self._stopping.wait(LOOK_S):
             with self._lock:
                 running = list(self._children.values())
             for one in running:
-                self._look_at(one)
+                try:
+                    self._look_at(one)
+                except Exception:  # the watching thread's outermost loop: it must go on watching
+                    log.exception("looking after %s failed", one.child.name)
 
     def _look_at(self, one: _Running) -> None:
         now = time.monotonic()
@@ -200,6 +209,7 @@ class Supervisor:
         one.restart_at = time.monotonic() + one.pause_s
 
     def _restart(self, one: _Running) -> None:
+        one.restart_at = time.monotonic() + LONGEST_PAUSE_S  # should starting fail, for want of memory or disk
         with self._lock:
             fresh = self._spawn(one.child)
             fresh.pause_s = min(2 * one.pause_s, LONGEST_PAUSE_S)

@@ -39,20 +39,25 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt in the main thread, as Ctrl-C does, so that both end things the same way."""
+    """Let SIGTERM and a closed terminal raise KeyboardInterrupt in the main thread, so that all ends as by Ctrl-C.
+
+    A hang-up that is ignored (`nohup`) stays ignored.
+    """
 
     def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class EmbeddedSystem:
-    """Everything below one home; a context manager that starts and stops it.
+    """Everything below one home; a context manager that starts and stops it, once.
 
     Parameters
     ----------
@@ -147,6 +152,7 @@ class EmbeddedSystem:
                 self._migration.end()
                 self._migration = None
             if self._lock_descriptor is not None:
+                self._end_recorded()  # what an interrupt in the middle of a start kept from being known
                 os.close(self._lock_descriptor)
                 self._lock_descriptor = None
 
@@ -189,7 +195,10 @@ class EmbeddedSystem:
         if alive:
             log.warning("ending what an earlier start left", extra={"names": [record.name for record in alive]})
         stop_sessions([(known[record.name], record) for record in alive if record.name in known])
-        for record in records:
+        self._end_recorded()
+
+    def _end_recorded(self) -> None:
+        for record in sessions.read_records(self.home.run):
             sessions.kill_session(record)
             sessions.forget_session(self.home.run, record.name)
 

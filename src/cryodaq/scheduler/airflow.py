@@ -154,7 +154,7 @@ class AirflowScheduler:
         """Send a request with a token, renewed once when Airflow no longer takes it."""
         used = self._token or self._log_in(None)
         answer = self._send(method, place, headers={"Authorization": f"Bearer {used}"}, **content)
-        if answer.status_code == 401:
+        if answer.status_code in {401, 403}:  # 401: ran out; 403: signed with a secret that is no longer Airflow's
             fresh = self._log_in(used)
             answer = self._send(method, place, headers={"Authorization": f"Bearer {fresh}"}, **content)
         return answer
