@@ -10,17 +10,18 @@ import base64
 import binascii
 import secrets
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import ARRAY
 from starlette.requests import Request
 
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.accounts import hash_secret
 from cryodaq.elogbook.refusals import ForbiddenError
-from cryodaq.elogbook.rights import Credential, Principal, groups_of
-from cryodaq.elogbook.sessions import find_session
+from cryodaq.elogbook.rights import Credential, Principal
 from cryodaq.elogbook.settings import CookieSettings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -44,13 +45,32 @@ def find_principal(
     secret = request.cookies.get(cookie.name)
     if not secret:
         return None
-    session = find_session(connection, secret, now=now)
-    if session is None:
+    held = t.browser_session.c
+    account = _account(held.uid, held.secret_hash == hash_secret(secret), held.expires_at > now)
+    row = connection.execute(account.add_columns(held.forgery_token)).first()
+    if row is None:
         return None
-    return _principal(connection, session.uid, Credential.SESSION, forgery_token=session.forgery_token)
+    return Principal(
+        uid=row.uid,
+        full_name=row.full_name,
+        groups=tuple(row.groups),
+        credential=Credential.SESSION,
+        forgery_token=row.forgery_token,
+    )
 
 
-def _by_token(connection: Connection, header: str) -> Principal | None:
+def _account(
+    holder: sa.Column[Any], *conditions: sa.ColumnElement[bool]
+) -> sa.Select[Any, Any, Any]:  # Any: mixed columns
+    """Return the question which usable account holds a credential, with its groups."""
+    a, m = t.account.c, t.posix_group_member.c
+    named = sa.select(m.group_name).where(m.uid == a.uid).order_by(m.group_name).correlate(t.account)
+    groups = sa.func.array(named.scalar_subquery(), type_=ARRAY(sa.Text))
+    asked = sa.select(a.uid, a.full_name, groups.label("groups")).join(holder.table, holder == a.uid)
+    return asked.where(a.disabled_at.is_(None), *conditions)
+
+
+def _by_token(connection: Connection, header: str) -> Principal:
     scheme, _, value = header.partition(" ")
     uid, secret = None, value.strip()
     if scheme.lower() == "basic":
@@ -58,12 +78,12 @@ def _by_token(connection: Connection, header: str) -> Principal | None:
     elif scheme.lower() != "bearer":
         raise ForbiddenError("Send a token as Bearer, or as the password of Basic.")
     k = t.token.c
-    statement = sa.select(k.uid).where(k.secret_hash == hash_secret(secret), k.revoked_at.is_(None))
-    owners = connection.scalars(statement if uid is None else statement.where(k.uid == uid)).all()
-    principal = _principal(connection, owners[0], Credential.TOKEN) if len(owners) == 1 else None
-    if principal is None:
+    question = _account(k.uid, k.secret_hash == hash_secret(secret), k.revoked_at.is_(None))
+    found = connection.execute(question if uid is None else question.where(k.uid == uid)).all()
+    if len(found) != 1:
         raise ForbiddenError(UNKNOWN_TOKEN)
-    return principal
+    row = found[0]
+    return Principal(uid=row.uid, full_name=row.full_name, groups=tuple(row.groups), credential=Credential.TOKEN)
 
 
 def _basic(value: str) -> tuple[str, str]:
@@ -74,22 +94,6 @@ def _basic(value: str) -> tuple[str, str]:
     if not separator or "\0" in user:
         raise ForbiddenError("The Basic credentials cannot be read.")
     return user.partition("@")[0], secret
-
-
-def _principal(
-    connection: Connection, uid: str, credential: Credential, *, forgery_token: str | None = None
-) -> Principal | None:
-    a = t.account.c
-    full_name = connection.scalar(sa.select(a.full_name).where(a.uid == uid, a.disabled_at.is_(None)))
-    if full_name is None:
-        return None
-    return Principal(
-        uid=uid,
-        full_name=full_name,
-        groups=groups_of(connection, uid),
-        credential=credential,
-        forgery_token=forgery_token,
-    )
 
 
 def refuse_other_sites(request: Request) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from cryodaq.elogbook import tables as t
 
@@ -37,15 +37,6 @@ class Principal:
         return (f"uid:{self.uid}", *self.groups)
 
 
-def groups_of(connection: Connection, uid: str) -> tuple[str, ...]:
-    """Return the POSIX groups of an account."""
-    members = t.posix_group_member
-    found = connection.scalars(
-        sa.select(members.c.group_name).where(members.c.uid == uid).order_by(members.c.group_name)
-    )
-    return tuple(found)
-
-
 def _union(connection: Connection, *role_names: sa.Select[tuple[str]]) -> frozenset[str]:
     held = sa.union_all(*role_names).subquery()
     lists = connection.scalars(sa.select(t.role.c.privileges).where(t.role.c.name.in_(sa.select(held))))
@@ -56,9 +47,7 @@ def _site_roles(principal: Principal) -> sa.Select[tuple[str]]:
     return sa.select(t.site_player.c.role_name).where(t.site_player.c.player.in_(principal.players))
 
 
-def _instrument_roles(
-    principal: Principal, instrument: sa.ColumnElement[str] | sa.ScalarSelect[str] | str
-) -> sa.Select[tuple[str]]:
+def _instrument_roles(principal: Principal, instrument: str) -> sa.Select[tuple[str]]:
     players = t.instrument_player
     return sa.select(players.c.role_name).where(
         players.c.player.in_(principal.players), players.c.instrument_id == instrument
@@ -75,22 +64,16 @@ def instrument_privileges(connection: Connection, principal: Principal, instrume
     return _union(connection, _site_roles(principal), _instrument_roles(principal, instrument))
 
 
-def experiment_privileges(connection: Connection, principal: Principal, experiment: str) -> frozenset[str]:
+def experiment_privileges(connection: Connection, principal: Principal, experiment: RowMapping) -> frozenset[str]:
     """Return what somebody may do with one experiment; a restricted one knows only its own roles."""
     players = t.experiment_player
     own = sa.select(players.c.role_name).where(
-        players.c.player.in_(principal.players), players.c.experiment_name == experiment
+        players.c.player.in_(principal.players), players.c.experiment_name == experiment["name"]
     )
-    facts = connection.execute(
-        sa.select(t.experiment.c.instrument_id, t.experiment.c.params["is_restricted"].astext).where(
-            t.experiment.c.name == experiment
-        )
-    ).first()
-    if facts is None:
-        return frozenset()
-    if facts[1] == "true":
+    if experiment["params"].get("is_restricted") == "true":
         return _union(connection, own)
-    return _union(connection, own, _site_roles(principal), _instrument_roles(principal, facts[0]))
+    site, machine = _site_roles(principal), _instrument_roles(principal, experiment["instrument_id"])
+    return _union(connection, own, site, machine)
 
 
 def readable_experiments(connection: Connection, principal: Principal) -> list[str]:

@@ -7,7 +7,6 @@ session at the next call.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -19,14 +18,6 @@ from cryodaq.elogbook.refusals import TooManyTriesError
 from cryodaq.elogbook.settings import ElogbookSettings
 
 FAILURE_WINDOW = timedelta(minutes=15)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """A found session."""
-
-    uid: str
-    forgery_token: str
 
 
 def open_session(
@@ -46,15 +37,6 @@ def open_session(
         )
     )
     return secret, expires_at
-
-
-def find_session(connection: Connection, secret: str, *, now: datetime) -> Session | None:
-    """Return the session that a cookie belongs to, or None when it ended or never was."""
-    s = t.browser_session.c
-    row = connection.execute(
-        sa.select(s.uid, s.forgery_token).where(s.secret_hash == hash_secret(secret), s.expires_at > now)
-    ).first()
-    return None if row is None else Session(uid=row.uid, forgery_token=row.forgery_token)
 
 
 def close_session(connection: Connection, secret: str) -> None:

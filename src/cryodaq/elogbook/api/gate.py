@@ -123,7 +123,7 @@ class Gate:
         with self.open(changes=changes) as work:
             principal = _known(work)
             found = _existing(work, name)
-            if needs is not None and needs not in experiment_privileges(work.connection, principal, name):
+            if needs is not None and needs not in experiment_privileges(work.connection, principal, found):
                 raise _lacks(principal, needs)
             if unlocked and found["is_locked"]:
                 message = f"Experiment {name} is locked"

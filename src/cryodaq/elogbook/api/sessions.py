@@ -156,11 +156,11 @@ def end_session(gate: Gate) -> None:
 def read_rights(gate: Entry, experiment: str, response: Response) -> Answer:
     response.headers["Cache-Control"] = "no-store"
     with gate.site() as work:
-        exists = experiments.find(work, experiment) is not None
+        found = experiments.find(work, experiment)
         held: frozenset[str] = frozenset()
-        if work.principal is not None:
-            held = experiment_privileges(work.connection, work.principal, experiment)
-        return value({"experiment": experiment, "exists": exists, "privileges": sorted(held)})
+        if found is not None and work.principal is not None:
+            held = experiment_privileges(work.connection, work.principal, found)
+        return value({"experiment": experiment, "exists": found is not None, "privileges": sorted(held)})
 
 
 @router.post("/tickets")

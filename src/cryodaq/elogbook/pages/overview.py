@@ -47,7 +47,7 @@ def _station(work: Work, principal: Principal, place: Document, found: Document 
     row = experiments.find(work, found["name"]) if found is not None and "name" in found else None
     if row is None:
         return station
-    held = experiment_privileges(work.connection, principal, row["name"])
+    held = experiment_privileges(work.connection, principal, row)
     if "read" not in held:
         return {**station, "state": "in use"}
     return {
