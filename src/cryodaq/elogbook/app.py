@@ -81,7 +81,7 @@ def create_app(settings: ElogbookSettings, *, clock: Clock = utc_now) -> FastAPI
         middleware=[Middleware(RefuseNulCharacters)],
     )
     app.state.elogbook = elogbook
-    app.state.templates = make_templates(settings.site_zone)
+    app.state.templates = make_templates(settings)
     app.include_router(sessions.router)
     app.include_router(pages)
     for prefix in CONTRACT_PREFIXES:

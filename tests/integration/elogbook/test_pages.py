@@ -64,8 +64,9 @@ def test_an_operator_starts_and_stops_a_sample_and_puts_the_microscope_in_standb
 
 def test_a_refusal_is_a_sentence_for_people(session_of_two_samples: Any) -> None:
     browser = log_in(session_of_two_samples, "operator1")
-    page = browser.get("/").text
-    again = submit(browser, page, "Switch TEM1</button>")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', browser.get("/").text)[1]
+    stale = {"csrf_token": token, "instrument": "TEM1", "station": "0", "experiment": "20261122-CS01"}
+    again = browser.post("/pages/switch", data=stale)
     assert again.status_code == 409
     assert "already currently active" in again.text
 

@@ -17,6 +17,7 @@ from cryodaq.elogbook.api.sessions import delete_cookie, end_session, log_in, re
 from cryodaq.elogbook.book import experiments, samples, switching
 from cryodaq.elogbook.pages.overview import overview
 from cryodaq.elogbook.refusals import RefusalError, RuleError
+from cryodaq.elogbook.settings import ElogbookSettings
 
 router = APIRouter(include_in_schema=False)
 HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "same-origin", "X-Content-Type-Options": "nosniff"}
@@ -32,9 +33,9 @@ def _policy(after_login_url: str) -> str:
     )
 
 
-def make_templates(site_zone: str) -> Environment:
+def make_templates(settings: ElogbookSettings) -> Environment:
     """Return the pages' templates; times are shown in the site's zone."""
-    zone = ZoneInfo(site_zone)
+    zone = ZoneInfo(settings.site_zone)
 
     def local_time(text: str | None) -> str:
         return "" if text is None else datetime.fromisoformat(text).astimezone(zone).strftime("%Y-%m-%d %H:%M")
@@ -47,7 +48,7 @@ def make_templates(site_zone: str) -> Environment:
         lstrip_blocks=True,
     )
     templates.filters["local_time"] = local_time
-    templates.globals["zone"] = site_zone
+    templates.globals |= {"zone": settings.site_zone, "board": settings.after_login_url}
     return templates
 
 

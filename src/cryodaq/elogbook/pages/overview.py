@@ -41,7 +41,7 @@ def _station(work: Work, principal: Principal, place: Document, found: Document 
         "switched_by": "" if found is None else found["requestor_uid"],
         "may_switch": may_switch,
         "may_post": False,
-        "candidates": _candidates(work, instrument) if may_switch else [],
+        "candidates": _candidates(work, instrument, active=(found or {}).get("name")) if may_switch else [],
         "samples": [],
     }
     row = experiments.find(work, found["name"]) if found is not None and "name" in found else None
@@ -59,11 +59,12 @@ def _station(work: Work, principal: Principal, place: Document, found: Document 
     }
 
 
-def _candidates(work: Work, instrument: str) -> list[str]:
+def _candidates(work: Work, instrument: str, *, active: str | None) -> list[str]:
+    """Return the experiments that a switch can lead to, newest first."""
     e = t.experiment.c
     found = work.connection.scalars(
         sa.select(e.name)
-        .where(e.instrument_id == instrument, e.is_locked.is_(False))
+        .where(e.instrument_id == instrument, e.is_locked.is_(False), e.name.is_distinct_from(active))
         .order_by(e.sequence.desc())
         .limit(RECENT)
     )
