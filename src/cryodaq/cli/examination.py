@@ -152,7 +152,7 @@ def warm_imaging() -> float:
     rng = np.random.default_rng(1)
     frames = rng.poisson(1.0, (6, 256, 256)).astype(np.uint8)
     plain = {"pixel_size_ang": 1.0, "voltage_kv": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.1}
-    plain |= {"dose_per_frame_e_ang2": 1.0, "particle_diameter_ang": 100.0}
+    plain |= {"dose_per_frame_e_ang2": 1.0, "particle_diameter_ang": 40.0}
     parameters = from_mapping({name: {"value": value, "source": "default"} for name, value in plain.items()})
     engines = engines_named("native")
     with tempfile.TemporaryDirectory(prefix="cryodaq-") as name:

@@ -230,13 +230,16 @@ def _show(facts: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False))
         return
+    _print_lines(facts, indent="")
+
+
+def _print_lines(facts: Mapping[str, object], *, indent: str) -> None:
     for name, value in facts.items():
         if isinstance(value, Mapping):
-            print(f"{name}:")
-            for inner, item in value.items():
-                print(f"  {inner}: {_short(item)}")
+            print(f"{indent}{name}:")
+            _print_lines(value, indent=f"{indent}  ")
         else:
-            print(f"{name}: {_short(value)}")
+            print(f"{indent}{name}: {_short(value)}")
 
 
 def _plain(value: object) -> object:

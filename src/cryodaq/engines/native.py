@@ -111,7 +111,7 @@ class NativeCtfEstimation:
             cs_mm=parameters.cs_mm.value,
             amplitude_contrast=parameters.amplitude_contrast.value,
         )
-        Image.fromarray(half_and_half(measured, SPECTRUM_SIZE_PX)).save(picture)
+        Image.fromarray(half_and_half(measured, size_px=SPECTRUM_SIZE_PX)).save(picture)
         return measured.fit
 
 
