@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from cryodaq.ledger.events import Alarm, open_alarms
 from cryodaq.ledger.tables import current_state, experiment, exposure, file, movie, sample, share_state
@@ -228,7 +229,7 @@ def _current(connection: Connection, microscopes: Sequence[str]) -> dict[str, Ma
     query = (
         select(current_state)
         .where(current_state.c.microscope.in_(list(microscopes)))
-        .distinct(current_state.c.microscope)
+        .ext(distinct_on(current_state.c.microscope))
         .order_by(current_state.c.microscope, current_state.c.last_asked_at.desc(), current_state.c.id.desc())
     )
     return {str(row["microscope"]): dict(row) for row in connection.execute(query).mappings()}

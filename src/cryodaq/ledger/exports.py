@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, literal, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from cryodaq.ledger.events import record_event
 from cryodaq.ledger.results import MovieToProcess
@@ -95,7 +96,7 @@ def _newest(branch_id: int, stage: str) -> Any:  # Any: a subquery, read by its 
             stage_result.c.stage == stage,
             stage_result.c.state == "succeeded",
         )
-        .distinct(stage_result.c.movie_id)
+        .ext(distinct_on(stage_result.c.movie_id))
         .order_by(stage_result.c.movie_id, stage_result.c.attempt.desc())
         .subquery(stage)
     )

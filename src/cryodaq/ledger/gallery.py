@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from cryodaq.ledger.tables import branch, delivery, exposure, file, movie, stage_result, trigger
 
@@ -205,11 +206,12 @@ def recent_measurements(connection: Connection, sample_id: str, *, branch_name: 
     rows = list(reversed(connection.execute(query).all()))
     results = _stage_results(connection, [row.id for row in rows], branch_name)
     return tuple(
-        RecentMovie(id=row.id, run_name=row.run_name, measured=measurements(results.get(row.id, {}))) for row in rows
+        RecentMovie(id=row.id, run_name=row.run_name, measured=measurements(_results(results.get(row.id, {}))))
+        for row in rows
     )
 
 
-def arriving_files(connection: Connection, sample_id: str, *, limit: int = 12) -> tuple[ArrivingFile, ...]:
+def arriving_files(connection: Connection, sample_id: str, *, limit: int = 6) -> tuple[ArrivingFile, ...]:
     """Return a sample's movie files that are not copied yet: those with a problem first, then the newest."""
     query = (
         select(file.c.path, file.c.state, file.c.problem, file.c.size_bytes, file.c.seen_at)
@@ -318,7 +320,7 @@ def _movies() -> Select[Any]:  # Any: read by the columns' names
 
 
 def _movie_row(row: Mapping[Any, Any], stages: Mapping[str, Mapping[str, Any]]) -> MovieRow:  # Any: one row
-    results = {stage: found["result"] for stage, found in stages.items() if found["state"] == "succeeded"}
+    results = _results(stages)
     running = [stage for stage, found in stages.items() if found["state"] == "running"]
     published = stages.get("publish")
     pictures = None
@@ -334,6 +336,10 @@ def _movie_row(row: Mapping[Any, Any], stages: Mapping[str, Mapping[str, Any]]) 
         measured=measurements(results),
         pictures=pictures,
     )
+
+
+def _results(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:  # Any: JSON
+    return {stage: found["result"] for stage, found in stages.items() if found["state"] == "succeeded"}
 
 
 def _stage_results(
@@ -356,7 +362,7 @@ def _stage_results(
             branch.c.name == branch_name,
             or_(stage_result.c.state == "succeeded", stage_result.c.state == "running"),
         )
-        .distinct(stage_result.c.movie_id, stage_result.c.stage)
+        .ext(distinct_on(stage_result.c.movie_id, stage_result.c.stage))
         .order_by(
             stage_result.c.movie_id,
             stage_result.c.stage,

@@ -94,7 +94,7 @@ def _span(ordered: Sequence[float]) -> tuple[float, float]:
     cut = len(ordered) // 50
     low, high = ordered[cut], ordered[-1 - cut]
     pad = (high - low) * 0.08 or max(abs(high) * 0.1, 0.5)
-    return low - pad, high + pad
+    return (max(0.0, low - pad) if low >= 0 else low - pad), high + pad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,9 @@ def number(value: float | None, unit: str = "", digits: int = 1) -> str:
     if value is None:
         return NOTHING
     text = f"{value:,.{digits}f}".replace(",", "\u202f")
-    return f"{text}\u00a0{unit}" if unit else text
+    if not unit:
+        return text
+    return f"{text}{unit}" if unit == "°" else f"{text}\u00a0{unit}"
 
 
 def count(value: int | None, one: str = "", many: str = "") -> str:

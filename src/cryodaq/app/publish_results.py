@@ -1,0 +1,195 @@
+"""Publish one movie's results: pictures, STAR file, the elogbook's run, and the mark in the ledger.
+
+Pictures and checksums come first; then one transaction marks the movie, rebuilds the STAR file and fills the
+elogbook's outbox. After a crash at any point a second publication ends in the same state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from cryodaq.domain.layout import BranchLayout
+from cryodaq.domain.names import LIVE_BRANCH
+from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
+from cryodaq.errors import FormatError
+from cryodaq.formats.mrc import read_micrograph
+from cryodaq.formats.star import read_star
+from cryodaq.ledger import deliveries, exports
+from cryodaq.ledger.results import MovieToProcess
+from cryodaq.publish.metrics import run_params
+from cryodaq.publish.preview import TILE_PX, PanelContent, draw_panel, draw_thumbnail, write_jpeg
+from cryodaq.publish.star import Micrograph, Optics, write_micrographs_star
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+_HASHED_AT_ONCE = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResults:
+    """What the stages before publication found out; `pick` is None where picking is switched off."""
+
+    align: AlignmentResult
+    ctf: CtfResult
+    pick: PickResult | None
+
+
+def publish_movie(
+    engine: Engine,
+    movie: MovieToProcess,
+    *,
+    layout: BranchLayout,
+    found: StageResults,
+    clock: Callable[[], datetime],
+) -> dict[str, object]:
+    """Publish a movie in its branch and return the record of it: paths, and the time.
+
+    Only the live branch marks the movie and tells the elogbook; other branches get pictures and their own STAR
+    file. Doing it twice changes nothing twice.
+
+    Raises
+    ------
+    FormatError
+        A product that an earlier stage wrote cannot be read.
+    """
+    preview, thumbnail = _draw(movie, layout, found)
+    products = [found.align.micrograph, found.align.micrograph_dose_weighted, str(preview)]
+    products += [found.pick.coordinates] if found.pick is not None else []
+    experiment_folder = PurePosixPath(movie.sample_folder).parent
+    files = [_registered_file(Path(product), root=experiment_folder) for product in products]
+    params = run_params(
+        found.align, found.ctf, pick=found.pick, preview=str(PurePosixPath(preview).relative_to(experiment_folder))
+    )
+    star = Path(layout.micrographs_star)
+    at = clock()
+    with engine.begin() as connection:
+        exports.lock_exports(connection, movie.branch_id)
+        micrographs = [_micrograph(row) for row in exports.micrographs_with_ctf(connection, movie.branch_id)]
+        write_micrographs_star(star, micrographs, root=PurePosixPath(movie.sample_folder))
+        if movie.branch_name == LIVE_BRANCH:
+            exports.mark_published(connection, movie, at=at)
+            _tell_elogbook(connection, movie, params=params, files=files, at=at)
+    return {
+        "preview": str(preview),
+        "thumbnail": str(thumbnail),
+        "micrographs_star": str(star),
+        "files": files,
+        "published_at": at.isoformat(),
+    }
+
+
+def _draw(movie: MovieToProcess, layout: BranchLayout, found: StageResults) -> tuple[Path, Path]:
+    from cryodaq.imaging.preview import stretch_contrast
+
+    micrograph, _ = read_micrograph(Path(found.align.micrograph_dose_weighted))
+    stretched = stretch_contrast(micrograph, size_px=TILE_PX)
+    panel = draw_panel(
+        PanelContent(
+            run_name=movie.product_name,
+            micrograph=stretched,
+            reduction=micrograph.shape[1] / stretched.shape[1],
+            align=found.align,
+            ctf=found.ctf,
+            pick=found.pick,
+            picks_xy=() if found.pick is None else _read_picks(Path(found.pick.coordinates)),
+            spectrum=Path(found.ctf.spectrum),
+            spectrum_unaligned=None if found.ctf.spectrum_unaligned is None else Path(found.ctf.spectrum_unaligned),
+        )
+    )
+    preview, thumbnail = Path(layout.preview(movie.product_name)), Path(layout.thumbnail(movie.product_name))
+    preview.parent.mkdir(parents=True, exist_ok=True)
+    write_jpeg(preview, panel)
+    write_jpeg(thumbnail, draw_thumbnail(stretched), quality=80)
+    return preview, thumbnail
+
+
+def _read_picks(path: Path) -> list[tuple[float, float]]:
+    for block in read_star(path).values():
+        xs, ys = block.get("rlnCoordinateX"), block.get("rlnCoordinateY")
+        if isinstance(xs, list) and isinstance(ys, list):
+            return [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
+    raise FormatError(path, problem="it has no rlnCoordinateX and rlnCoordinateY")
+
+
+def _micrograph(row: exports.MicrographRow) -> Micrograph:
+    def value(name: str) -> float:
+        return float(row.parameters[name]["value"])
+
+    return Micrograph(
+        micrograph=row.align["micrograph"],
+        micrograph_dose_weighted=row.align["micrograph_dose_weighted"],
+        optics=Optics(
+            voltage_kv=value("voltage_kv"),
+            cs_mm=value("cs_mm"),
+            amplitude_contrast=value("amplitude_contrast"),
+            original_pixel_size_ang=value("pixel_size_ang"),
+            pixel_size_ang=row.align["pixel_size_ang"],
+        ),
+        defocus_u_ang=row.ctf["defocus_u_ang"],
+        defocus_v_ang=row.ctf["defocus_v_ang"],
+        defocus_angle_deg=row.ctf["defocus_angle_deg"],
+        phase_shift_deg=row.ctf["phase_shift_deg"],
+        ctf_score=row.ctf["score"],
+        fit_resolution_ang=row.ctf["fit_resolution_ang"],
+        motion_total_ang=row.align["total_ang"],
+        motion_early_ang=row.align["early_ang"],
+        motion_late_ang=row.align["late_ang"],
+    )
+
+
+def _registered_file(path: Path, *, root: PurePosixPath) -> dict[str, object]:
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as handle:
+        while block := handle.read(_HASHED_AT_ONCE):
+            digest.update(block)
+    facts = path.stat()
+    modified_at = datetime.fromtimestamp(facts.st_mtime, tz=UTC).isoformat()
+    return {
+        "path": str(PurePosixPath(path).relative_to(root)),
+        "size_bytes": facts.st_size,
+        "checksum": f"xxh3_128:{digest.hexdigest()}",
+        "created_at": modified_at,
+        "modified_at": modified_at,
+    }
+
+
+def _tell_elogbook(
+    connection: Connection,
+    movie: MovieToProcess,
+    *,
+    params: Mapping[str, object],
+    files: Sequence[Mapping[str, object]],
+    at: datetime,
+) -> None:
+    """Fill the outbox. The keys carry the content's digest: the same again is not sent, a new result is."""
+    for call, payload, key in (
+        ("add_run_params", {"params": dict(params)}, _digest(params)),
+        ("register_files", {"files": list(files)}, _digest(_without_times(files))),
+        ("end_run", {"ended_at": at.isoformat()}, "once"),
+    ):
+        deliveries.enqueue(
+            connection,
+            movie.experiment,
+            run_name=movie.run_name,
+            call=call,
+            payload=payload,
+            key=f"movie-{movie.movie_id}:{call}:{key}",
+            at=at,
+        )
+
+
+def _without_times(files: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    return [{key: value for key, value in entry.items() if not key.endswith("_at")} for entry in files]
+
+
+def _digest(content: Any) -> str:  # Any: plain JSON
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
