@@ -22,6 +22,8 @@ class Observation:
     microscope: str
     asked_at: datetime
     """When the question was sent."""
+    answered_at: datetime
+    """When the answer had arrived; a new answer is known to hold from here on only."""
     assignment: Assignment | None
     """None: no answer."""
     experiment: str | None = None
@@ -70,7 +72,10 @@ def record_observation(connection: Connection, seen: Observation) -> bool:
         return False
     connection.execute(
         current_state.insert().values(
-            microscope=seen.microscope, first_asked_at=seen.asked_at, last_asked_at=seen.asked_at, **values
+            microscope=seen.microscope,
+            first_asked_at=seen.answered_at,
+            last_asked_at=seen.answered_at,
+            **values,
         )
     )
     subject = Subject(microscope=seen.microscope, experiment=seen.experiment, sample_id=seen.sample_id)

@@ -171,10 +171,9 @@ class Worker:
             say.progress(count)
         return {"count": count}
 
-    def verify(self, say: Reply, target: str, xxh3_128: str, max_bytes_per_s: float | None = None) -> Json:
-        """Re-read a copy from storage."""
-        verify.verify(Path(target), xxh3_128=xxh3_128, max_bytes_per_s=max_bytes_per_s, progress=say.progress)
-        return {}
+    def verify(self, say: Reply, copies: list[Json], max_bytes_per_s: float | None = None) -> Json:
+        """Re-read copies from storage."""
+        return {"verified": [_or_error(partial(_verify, one, max_bytes_per_s, say), say) for one in copies]}
 
     def hash_source(self, say: Reply, path: str) -> Json:
         """Hash a file of the share."""
@@ -254,6 +253,12 @@ def _publish(one: Json) -> Json:
         copy.publish_living(part, target)
         return {"fresh": True}
     return {"fresh": copy.publish(part, target, xxh3_128=one["xxh3_128"])}
+
+
+def _verify(one: Json, max_bytes_per_s: float | None, say: Reply) -> Json:
+    target = Path(one["target"])
+    verify.verify(target, xxh3_128=one["xxh3_128"], max_bytes_per_s=max_bytes_per_s, progress=say.progress)
+    return {}
 
 
 def _move(one: Json) -> Json:

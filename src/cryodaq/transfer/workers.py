@@ -91,22 +91,28 @@ class ShareWorker:
 
     def start(self) -> None:
         """Start the process. Its environment carries no more than it needs."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cryodaq.transfer.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_environment(),
-            cwd="/",
-            start_new_session=True,
-        )
-        self._process = process
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cryodaq.transfer.worker"],
+                stdin=theirs_in,
+                stdout=theirs_out,
+                env=_environment(),
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
         self._heard_at = time.monotonic()
         self._outbox = queue.SimpleQueue()
         self._outbox.put(wire.encode(self._hello))
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018  # both are pipes
-        names = f"worker of {self.root}"
-        for target, descriptor in ((self._write, process.stdin.fileno()), (self._read, process.stdout.fileno())):
-            threading.Thread(target=target, args=(descriptor, self._outbox), name=names, daemon=True).start()
+        # Each thread owns its end of a pipe and closes it: nobody else may, while it could wait there.
+        for target, descriptor in ((self._write, ours_out), (self._read, ours_in)):
+            threading.Thread(
+                target=target, args=(descriptor, self._outbox), name=f"worker of {self.root}", daemon=True
+            ).start()
 
     def request(self, what: str, **arguments: object) -> Future[Json]:
         """Send a request; its future fails with a `TransferError` of the kind that the worker met.

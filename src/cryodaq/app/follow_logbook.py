@@ -1,0 +1,274 @@
+"""Follow the elogbook: ask what is current on a microscope, record every answer, say what is wrong with it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from cryodaq.domain.experiment import CurrentState, Sample
+from cryodaq.domain.layout import experiment_layout
+from cryodaq.domain.microscope import Microscope
+from cryodaq.domain.names import check_experiment_name, check_sample_id, dag_id
+from cryodaq.domain.parameters import read_operator_settings
+from cryodaq.errors import LogbookError, ParameterError, UnsafeNameError
+from cryodaq.ledger import events, observations, samples
+from cryodaq.ledger.events import Severity, Subject
+from cryodaq.ledger.observations import Observation
+from cryodaq.ledger.samples import NewSample
+from cryodaq.ports import Logbook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+log = logging.getLogger(__name__)
+OLD_EXPERIMENT = timedelta(days=60)
+"""An experiment that began longer ago is a notice, never a stop."""
+PARAMETER_PROBLEM = "its parameters cannot be read: "
+JOIN_S = 2.0
+"""How long the end of following waits for a question that is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """What following the elogbook needs."""
+
+    engine: Engine
+    logbook: Logbook
+    microscope: Microscope
+    experiment_pattern: str
+    """The site's regular expression for experiments' names."""
+    storage_root: PurePosixPath
+    now: Callable[[], datetime]
+    poll_s: float = 4.0
+    """Between two questions, s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """What an answer means for the microscope's files."""
+
+    asked_at: datetime
+    answered: bool
+    sample_id: str | None
+    """The registered sample that new exposures belong to; None: nobody's. Without an answer the one last known."""
+    state: CurrentState | None = None
+
+
+def poll(following: Following) -> Current:
+    """Ask once; record the answer, register the sample, raise and clear alarms."""
+    asked_at = following.now()
+    microscope = following.microscope
+    try:
+        state = following.logbook.current_state(microscope.instrument, station=microscope.station)
+        instrument = _spelling(following, state)
+    except LogbookError as error:
+        return _no_answer(following, asked_at, error)
+    answered_at = following.now()
+    with following.engine.begin() as connection:
+        sample_id, problem = _usable_sample(connection, following, state, instrument)
+        _alarm(connection, following, "elogbook", None)
+        _alarm(connection, following, "assignment", problem, severity="error")
+        _alarm(connection, following, "age", _old_age(following, state), severity="notice")
+        observations.record_observation(
+            connection,
+            Observation(
+                microscope=microscope.name,
+                asked_at=asked_at,
+                answered_at=answered_at,
+                assignment=state.assignment,
+                experiment=state.experiment,
+                sample_id=sample_id,
+                sample_name=state.sample.name if state.sample else None,
+                switched_at=state.switched_at,
+                problem=problem,
+            ),
+        )
+    return Current(asked_at=asked_at, answered=True, sample_id=sample_id, state=state)
+
+
+def _spelling(following: Following, state: CurrentState) -> str:
+    """Return the elogbook's spelling of the instrument, asked for when a sample is seen the first time."""
+    if state.sample is None:
+        return following.microscope.instrument
+    with following.engine.connect() as connection:
+        known = samples.find_sample(connection, state.sample.id)
+    if known is not None:
+        return known.instrument
+    wanted = following.microscope.instrument.casefold()
+    spelled = (one.id for one in following.logbook.instruments() if one.id.casefold() == wanted)
+    return next(spelled, following.microscope.instrument)
+
+
+def _no_answer(following: Following, asked_at: datetime, error: LogbookError) -> Current:
+    name = following.microscope.name
+    log.warning("the elogbook gave no answer", extra={"microscope": name, "problem": str(error)})
+    message = f"the elogbook does not say what is current on {name}: {error}"
+    with following.engine.begin() as connection:
+        last = observations.last_answer(connection, name)
+        sample_id = last.sample_id if last else None
+        if last is not None and sample_id is not None:
+            message += f"; copying goes on for {last.experiment}, sample {last.sample_name}"
+        _alarm(connection, following, "elogbook", message)
+        observations.record_observation(
+            connection,
+            Observation(
+                microscope=name,
+                asked_at=asked_at,
+                answered_at=following.now(),
+                assignment=None,
+                problem=str(error),
+            ),
+        )
+    return Current(asked_at=asked_at, answered=False, sample_id=sample_id)
+
+
+def _usable_sample(
+    connection: Connection, following: Following, state: CurrentState, instrument: str
+) -> tuple[str | None, str | None]:
+    """Return the current sample's id once it is registered, or why what the elogbook says cannot be used."""
+    if state.experiment is None:
+        return None, None
+    try:
+        check_experiment_name(state.experiment, following.experiment_pattern)
+        if state.sample is None:
+            return None, None
+        _register(connection, following, state.experiment, state=state, sample=state.sample, instrument=instrument)
+    except UnsafeNameError as error:
+        return None, f"{following.microscope.name}: {error}; until then its files wait in quarantine"
+    return state.sample.id, None
+
+
+def _register(
+    connection: Connection,
+    following: Following,
+    experiment: str,
+    *,
+    state: CurrentState,
+    sample: Sample,
+    instrument: str,
+) -> None:
+    """Register a sample, or refresh what the elogbook says of it. Raises `UnsafeNameError`."""
+    if not sample.name.strip():
+        raise UnsafeNameError(
+            sample.name, why=f"the current sample of {experiment} has no name; name it in the elogbook"
+        )
+    layout = experiment_layout(
+        following.storage_root, experiment, instrument=instrument, started_at=state.experiment_started_at
+    )
+    known = samples.find_sample(connection, check_sample_id(sample.id))
+    method, preprocess = (known.imaging_method, known.preprocess) if known else ("single-particle", True)
+    problem: str | None = None
+    try:
+        settings = read_operator_settings(sample.params)
+        method, preprocess = settings.imaging_method, settings.preprocessing_enabled
+    except ParameterError as error:
+        problem = f"{PARAMETER_PROBLEM}{error}"
+    at = following.now()
+    samples.register_sample(
+        connection,
+        NewSample(
+            id=sample.id,
+            experiment=experiment,
+            instrument=instrument,
+            microscope=following.microscope.name,
+            name=sample.name,
+            experiment_folder=str(layout.root),
+            folder=str(layout.sample(sample.id).root),
+            params=dict(sample.params),
+            imaging_method=method,
+            preprocess=preprocess,
+            dag_id=dag_id(experiment, sample.id),
+        ),
+        at=at,
+    )
+    if problem is not None or (known and (known.problem or "").startswith(PARAMETER_PROBLEM)):
+        samples.set_problem(connection, sample.id, problem, at=at)
+
+
+def _old_age(following: Following, state: CurrentState) -> str | None:
+    started = state.experiment_started_at
+    if started is None or state.experiment is None or following.now() - started < OLD_EXPERIMENT:
+        return None
+    days = (following.now() - started).days
+    return f"{state.experiment} on {following.microscope.name} began {days} days ago; is it still the right one?"
+
+
+def _alarm(
+    connection: Connection,
+    following: Following,
+    what: str,
+    message: str | None,
+    *,
+    severity: Severity = "warning",
+) -> None:
+    """Raise an alarm of following, or clear it when there is nothing to say."""
+    key, name = f"{what}:{following.microscope.name}", following.microscope.name
+    if message is None:
+        events.clear_alarm(connection, key, at=following.now())
+    else:
+        subject = Subject(microscope=name)
+        events.raise_alarm(connection, key, severity=severity, message=message, at=following.now(), subject=subject)
+
+
+class Follower:
+    """Asks over and over from a thread of its own, so that a stalled elogbook stops no copying."""
+
+    def __init__(self, following: Following, *, wake: Callable[[], None] = lambda: None) -> None:
+        self._following = following
+        self._wake = wake
+        self._ask = threading.Event()
+        self._ended = threading.Event()
+        self._latest: Current | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="elogbook", daemon=True)
+
+    @property
+    def latest(self) -> Current | None:
+        """The last poll, None before the first. Raises what stopped the thread, such as a lost database."""
+        if self._failure is not None:
+            raise self._failure
+        return self._latest
+
+    def ask_now(self) -> None:
+        """Ask again at once instead of at the next turn."""
+        self._ask.set()
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self._ask.clear()
+                self._latest = poll(self._following)
+                self._wake()
+                self._ask.wait(self._following.poll_s)
+        except Exception as error:  # noqa: BLE001  # the thread's outermost loop: whoever reads `latest` gets it
+            self._failure = error
+            self._wake()
+
+    def start(self) -> None:
+        """Begin asking."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop asking; a question that hangs is left behind."""
+        self._ended.set()
+        self._ask.set()
+        self._thread.join(JOIN_S)
+
+
+@contextmanager
+def followed(following: Following, *, wake: Callable[[], None] = lambda: None) -> Iterator[Follower]:
+    """Follow the elogbook while the block runs."""
+    follower = Follower(following, wake=wake)
+    follower.start()
+    try:
+        yield follower
+    finally:
+        follower.end()
