@@ -105,7 +105,7 @@ class Elogbook(Table):
     url: str | None = Field(default=None, description="Where /lgbk begins; not needed for the embedded one.")
     user: str = Field(default="cryodaq", description="Account of this program.")
     token_file: AbsolutePath | None = Field(default=None, description="File with its token or password.")
-    poll_s: float = Field(default=4.0, gt=0, le=5, description="Seconds between two questions about what is current.")
+    poll_s: float = Field(default=2.0, gt=0, le=5, description="Seconds between two questions about what is current.")
 
     @model_validator(mode="after")
     def _foreign_needs_url(self) -> Elogbook:
@@ -167,12 +167,58 @@ class MicroscopeTable(Table):
     window_s: float = Field(default=120.0, ge=5, le=600, description="Length of one transfer task, s.")
 
 
+class Program(Table):
+    """How an external program is started; what is left out is as usual for the program."""
+
+    executable: str | None = Field(default=None, min_length=1, description="Name on the path, or path.")
+    prefix: tuple[str, ...] = Field(
+        default=(),
+        description='Command that runs it, word by word, such as ["apptainer", "exec", "--nv", "/soft/x.sif"].',
+    )
+    modules: tuple[str, ...] = Field(default=(), description="Environment modules that are loaded first.")
+    version: str | None = Field(
+        default=None, pattern=r"^\d+(\.\d+)*$", description="Beginning of the version that must be found."
+    )
+    timeout_s: float = Field(default=1800.0, gt=0, description="It is stopped when it runs longer.")
+    threads: int = Field(default=1, ge=1, description="Threads that it may use.")
+    gpus: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), description="Devices that it may use.")
+    model: str | None = Field(default=None, min_length=1, description="Trained model of a picker: name or file.")
+    threshold: float | None = Field(default=None, description="Least score of a pick, in the picker's measure.")
+
+
+class Programs(Table):
+    """External programs."""
+
+    relion: Program = Program()
+    motioncor2: Program = Program()
+    motioncor3: Program = Program()
+    ctffind4: Program = Program()
+    ctffind5: Program = Program()
+    gctf: Program = Program()
+    topaz: Program = Program()
+    cryolo: Program = Program()
+
+
 class Engines(Table):
     """Programs of the stages."""
 
-    motion_correction: Literal["native"] = Field(default="native", description="Program of align.")
-    ctf_estimation: Literal["native"] = Field(default="native", description="Program of ctf.")
-    particle_picking: Literal["native"] = Field(default="native", description="Program of pick.")
+    motion_correction: Literal["native", "relion", "motioncor2", "motioncor3"] = Field(
+        default="native", description="Program of align."
+    )
+    ctf_estimation: Literal["native", "ctffind4", "ctffind5", "gctf"] = Field(
+        default="native", description="Program of ctf."
+    )
+    particle_picking: Literal["native", "relion", "topaz", "cryolo"] = Field(
+        default="native", description="Program of pick."
+    )
+    programs: Programs = Programs()
+
+    @model_validator(mode="after")
+    def _model_for_cryolo(self) -> Engines:
+        if self.particle_picking == "cryolo" and self.programs.cryolo.model is None:
+            message = "cryolo needs a trained model; write its file as programs.cryolo.model"
+            raise ValueError(message)
+        return self
 
 
 class Pools(Table):

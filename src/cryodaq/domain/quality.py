@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from cryodaq.domain.results import CtfFit
+
 DRIFT_SPANS = (1, 3, 5, 8)
 
 
@@ -29,3 +31,40 @@ def drift_summary_ang(displacement_px_xy: Sequence[tuple[float, float]], *, pixe
 def resolution_performance(fit_resolution_ang: float, *, pixel_size_ang: float) -> float:
     """Return Nyquist over the fit's resolution: 1 is perfect."""
     return 2 * pixel_size_ang / fit_resolution_ang if fit_resolution_ang > 0 else 0.0
+
+
+LEAST_CTF_SCORE = 0.03
+"""Below it rings and fit agree no better than noise does (an empty picture reaches 0.017)."""
+LEAST_ALIASED_SCORE = 0.1
+"""Needed where the fit reaches beyond the aliasing of the spectrum: there rings of many defoci look alike."""
+COARSEST_FIT_ANG = 20.0
+
+
+def ctf_doubts(
+    fit: CtfFit, *, aliased_from_ang: float | None = None, searched_ang: tuple[float, float] | None = None
+) -> tuple[str, ...]:
+    """Return why a fitted CTF cannot be believed, each reason as a sentence; empty: nothing speaks against it.
+
+    Parameters
+    ----------
+    aliased_from_ang
+        Resolution, Å, beyond which the box was too small to show the rings of this defocus; None: all the way.
+    searched_ang
+        Smallest and largest defocus that were tried, Å: a fit that stops there did not find one.
+    """
+    numbers = (fit.defocus_u_ang, fit.defocus_v_ang, fit.defocus_angle_deg, fit.phase_shift_deg, fit.score)
+    if not all(map(math.isfinite, (*numbers, fit.fit_resolution_ang))):
+        return ("the program gave no numbers",)
+    doubts = []
+    if fit.score < LEAST_CTF_SCORE:
+        doubts.append(f"the score {fit.score:.3f} is below {LEAST_CTF_SCORE}")
+    elif aliased_from_ang is not None and fit.fit_resolution_ang < aliased_from_ang and fit.score < LEAST_ALIASED_SCORE:
+        doubts.append(
+            f"the rings are aliased from {aliased_from_ang:.1f} Å on, and with a score of {fit.score:.3f} "
+            f"the fit to {fit.fit_resolution_ang:.1f} Å may be any; use a larger box"
+        )
+    if not 0 < fit.fit_resolution_ang <= COARSEST_FIT_ANG:
+        doubts.append(f"the rings follow the fit to {fit.fit_resolution_ang:.1f} Å only")
+    if searched_ang is not None and not searched_ang[0] * 1.01 < fit.defocus_mean_ang < searched_ang[1] * 0.99:
+        doubts.append(f"the defocus {fit.defocus_mean_ang:.0f} Å is a limit of the search")
+    return tuple(doubts)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, PickResult
-from cryodaq.errors import ImagingError
+from cryodaq.engines.movie_input import check_frame_count
 
 NAME = "native"
 MICROGRAPH, DOSE_WEIGHTED, UNALIGNED = "micrograph.mrc", "micrograph_DW.mrc", "unaligned_sum.mrc"
@@ -31,7 +31,7 @@ class NativeMotionCorrection:
         from cryodaq.imaging.motion import AlignmentOptions, align_movie
 
         started = time.monotonic()
-        _check_frame_count(read_header(movie).stored_frame_count, parameters)
+        check_frame_count(read_header(movie).stored_frame_count, parameters)
         frames = read_frames(movie)
         aligned = align_movie(
             frames,
@@ -60,16 +60,6 @@ class NativeMotionCorrection:
             seconds=time.monotonic() - started,
             engine=self.name,
         )
-
-
-def _check_frame_count(found: int, parameters: ImagingParameters) -> None:
-    expected = parameters.frame_count
-    if expected is not None and int(expected.value) != found:
-        message = (
-            f"the movie has {found} frames, {expected.source} says {expected.value:.0f}; "
-            "correct total_frames or look for the missing frames on the microscope"
-        )
-        raise ImagingError(message)
 
 
 @dataclass(frozen=True, slots=True)
