@@ -99,7 +99,7 @@ def _facility(home: Path) -> Facility:
     from cryodaq import config
     from cryodaq.launch.services import free_ports
 
-    home.mkdir(parents=True, exist_ok=True)
+    (home / "storage").mkdir(parents=True, exist_ok=True)
     ports = free_ports(config.Ports())
     file = home / "facility.toml"
     file.write_text(

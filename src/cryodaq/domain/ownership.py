@@ -2,15 +2,20 @@
 
 Only our own clock counts. `polls` are the elogbook's answers with the times at which we asked; an exposure
 first seen between two polls that agree belongs to what both say. Where they disagree, its acquisition folder
-decides when all that lies there already has one owner among the two; otherwise people decide (quarantine).
+decides: when all that lies there has one owner among those asked about. A folder that is new has no owner yet;
+there the next exposures are waited for, a minute at most. What begins to be current after nothing was takes a
+new folder at once. Otherwise people decide (quarantine).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+FOLDER_PATIENCE = timedelta(seconds=60)
+"""How long an exposure in a new folder waits for later ones that say whose the folder is."""
 
 
 class Decision(StrEnum):
@@ -67,7 +72,7 @@ def decide_owner(
 
     Returns
     -------
-    None while the poll after the scan is not known yet.
+    None while the poll after the scan, or the owner of a new folder, is not known yet.
     """
     before = next((poll for poll in reversed(polls) if poll.answered and poll.asked_at <= first_seen_from), None)
     later = [poll for poll in polls if poll.asked_at >= first_seen_until]
@@ -84,7 +89,19 @@ def decide_owner(
         if owner is None:
             return Ownership(sample_id=None, decision=Decision.QUARANTINE)
         return Ownership(sample_id=owner, decision=Decision.CURRENT if after is not None else Decision.LAST_KNOWN)
-    candidates = folder_owners & {sample for sample in said if sample is not None}
-    if len(folder_owners) == 1 and candidates:
-        return Ownership(sample_id=next(iter(candidates)), decision=Decision.FOLDER)
+    owner = _by_folder(known, folder_owners)
+    if owner is not None:
+        return Ownership(sample_id=owner, decision=Decision.FOLDER)
+    new_folder = before is not None and not folder_owners and said != {None}
+    if new_folder and later[-1].asked_at - first_seen_until < FOLDER_PATIENCE:
+        return None
     return Ownership(sample_id=None, decision=Decision.QUARANTINE)
+
+
+def _by_folder(known: Sequence[Poll], folder_owners: frozenset[str]) -> str | None:
+    """Return the sample that the acquisition folder speaks for, or None."""
+    said = {poll.sample_id for poll in known if poll.sample_id is not None}
+    begins = known[0].sample_id is None and known[-1].sample_id is not None and len(known) > 1
+    if begins and len(said) == 1 and folder_owners <= said:
+        return known[-1].sample_id
+    return next(iter(folder_owners)) if len(folder_owners) == 1 and folder_owners <= said else None

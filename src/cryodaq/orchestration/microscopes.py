@@ -74,38 +74,43 @@ def current_sample(microscope: MicroscopeQueue, **options: Any) -> XComArg:  # A
     """Ask what is current; without anything to do the task itself waits, up to a minute."""
 
     def body(name: str) -> None:
-        with opened_system() as system:
-            log.info("current sample: %s", system.wait_for_current_sample(name))
+        with stop_flag() as stop, opened_system() as system:
+            log.info("current sample: %s", system.wait_for_current_sample(name, stop=stop))
 
     return _task("current_sample", body, microscope, **options)
 
 
 def prepare_sample(microscope: MicroscopeQueue, **options: Any) -> XComArg:  # Any: keywords of Airflow's operators
-    """Make folders, link, access and DAG file of the current sample."""
+    """Make folders, link, access and DAG file of the current sample; fails while the DAG takes no runs."""
 
     def body(name: str) -> None:
+        from airflow.sdk.exceptions import AirflowFailException
+
         with opened_system() as system:
-            system.prepare_sample(name)
+            unready = system.prepare_samples(name)
+        if unready:
+            message = f"{', '.join(unready)} take no runs yet; copying goes on, the next pass looks again"
+            raise AirflowFailException(message)
 
     return _task("prepare_sample", body, microscope, **options)
 
 
 def transfer(microscope: MicroscopeQueue, **options: Any) -> XComArg:  # Any: keywords of Airflow's operators
-    """Stream one window: scan, copy, record, trigger; a signal ends it between two files."""
+    """Stream one window, whatever came of preparing: scan, copy, record, trigger; a signal ends it between files."""
 
     def body(name: str) -> None:
         with stop_flag() as stop, opened_system() as system:
             log.info("transferred: %s", system.transfer(name, stop=stop))
 
-    return _task("transfer", body, microscope, pool=TRANSFER_POOL, **options)
+    return _task("transfer", body, microscope, pool=TRANSFER_POOL, trigger_rule="all_done", **options)
 
 
 def clear_microscope(microscope: MicroscopeQueue, **options: Any) -> XComArg:  # Any: keywords of Airflow's operators
     """Remove from the share what is verified and old enough."""
 
     def body(name: str) -> None:
-        with opened_system() as system:
-            log.info("cleared: %s", system.clear_microscope(name))
+        with stop_flag() as stop, opened_system() as system:
+            log.info("cleared: %s", system.clear_microscope(name, stop=stop))
 
     return _task("clear_microscope", body, microscope, **options)
 

@@ -89,7 +89,7 @@ def _stage(name: str, **options: Any) -> XComArg:  # Any: keywords of Airflow's 
         context = get_current_context()
         movie_id, branch_id = (int(context["params"][key]) for key in ("movie_id", "branch_id"))
         with opened_system() as system:
-            result = system.run_stage(name, movie_id, branch_id, int(context["ti"].try_number))
+            result = system.run_stage(name, movie_id, branch_id)
         log.info("%s of movie %d: %s", name, movie_id, result)
 
     return task(task_id=name, multiple_outputs=False, **options)(body)()

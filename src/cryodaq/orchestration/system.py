@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
@@ -18,23 +18,23 @@ log = logging.getLogger(__name__)
 class PipelineSystem(Protocol):
     """What `cryodaq.wiring.open_system` returns, as far as tasks use it."""
 
-    def wait_for_current_sample(self, microscope: str) -> Mapping[str, object] | None:
-        """Return what is current, or None after up to 60 s without anything."""
+    def wait_for_current_sample(self, microscope: str, *, stop: Callable[[], bool]) -> str | None:
+        """Return the current sample's id, or None after up to 60 s without any."""
         ...
 
-    def prepare_sample(self, microscope: str) -> None:
-        """Make folders, link, access and DAG file of the current sample, if there is one."""
+    def prepare_samples(self, microscope: str) -> Sequence[str]:
+        """Make folders, links, access and DAG files; return the DAGs that would not take runs yet."""
         ...
 
-    def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> Mapping[str, object]:
+    def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> object:
         """Stream one window; ends soon once `stop()` is true."""
         ...
 
-    def clear_microscope(self, microscope: str) -> Mapping[str, object]:
+    def clear_microscope(self, microscope: str, *, stop: Callable[[], bool]) -> object:
         """Remove what the facility's retention allows."""
         ...
 
-    def run_stage(self, stage: str, movie_id: int, branch_id: int, attempt: int) -> Mapping[str, object]:
+    def run_stage(self, stage: str, movie_id: int, branch_id: int) -> object:
         """Run one stage of one movie."""
         ...
 
