@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.domain.home import AIRFLOW_USER, Home
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from cryodaq.app.prepare_sample import Preparation
     from cryodaq.app.preprocess_movie import Engines
+    from cryodaq.app.transfer_movies import Transfer, WindowSummary
     from cryodaq.app.trigger_preprocessing import Admission
     from cryodaq.config import Engines as EngineChoice
     from cryodaq.config import Facility
@@ -180,6 +182,71 @@ class System:
             calibrated_pixel_size_ang=self.facility.calibrated_pixel_size_ang,
             now=utc_now,
         )
+
+    def transfer_parts(self, microscope: str) -> Transfer:
+        """Return what transferring a microscope's files needs; triggers and deliveries are sent between ticks."""
+        from cryodaq.app.follow_logbook import Following
+        from cryodaq.app.transfer_movies import Transfer
+
+        following = Following(
+            engine=self.engine,
+            logbook=self.logbook,
+            microscope=self.facility.microscope(microscope),
+            experiment_pattern=self.facility.site.experiment_name_pattern,
+            storage_root=PurePosixPath(self.facility.storage.root),
+            now=utc_now,
+            poll_s=self.facility.elogbook.poll_s,
+        )
+        return Transfer(following=following, on_tick=partial(self.pump, microscope))
+
+    def pump(self, microscope: str) -> None:
+        """Hand over what is ready: movies to the scheduler, results to the elogbook."""
+        from cryodaq.app.deliver_results import deliver_due
+        from cryodaq.app.trigger_preprocessing import admit_movies, send_triggers
+
+        admission = self.admission(microscope)
+        admit_movies(admission)
+        send_triggers(admission)
+        deliver_due(self.engine, self.logbook, clock=utc_now)
+
+    def wait_for_current_sample(self, microscope: str, *, stop: Callable[[], bool]) -> str | None:
+        """Return the current sample's id, or None after up to a minute in which nothing was current."""
+        from cryodaq.app.transfer_movies import wait_for_work
+
+        return wait_for_work(self.transfer_parts(microscope), stop=stop).sample_id
+
+    def prepare_samples(self, microscope: str) -> list[str]:
+        """Prepare the current sample, and those whose movies wait for their DAG; return what is not ready.
+
+        Raises
+        ------
+        StoreError
+            The current sample's folders cannot be made.
+        """
+        from cryodaq.app.prepare_sample import prepare_dag, prepare_sample
+        from cryodaq.ledger import observations, samples, triggers
+
+        preparation = self.preparation(microscope)
+        with self.engine.connect() as connection:
+            answer = observations.last_answer(connection, microscope)
+            current = samples.find_sample(connection, answer.sample_id) if answer and answer.sample_id else None
+            waiting = triggers.samples_with_unsent_triggers(connection, microscope)
+            others = [samples.find_sample(connection, one) for one in waiting if not current or one != current.id]
+        unready = [] if current is None or prepare_sample(preparation, current) else [current.dag_id]
+        return unready + [one.dag_id for one in others if one is not None and not prepare_dag(preparation, one)]
+
+    def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> WindowSummary:
+        """Stream one window."""
+        from cryodaq.app.transfer_movies import transfer_window
+
+        parts = self.transfer_parts(microscope)
+        return transfer_window(parts, parts.microscope.window_s, stop)
+
+    def clear_microscope(self, microscope: str, *, stop: Callable[[], bool]) -> str:
+        """Remove from the share what retention allows."""
+        from cryodaq.app.clear_microscope import clear_microscope
+
+        return str(clear_microscope(self.transfer_parts(microscope), stop=stop))
 
     def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:
         """Run one stage of one movie."""
