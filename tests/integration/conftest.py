@@ -30,7 +30,7 @@ def make_home(home: Path) -> Facility:
     """Write and activate the facility file of a system with one microscope, on ports that are free."""
     ports = free_ports(Ports(web=18080, elogbook=18081, airflow=18082))
     home.mkdir()
-    (home / "window_s").write_text("3")
+    (home / "window_s").write_text("2")
     share = home / "share"
     (home / "facility.toml").write_text(
         f"""

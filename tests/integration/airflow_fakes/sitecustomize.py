@@ -18,12 +18,14 @@ class FakeSystem:
     def __init__(self, home: Path) -> None:
         self._home = home
 
-    def wait_for_current_sample(self, microscope: str) -> dict[str, object]:
-        self._note("current_sample", microscope=microscope)
-        return {"sample": "0123456789abcdef01234567"}
+    def wait_for_current_sample(self, microscope: str, *, stop: Callable[[], bool]) -> str:
+        self._note("current_sample", microscope=microscope, stopped=stop())
+        return "0123456789abcdef01234567"
 
-    def prepare_sample(self, microscope: str) -> None:
+    def prepare_samples(self, microscope: str) -> list[str]:
         self._note("prepare_sample", microscope=microscope)
+        unready = self._home / "unready"
+        return unready.read_text().split() if unready.exists() else []
 
     def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> dict[str, object]:
         begun = time.time()
@@ -33,12 +35,12 @@ class FakeSystem:
         self._note("transfer", microscope=microscope, begun=begun, stopped=stop())
         return {"copied": 0}
 
-    def clear_microscope(self, microscope: str) -> dict[str, object]:
-        self._note("clear_microscope", microscope=microscope)
+    def clear_microscope(self, microscope: str, *, stop: Callable[[], bool]) -> dict[str, object]:
+        self._note("clear_microscope", microscope=microscope, stopped=stop())
         return {}
 
-    def run_stage(self, stage: str, movie_id: int, branch_id: int, attempt: int) -> dict[str, object]:
-        self._note(stage, movie=movie_id, branch=branch_id, attempt=attempt)
+    def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:
+        self._note(stage, movie=movie_id, branch=branch_id)
         if (problem := self._home / f"problem-{stage}-{movie_id}").exists():
             from cryodaq.errors import ImagingError, LogbookUnreachableError
 

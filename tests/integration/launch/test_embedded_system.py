@@ -40,7 +40,7 @@ def test_a_start_after_the_supervisor_was_killed_clears_up_and_goes_on(system_tr
     assert within(30, lambda: transfers(system_trial) > before)
     print(f"first start {system_trial.first_start_s:.1f} s, second {system_trial.second_start_s:.1f} s")
     assert system_trial.first_start_s < 40
-    assert system_trial.second_start_s < 30
+    assert system_trial.second_start_s < 45
 
 
 def test_a_second_system_on_the_same_home_is_refused(system_trial: Any) -> None:
@@ -116,20 +116,36 @@ def test_from_one_transfer_to_the_next_less_than_3_s_pass(system_trial: Any) -> 
         assert len(system_trial.calls(call)) >= have + 3
 
 
-@pytest.mark.parametrize("name", ["airflow-scheduler", "web"])
-def test_a_killed_child_is_started_again_and_work_goes_on(
-    system_trial: Any, airflow_scheduler: AirflowScheduler, name: str
+def test_a_sample_whose_dag_takes_no_runs_stops_no_transfer(system_trial: Any) -> None:
+    unready = system_trial.home / "unready"
+    unready.write_text("20260101-CT01_0123456789abcdef01234567")
+    try:
+        prepared, copied = len(system_trial.calls("prepare_sample")), transfers(system_trial)
+        assert within(60, lambda: len(system_trial.calls("prepare_sample")) >= prepared + 2)
+        assert within(30, lambda: transfers(system_trial) > copied + 1)
+    finally:
+        unready.unlink()
+
+
+@pytest.mark.parametrize("names", [("airflow-scheduler", "web"), ("postgres",)])
+def test_killed_children_are_started_again_and_work_goes_on(
+    system_trial: Any, airflow_scheduler: AirflowScheduler, names: tuple[str, ...]
 ) -> None:
-    first = system_trial.system.process_ids[name]
+    first = {name: system_trial.system.process_ids[name] for name in names}
     heard = len(system_trial.happenings)
-    os.kill(first, signal.SIGKILL)
-    assert within(20, lambda: system_trial.system.process_ids[name] != first)
-    assert within(40, lambda: any(e.child == name and e.what == "healthy" for e in system_trial.happenings[heard:]))
-    told = [event.what for event in system_trial.happenings[heard:] if event.child == name]
-    assert told[:2] == ["died", "restarted"]
+    for process_id in first.values():
+        os.kill(process_id, signal.SIGKILL)
+    for name in names:
+
+        def told(name: str = name) -> list[str]:
+            return [event.what for event in system_trial.happenings[heard:] if event.child == name]
+
+        assert within(40, lambda told=told: "healthy" in told())
+        assert told()[:2] == ["died", "restarted"]
+        assert system_trial.system.process_ids[name] != first[name]
     before = transfers(system_trial)
     assert within(60, lambda: transfers(system_trial) > before)
-    assert airflow_scheduler.health()["scheduler"] == "healthy"
+    assert within(30, lambda: airflow_scheduler.health()["scheduler"] == "healthy")
 
 
 def test_stopping_ends_a_running_transfer_and_leaves_no_process(system_trial: Any) -> None:

@@ -15,7 +15,9 @@ import pytest
 from cryodaq.domain.home import Home
 from cryodaq.errors import LaunchError
 from cryodaq.launch import sessions
+from cryodaq.launch import supervisor as supervision
 from cryodaq.launch.supervisor import Child, ChildEvent, Supervisor
+from cryodaq.launch.system import ended_by_sigterm
 
 SLEEPER = "import time; time.sleep(60)"
 WITH_TASK = """
@@ -143,3 +145,36 @@ def test_a_later_process_of_the_same_id_is_not_taken_for_ours(supervisor: Superv
     assert not sessions.members(
         sessions.SessionRecord(**facts, leader_started=record.leader_started, epoch="another boot")
     )
+
+
+def test_a_child_that_no_longer_answers_is_killed_and_started_again(
+    supervisor: Supervisor, home: Home, happenings: list[ChildEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "SICK_LIMIT_S", 0.3)
+    monkeypatch.setattr(supervision, "HEALTH_EVERY_S", 0.1)
+    answers: list[bool | None] = [True]
+    supervisor.start(child(home, SLEEPER, is_healthy=lambda: answers[-1]))
+    first = supervisor.process_ids()["part"]
+    assert within(5, lambda: "healthy" in [event.what for event in happenings])
+    answers.append(None)  # cannot be told: no reason to kill it
+    assert not within(1.0, lambda: "sick" in [event.what for event in happenings])
+    answers.append(False)
+    assert within(5, lambda: supervisor.process_ids()["part"] != first)
+    assert "sick" in [event.what for event in happenings]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_termination_ends_things_as_ctrl_c_does(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), ended_by_sigterm():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_sigterm():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
