@@ -152,10 +152,19 @@ class BranchLayout:
         """Folder of one attempt; renamed piece by piece when it succeeded."""
         return self.attempts / f"{safe_component(run)}_{stage}_{number}"
 
+    def motion(self, run: str) -> PurePosixPath:
+        """How one movie's specimen moved, for RELION; beside the micrograph, as RELION has it."""
+        return self.aligned / f"{safe_component(run)}.star"
+
     @property
     def micrographs_star(self) -> PurePosixPath:
         """All micrographs with their CTF."""
         return self.root / "micrographs_ctf.star"
+
+    @property
+    def corrected_micrographs_star(self) -> PurePosixPath:
+        """All micrographs after motion correction."""
+        return self.root / "corrected_micrographs.star"
 
 
 def month_of(experiment: str, started_at: datetime | None) -> str:

@@ -50,9 +50,9 @@ def micrographs_blocks(micrographs: Sequence[Micrograph], *, root: PurePosixPath
 
     Raises `ValueError` for a micrograph that does not lie below `root`.
     """
-    groups = {optics: number for number, optics in enumerate(dict.fromkeys(m.optics for m in micrographs), start=1)}
+    groups = optics_groups([micrograph.optics for micrograph in micrographs])
     rows = [_row(micrograph, group=groups[micrograph.optics], root=root) for micrograph in micrographs]
-    return {"optics": _optics_block(groups), "micrographs": {name: [row[name] for row in rows] for name in _COLUMNS}}
+    return {"optics": optics_block(groups), "micrographs": {name: [row[name] for row in rows] for name in _COLUMNS}}
 
 
 def write_micrographs_star(path: Path, micrographs: Sequence[Micrograph], *, root: PurePosixPath) -> None:
@@ -82,7 +82,13 @@ _COLUMNS = (
 )
 
 
-def _optics_block(groups: dict[Optics, int]) -> Block:
+def optics_groups(optics: Sequence[Optics]) -> dict[Optics, int]:
+    """Return the number of each group, counted from 1 in the order in which they come."""
+    return {one: number for number, one in enumerate(dict.fromkeys(optics), start=1)}
+
+
+def optics_block(groups: dict[Optics, int]) -> Block:
+    """Return RELION's table of optics groups."""
     return {
         "rlnOpticsGroupName": [f"opticsGroup{number}" for number in groups.values()],
         "rlnOpticsGroup": list(groups.values()),
