@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import socket
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +23,9 @@ from cryodaq.web.protection import Protection
 from cryodaq.web.rendering import render, wants_fragment
 from cryodaq.web.settings import WebSettings
 from cryodaq.web.visitors import NotLoggedInError, NotThereError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -54,8 +59,8 @@ def create_app(settings: WebSettings) -> FastAPI:
     return app
 
 
-def serve(settings: WebSettings, host: str, port: int) -> None:
-    """Serve the pages until the process is told to end."""
+def make_server(settings: WebSettings, *, host: str, port: int) -> uvicorn.Server:
+    """Return a server of the pages that has not begun yet; port 0 takes a free one."""
     import uvicorn
 
     app = create_app(settings)
@@ -64,14 +69,26 @@ def serve(settings: WebSettings, host: str, port: int) -> None:
     class Server(uvicorn.Server):
         """Ends the streams of changes first, which would otherwise hold the end up."""
 
-        async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # sockets only passed on
+        async def shutdown(self, sockets: list[socket] | None = None) -> None:
             live.stop()
-            await super().shutdown(sockets)  # type: ignore[arg-type]  # see above
+            await super().shutdown(sockets)
 
-    config = uvicorn.Config(
-        app, host=host, port=port, access_log=False, server_header=False, timeout_graceful_shutdown=5
+    return Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
     )
-    Server(config).run()
+
+
+def serve(settings: WebSettings, host: str, port: int) -> None:
+    """Serve the pages until the process is told to end."""
+    make_server(settings, host=host, port=port).run()
 
 
 def _to_login(request: Request, _error: Exception) -> Response:

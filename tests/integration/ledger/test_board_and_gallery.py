@@ -103,9 +103,7 @@ def test_movies_come_newest_first_page_by_page(seed: LedgerSeeder, engine: Engin
         seed.add_movie(sample, f"m{index}", state="failed" if index == 2 else "processing")
     with engine.connect() as connection:
         first = gallery.movies_of_sample(connection, A, branch_name="live", limit=4)
-        second = gallery.movies_of_sample(
-            connection, A, branch_name="live", limit=4, older_than=first.older_than
-        )
+        second = gallery.movies_of_sample(connection, A, branch_name="live", limit=4, older_than=first.older_than)
         failed = gallery.movies_of_sample(connection, A, branch_name="live", states=("failed",))
     assert [movie.run_name for movie in first.movies] == ["m6", "m5", "m4", "m3"]
     assert [movie.run_name for movie in second.movies] == ["m2", "m1", "m0"]

@@ -48,9 +48,7 @@ def content() -> PanelContent:
             seconds=1.0,
             engine="native",
         ),
-        pick=PickResult(
-            coordinates="", count=1, masked_fraction=0.0, diameter_ang=200.0, seconds=1.0, engine="native"
-        ),
+        pick=PickResult(coordinates="", count=1, masked_fraction=0.0, diameter_ang=200.0, seconds=1.0, engine="native"),
         picks_xy=[(600.0, 450.0)],
         spectrum=None,
         spectrum_unaligned=None,
@@ -80,9 +78,7 @@ def test_picks_are_only_in_the_upper_left_tile(content: PanelContent) -> None:
 def test_spectra_fill_the_right_half(content: PanelContent, tmp_path: Path) -> None:
     Image.new("L", (64, 64), 200).save(tmp_path / "after.png")
     Image.new("L", (64, 64), 90).save(tmp_path / "before.png")
-    panel = draw_panel(
-        replace(content, spectrum=tmp_path / "after.png", spectrum_unaligned=tmp_path / "before.png")
-    )
+    panel = draw_panel(replace(content, spectrum=tmp_path / "after.png", spectrum_unaligned=tmp_path / "before.png"))
     middle_x = PANEL_PX - TILE_PX // 2
     assert panel.getpixel((middle_x, TILE_PX // 2)) == (90, 90, 90)
     assert panel.getpixel((middle_x, PANEL_PX - TILE_PX // 2)) == (200, 200, 200)

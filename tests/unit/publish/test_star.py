@@ -11,9 +11,7 @@ import starfile
 from cryodaq.publish.star import Micrograph, Optics, write_micrographs_star
 
 ROOT = PurePosixPath("/data/sample")
-OPTICS = Optics(
-    voltage_kv=300.0, cs_mm=2.7, amplitude_contrast=0.1, original_pixel_size_ang=0.53, pixel_size_ang=1.06
-)
+OPTICS = Optics(voltage_kv=300.0, cs_mm=2.7, amplitude_contrast=0.1, original_pixel_size_ang=0.53, pixel_size_ang=1.06)
 MICROGRAPH = Micrograph(
     micrograph="/data/sample/aligned/m 1.mrc",
     micrograph_dose_weighted="/data/sample/aligned/m 1_DW.mrc",

@@ -19,12 +19,8 @@ function say(state, words) {
   }
 }
 
-// Makes `old` equal to `next`, keeping every node that is alike; lists are matched by id.
+// Makes `old` equal to `next`, keeping every node that is alike.
 function morph(old, next) {
-  if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
-    old.replaceWith(document.importNode(next, true));
-    return;
-  }
   if (old.nodeType !== Node.ELEMENT_NODE) {
     if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue;
     return;
@@ -34,29 +30,25 @@ function morph(old, next) {
   morphChildren(old, next);
 }
 
+// Children with an id are matched by it, wherever they are; others in their order, by kind.
 function morphChildren(old, next) {
   const known = new Map();
   for (const child of old.children) if (child.id) known.set(child.id, child);
+  const used = new Set();
   let at = old.firstChild;
-  for (const wanted of [...next.childNodes]) {
-    const same = wanted.id ? known.get(wanted.id) : null;
-    if (same) {
-      if (same !== at) old.insertBefore(same, at);
-      else at = at.nextSibling;
-      morph(same, wanted);
-    } else if (at && !wanted.id && !at.id && at.nodeType === wanted.nodeType && at.nodeName === wanted.nodeName) {
-      const current = at;
-      at = at.nextSibling;
-      morph(current, wanted);
+  for (const wanted of next.childNodes) {
+    let node = wanted.id ? known.get(wanted.id) : at;
+    if (!wanted.id) while (node && (node.id || node.nodeName !== wanted.nodeName)) node = node.nextSibling;
+    if (!node || node.nodeName !== wanted.nodeName) {
+      node = old.insertBefore(document.importNode(wanted, true), at);
     } else {
-      old.insertBefore(document.importNode(wanted, true), at);
+      if (node === at) at = at.nextSibling;
+      else old.insertBefore(node, at);
+      morph(node, wanted);
     }
+    used.add(node);
   }
-  while (at) {
-    const rest = at.nextSibling;
-    at.remove();
-    at = rest;
-  }
+  for (const child of [...old.childNodes]) if (!used.has(child)) child.remove();
 }
 
 async function refresh() {

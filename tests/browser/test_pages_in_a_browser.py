@@ -1,0 +1,119 @@
+"""What a person at a screen sees: the board, a sample, a movie, live, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, ViewportSize, expect
+
+pytestmark = pytest.mark.browser
+
+PHONE: ViewportSize = {"width": 390, "height": 844}
+SAMPLE = f"/samples/{'a' * 24}"
+OpenPage = Callable[..., Page]
+
+
+def test_the_board_shows_each_microscope_and_leads_to_the_sample(open_page: OpenPage) -> None:
+    page = open_page("/")
+    tem1 = page.locator("#scope-tem1")
+    expect(tem1).to_contain_text("apoferritin")
+    expect(tem1.locator(".steps")).to_contain_text("processed")
+    expect(page.locator("#scope-tem2 .alarms")).to_contain_text("37 movies, 31 GB")
+    tem1.get_by_role("link", name=re.compile("apoferritin")).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("apoferritin")
+    images = page.locator(".gallery img")
+    expect(images).to_have_count(4)
+    assert images.first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 160
+    expect(page.locator(".gallery")).to_contain_text("no gain reference")
+    expect(page.locator(".arriving")).to_contain_text("it has 38 of 40 frames")
+
+
+def test_a_published_movie_appears_without_a_reload(open_page: OpenPage, facility) -> None:  # type: ignore[no-untyped-def]  # conftest's class
+    page = open_page(SAMPLE)
+    expect(page.locator(".live")).to_have_text("live")
+    page.evaluate("window.untouched = true")
+    first = page.locator(".gallery li.movie img").first
+    first.evaluate("image => { image.marked = true }")
+    assert page.evaluate("getComputedStyle(document.querySelector('.bar')).display") == "block"
+    facility.publish("brand_new_movie")
+    expect(page.locator(".gallery")).to_contain_text("brand_new_movie", timeout=3000)
+    expect(page.locator(".gallery img")).to_have_count(5)
+    assert page.evaluate("window.untouched") is True
+    assert page.locator(".gallery img").evaluate_all("all => all.filter(image => image.marked).length") == 1
+
+
+def test_the_board_counts_live(open_page: OpenPage, facility) -> None:  # type: ignore[no-untyped-def]  # conftest's class
+    page = open_page("/")
+    processed = page.locator("#scope-tem1 .steps div", has_text="processed").locator("dd")
+    expect(processed).to_have_text("4")
+    facility.publish("one_more")
+    expect(processed).to_have_text("5", timeout=3000)
+
+
+def test_a_page_catches_up_after_its_connection_was_away(open_page: OpenPage, facility) -> None:  # type: ignore[no-untyped-def]  # conftest's class
+    page = open_page(SAMPLE)
+    expect(page.locator(".live")).to_have_text("live")
+    page.evaluate("source.close(); source = null")
+    facility.publish("while_away")
+    page.evaluate("listen()")
+    expect(page.locator(".gallery")).to_contain_text("while_away", timeout=3000)
+
+
+@pytest.mark.parametrize("path", ["/", SAMPLE, f"{SAMPLE}?view=table", "/movies/1", "/alarms", "/samples"])
+def test_a_phone_needs_no_sideways_scrolling(open_page: OpenPage, path: str) -> None:
+    page = open_page(path, viewport=PHONE)
+    expect(page.locator("main")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    clipped = page.evaluate(
+        "[...document.querySelectorAll('main *')]"
+        ".filter(e => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'absolute')"
+        ".map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert clipped == []
+
+
+def test_a_movie_page_shows_the_preview_and_the_numbers(open_page: OpenPage) -> None:
+    page = open_page("/movies/1")
+    preview = page.locator(".panel img")
+    assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)") == 600
+    expect(page.locator("table.numbers")).to_contain_text("15\u202f100\u00a0Å")
+    expect(page.locator("svg polyline")).to_have_count(1)
+    page.get_by_role("link", name="Later").click()
+    expect(page).to_have_url(re.compile(r"/movies/2$"))
+
+
+def test_logging_in_and_out_with_the_keyboard_alone(open_page: OpenPage) -> None:
+    page = open_page("/", logged_in=False)
+    expect(page.get_by_label("User name")).to_be_focused()
+    page.keyboard.type("olga")
+    page.keyboard.press("Tab")
+    page.keyboard.type("right")
+    page.keyboard.press("Enter")
+    expect(page.locator("#scope-tem1")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to content")).to_be_focused()
+    page.get_by_role("button", name="Log out").press("Enter")
+    expect(page.get_by_label("User name")).to_be_visible()
+    page.goto(page.url.replace("/login", SAMPLE))
+    expect(page).to_have_url(re.compile("/login"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_background(open_page: OpenPage, scheme: str) -> None:
+    page = open_page("/")
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of the two words
+    for selector in (".experiment", ".steps dt", ".badge.good", ".alarms .error .kind", "nav a", ".since"):
+        assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
+
+
+CONTRAST = """element => {
+  const channel = v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
+  const light = c => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
+  const parse = text => text.match(/[\\d.]+/g).map(Number);
+  let behind = element;
+  while (behind && (parse(getComputedStyle(behind).backgroundColor)[3] === 0)) behind = behind.parentElement;
+  const pair = [light(parse(getComputedStyle(element).color)), light(parse(getComputedStyle(behind).backgroundColor))];
+  return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+}"""

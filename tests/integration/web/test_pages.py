@@ -1,0 +1,286 @@
+"""Every page asks who is there, shows what that person may see, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Engine, update
+from starlette.testclient import TestClient
+
+from cryodaq.database import open_engine
+from cryodaq.ledger import tables as t
+from cryodaq.ledger.events import Subject, raise_alarm
+from cryodaq.testing.fake_access import Account, FakeAccessControl
+from cryodaq.testing.seeded_ledger import LedgerSeeder, SeededMovie
+from cryodaq.web.application import create_app
+from cryodaq.web.settings import SESSION_COOKIE, WebSettings
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+MINE, THEIRS = "20261122-CS01", "20261122-CX99"
+A, B = "a" * 24, "b" * 24
+OURS = {"origin": "http://testserver"}
+JPEG = b"\xff\xd8preview"
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    made = open_engine(database_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def seed(engine: Engine, tmp_path: Path) -> LedgerSeeder:
+    return LedgerSeeder(engine=engine, storage=tmp_path / "storage", now=NOW)
+
+
+@pytest.fixture
+def access() -> FakeAccessControl:
+    """An operator who reads nothing, a user of one experiment, and a stranger."""
+    return FakeAccessControl(
+        accounts={
+            "op": Account(full_name="Olga", password="o-secret", privileges=frozenset({"switch"})),
+            "user": Account(full_name="Uwe <b>", password="u-secret", reads={MINE}),
+            "stranger": Account(full_name="Stan", password="s-secret"),
+        },
+        sessions={name: name for name in ("op", "user", "stranger")},
+        tickets={"once": "user"},
+    )
+
+
+@pytest.fixture
+def client(database_url: str, access: FakeAccessControl) -> Iterator[TestClient]:
+    settings = WebSettings(
+        database_url=database_url,
+        access=access,
+        microscopes=("tem1", "tem2"),
+        zone=ZoneInfo("Europe/Berlin"),
+        airflow_url="http://airflow:8082/",
+        clock=lambda: NOW,
+    )
+    with TestClient(create_app(settings), follow_redirects=False) as made:
+        yield made
+
+
+def enter(client: TestClient, who: str) -> TestClient:
+    """Be somebody."""
+    client.cookies.set(SESSION_COOKIE, who)
+    return client
+
+
+@pytest.fixture
+def movie(seed: LedgerSeeder) -> SeededMovie:
+    """A published movie of the user's experiment, and another group's sample."""
+    sample = seed.add_sample(A, experiment=MINE, name="apo <i>")
+    other = seed.add_sample(B, experiment=THEIRS, name="their secret", microscope="tem2")
+    seed.poll("tem1", sample=sample)
+    seed.poll("tem2", sample=other)
+    made = seed.add_movie(sample, "movie_0001")
+    seed.add_measurements(made)
+    seed.publish_pictures(made, preview=JPEG, thumbnail=b"\xff\xd8thumb")
+    seed.add_movie(sample, "movie_0002", state="waiting", problem="no gain reference; the movie waits for one")
+    return made
+
+
+PAGES = ("/", "/samples", "/alarms", f"/samples/{A}", "/movies/1", "/movies/1/preview.jpg", f"/live?topic=sample:{A}")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nobody_sees_anything_without_a_session(client: TestClient, movie: SeededMovie, page: str) -> None:
+    for cookie in (None, "made up"):
+        if cookie:
+            enter(client, cookie)
+        answer = client.get(page)
+        assert answer.status_code in {303, 401, 204}
+        assert "apo" not in answer.text
+    assert client.get("/samples", headers={"x-fragment": "1"}).status_code == 401
+
+
+def test_after_the_log_in_one_is_where_one_wanted_to_be(client: TestClient, movie: SeededMovie) -> None:
+    answer = client.get(f"/samples/{A}?view=table")
+    assert answer.headers["location"].startswith("/login?next=")
+    form = client.get(answer.headers["location"])
+    assert f'value="/samples/{A}?view=table"' in form.text
+    done = client.post(
+        "/login", data={"user": "user", "password": "u-secret", "next": f"/samples/{A}?view=table"}, headers=OURS
+    )
+    assert (done.status_code, done.headers["location"]) == (303, f"/samples/{A}?view=table")
+    cookie = done.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert client.get(done.headers["location"]).status_code == 200
+
+
+def test_a_wrong_password_gets_a_sentence_and_no_session(client: TestClient) -> None:
+    answer = client.post("/login", data={"user": "user", "password": "guess"}, headers=OURS)
+    assert answer.status_code == 403
+    assert "User name or password is wrong." in answer.text
+    assert "set-cookie" not in answer.headers
+    assert "guess" not in answer.text
+
+
+def test_a_ticket_logs_in_once(client: TestClient) -> None:
+    first = client.get("/login?ticket=once")
+    assert (first.status_code, first.headers["location"]) == (303, "/")
+    client.cookies.clear()
+    second = client.get("/login?ticket=once")
+    assert second.status_code == 403
+    assert "used before" in second.text
+
+
+def test_a_ticket_that_another_site_sends_along_needs_a_click(client: TestClient, access: FakeAccessControl) -> None:
+    asked = client.get("/login?ticket=once", headers={"sec-fetch-site": "cross-site"})
+    assert asked.status_code == 200
+    assert access.tickets == {"once": "user"}
+    assert client.post("/login", data={"ticket": "once"}, headers=OURS).status_code == 303
+
+
+@pytest.mark.parametrize("headers", [{}, {"origin": "http://evil.example"}, {"origin": "null"}])
+def test_a_forged_post_changes_nothing(client: TestClient, access: FakeAccessControl, headers: dict[str, str]) -> None:
+    assert enter(client, "user").post("/logout", headers=headers).status_code == 403
+    assert client.post("/login", data={"user": "user", "password": "u-secret"}, headers=headers).status_code == 403
+    assert set(access.sessions) == {"op", "user", "stranger"}
+
+
+def test_a_link_does_not_log_out_but_the_button_does(client: TestClient, access: FakeAccessControl) -> None:
+    enter(client, "user")
+    assert client.get("/logout").status_code == 200
+    assert "user" in access.sessions
+    assert client.post("/logout", headers=OURS).headers["location"] == "/login"
+    assert "user" not in access.sessions
+
+
+def test_a_large_body_is_refused(client: TestClient) -> None:
+    answer = client.post("/login", data={"user": "x" * 70_000}, headers=OURS)
+    assert answer.status_code == 413
+
+
+def test_the_board_names_only_what_the_person_may_read(client: TestClient, movie: SeededMovie) -> None:
+    text = enter(client, "user").get("/").text
+    assert MINE in text
+    assert f"/samples/{A}" in text
+    assert THEIRS not in text
+    assert "their secret" not in text
+    assert "another group" in text
+    text = enter(client, "stranger").get("/").text
+    assert MINE not in text
+    assert "TEM1" in text
+
+
+def test_who_runs_the_microscopes_sees_names_but_not_the_movies(client: TestClient, movie: SeededMovie) -> None:
+    text = enter(client, "op").get("/").text
+    assert MINE in text
+    assert THEIRS in text
+    assert f'href="/samples/{A}"' not in text
+    assert client.get(f"/samples/{A}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "page", [f"/samples/{B}", f"/samples/{'c' * 24}", "/samples/..%2f..%2fetc", "/movies/99", f"/movies/{2**70}", "/x"]
+)
+def test_what_one_may_not_read_and_what_is_not_there_answer_alike(
+    client: TestClient, movie: SeededMovie, page: str
+) -> None:
+    answer = enter(client, "user").get(page)
+    assert answer.status_code == 404
+    assert "their secret" not in answer.text
+
+
+@pytest.mark.parametrize("query", ["older_than=x", "older_than=-1", "state=%3Cscript%3E", "view=none"])
+def test_a_malformed_address_is_no_error_of_ours(client: TestClient, movie: SeededMovie, query: str) -> None:
+    assert enter(client, "user").get(f"/samples/{A}?{query}").status_code == 404
+
+
+def test_a_sample_page_shows_numbers_with_units_and_reasons(client: TestClient, movie: SeededMovie) -> None:
+    text = enter(client, "user").get(f"/samples/{A}").text
+    assert "3.6\u00a0Å" in text
+    assert "1.50\u00a0µm" in text
+    assert "no gain reference; the movie waits for one" in text
+    assert "2026-11-22 11:00:00 +01:00" in text
+    assert "apo &lt;i&gt;" in text
+    assert "Uwe &lt;b&gt;" in text
+    table = client.get(f"/samples/{A}?view=table").text
+    assert "15\u202f100\u00a0Å" in table
+    waiting = client.get(f"/samples/{A}?state=waiting").text
+    assert "0002" in waiting
+    assert "thumbnail.jpg" not in waiting
+
+
+def test_a_movies_page_shows_checksum_attempts_and_its_run(client: TestClient, movie: SeededMovie) -> None:
+    text = enter(client, "user").get(f"/movies/{movie.id}").text
+    assert "0" * 31 + "1" in text
+    assert f"http://airflow:8082/dags/{MINE}_{A}/runs/movie_0001" in text
+    assert "alignment" in text
+    assert "300\u00a0kV" in text
+
+
+def test_pictures_are_sent_from_the_ledgers_paths_only(
+    client: TestClient, movie: SeededMovie, engine: Engine, tmp_path: Path
+) -> None:
+    enter(client, "user")
+    answer = client.get(f"/movies/{movie.id}/preview.jpg?path=/etc/passwd")
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, JPEG, "image/jpeg")
+    assert answer.headers["cache-control"].startswith("private")
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"secret")
+    inside = Path(movie.layout.previews) / "link.jpg"
+    inside.symlink_to(secret)
+    for path in (str(secret), str(inside), f"{movie.layout.previews}/../../../../../secret.jpg", "/none.jpg"):
+        with engine.begin() as connection:
+            connection.execute(
+                update(t.stage_result)
+                .where(t.stage_result.c.stage == "publish")
+                .values(result={"preview": path, "thumbnail": path})
+            )
+        assert client.get(f"/movies/{movie.id}/preview.jpg").status_code == 404
+    assert enter(client, "op").get(f"/movies/{movie.id}/preview.jpg").status_code == 404
+
+
+def test_alarms_of_others_are_counted_not_told(client: TestClient, movie: SeededMovie, engine: Engine) -> None:
+    with engine.begin() as connection:
+        for experiment in (MINE, THEIRS):
+            raise_alarm(
+                connection,
+                f"x:{experiment}",
+                severity="error",
+                message=f"trouble in {experiment}",
+                at=NOW,
+                subject=Subject(experiment=experiment),
+            )
+    text = enter(client, "user").get("/alarms").text
+    assert f"trouble in {MINE}" in text
+    assert THEIRS not in text
+    assert "1\u00a0alarm of experiments that you may not see" in text
+    assert f"trouble in {THEIRS}" in enter(client, "op").get("/alarms").text
+
+
+def test_without_the_elogbook_a_sentence_says_so(client: TestClient, access: FakeAccessControl) -> None:
+    access.reachable = False
+    answer = enter(client, "user").get("/")
+    assert answer.status_code == 503
+    assert "Copying and processing go on" in answer.text
+
+
+def test_every_answer_binds_the_browser(client: TestClient, movie: SeededMovie) -> None:
+    for page in ("/login", "/", "/nowhere", "/static/live.js"):
+        headers = enter(client, "user").get(page).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+    text = client.get("/").text
+    for inline in ("<style", " style=", "onclick", "<script>", "https://", "http://fonts"):
+        assert inline not in text
+
+
+def test_a_fragment_is_the_middle_only(client: TestClient, movie: SeededMovie) -> None:
+    text = enter(client, "user").get("/", headers={"x-fragment": "1"}).text
+    assert "<html" not in text
+    assert "TEM1" in text
+
+
+def test_nothing_is_told_about_the_machinery(client: TestClient) -> None:
+    for page in ("/docs", "/openapi.json", "/redoc"):
+        assert enter(client, "op").get(page).status_code == 404
