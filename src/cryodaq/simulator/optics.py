@@ -18,7 +18,7 @@ class ImagingConditions:
 
     pixel_size_ang: float = 1.0
     """Å/px of the stored frames."""
-    dose_per_frame_e_ang2: float = 1.5
+    dose_per_frame_e_ang2: float = 2.0
     """Electrons that reach the camera, e⁻/Å² per frame."""
     voltage_kv: float = 300.0
     cs_mm: float = 2.7

@@ -90,8 +90,8 @@ def test_the_image_xml_says_what_the_truth_says(tmp_path: Path, fake_time: Any) 
     assert int(plain("height", path=path)) == 64
     assert int(plain("width", path=path)) == 96
     assert float(plain("ExposureTime", path=path)) == pytest.approx(0.15)
-    assert float(custom("Dose", path=path)) == pytest.approx(3 * 1.5e20)
-    assert float(custom("DoseOnCamera", path=path)) == pytest.approx(3 * 1.5)
+    assert float(custom("Dose", path=path)) == pytest.approx(3 * 2e20)
+    assert float(custom("DoseOnCamera", path=path)) == pytest.approx(3 * 2)
     assert truth.defocus_u_ang is not None
     assert float(custom("AppliedDefocus", path=path)) == pytest.approx(-truth.defocus_u_ang * 1e-10, abs=2e-7)
     assert plain("ApplicationSoftwareVersion", path=path).startswith("3.")
@@ -112,8 +112,8 @@ def test_a_serialem_session_has_an_mdoc_beside_each_movie(tmp_path: Path, fake_t
     assert values["SubFramePath"] == "X:\\demo\\2026-11-22_09.15.07_Grid1_0002.tif"
     assert values["GainReference"] == truths[1].gain
     assert values["NumSubFrames"] == "3"
-    assert values["FrameDosesAndNumber"] == "1.5 3"
-    assert float(values["ExposureDose"]) == pytest.approx(4.5)
+    assert values["FrameDosesAndNumber"] == "2 3"
+    assert float(values["ExposureDose"]) == pytest.approx(6.0)
     assert float(values["PixelSpacing"]) == 1.0
     assert values["Voltage"] == "300"
     assert values["DateTime"] == "22-Nov-26  09:15:07"
