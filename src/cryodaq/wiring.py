@@ -16,6 +16,8 @@ from cryodaq.errors import ConfigError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from cryodaq.app.assign_exposures import Assigning
+    from cryodaq.app.clear_microscope import Cleared, Clearing
     from cryodaq.app.prepare_sample import Preparation
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.app.transfer_movies import Transfer, WindowSummary
@@ -242,11 +244,35 @@ class System:
         parts = self.transfer_parts(microscope)
         return transfer_window(parts, parts.microscope.window_s, stop)
 
-    def clear_microscope(self, microscope: str, *, stop: Callable[[], bool]) -> str:
-        """Remove from the share what retention allows."""
+    def clearing(self, microscope: str) -> Clearing:
+        """Return what clearing a microscope needs."""
+        from cryodaq.app.clear_microscope import Clearing
+
+        return Clearing(
+            engine=self.engine,
+            microscope=self.facility.microscope(microscope),
+            storage_root=PurePosixPath(self.facility.storage.root),
+            now=utc_now,
+        )
+
+    def clear_microscope(self, microscope: str, *, stop: Callable[[], bool]) -> Cleared:
+        """Remove from the shares what retention allows."""
         from cryodaq.app.clear_microscope import clear_microscope
 
-        return str(clear_microscope(self.transfer_parts(microscope), stop=stop))
+        return clear_microscope(self.clearing(microscope), stop=stop)
+
+    def assigning(self, microscope: str) -> Assigning:
+        """Return what giving exposures to a sample needs."""
+        from cryodaq.app.assign_exposures import Assigning
+        from cryodaq.app.prepare_sample import restore_access
+
+        return Assigning(
+            engine=self.engine,
+            microscope=self.facility.microscope(microscope).name,
+            storage_root=PurePosixPath(self.facility.storage.root),
+            now=utc_now,
+            grant_access=partial(restore_access, self.engine),
+        )
 
     def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:
         """Run one stage of one movie."""

@@ -113,6 +113,24 @@ def _grant_access(preparation: Preparation, sample: SampleRecord) -> None:
         raise StoreError(message)
 
 
+def restore_access(engine: Engine, sample: SampleRecord) -> None:
+    """Give what was moved into a sample's folder to the collaborators whose access was set last.
+
+    Raises `StoreError`.
+    """
+    with engine.connect() as connection:
+        applied = samples.applied_collaborators(connection, sample.experiment)
+    people = [
+        Collaborator(uid=str(one["uid"]), is_group=bool(one["is_group"]), posix_id=_number(one["posix_id"]))
+        for one in applied or ()
+    ]
+    access.grant_tree(Path(sample.folder), _readers(people))
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
 def _readers(people: Sequence[Collaborator]) -> access.Readers:
     return access.Readers(
         uids=frozenset(p.posix_id for p in people if p.posix_id is not None and not p.is_group),

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from cryodaq.cli import asking, config_commands, demo, running, serving, simulating, stages, user_commands
+from cryodaq.cli import (
+    asking,
+    config_commands,
+    demo,
+    running,
+    serving,
+    simulating,
+    staff_commands,
+    stages,
+    user_commands,
+)
 
 app = typer.Typer(
     name="cryodaq",
@@ -23,6 +33,8 @@ app.command("pick")(stages.pick)
 app.command("process")(stages.process)
 app.command("where")(asking.where)
 app.command("doctor")(asking.doctor)
+app.command("clear")(staff_commands.clear)
+app.add_typer(staff_commands.quarantine, name="quarantine")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(user_commands.app, name="user")
 app.add_typer(serving.app, name="serve", hidden=True)
