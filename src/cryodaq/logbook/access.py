@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from http.cookies import SimpleCookie
+
 import httpx
 
 from cryodaq.errors import LogbookAccessError, LogbookError
 from cryodaq.logbook.reading import Json, text
-from cryodaq.logbook.transport import Transport, value_of
+from cryodaq.logbook.transport import Transport, check, value_of
 from cryodaq.ports import Person
 
 SESSION_COOKIE = "cryodaq_session"
+_REFUSED = frozenset({400, 401, 403, 413, 429})
+_ENDED = frozenset({200, 401, 403, 404})
 _COOKIE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -25,6 +29,33 @@ class SessionAccess:
         """Close the connections."""
         self._transport.close()
 
+    def log_in(self, user: str, password: str) -> str:
+        """Begin a browser session and return its secret. Raises `LogbookAccessError` with the elogbook's words."""
+        return self._begin({"user": user, "password": password})
+
+    def log_in_with_ticket(self, ticket: str) -> str:
+        """Begin a browser session with a one-time ticket; raises `LogbookAccessError` when it is not valid."""
+        return self._begin({"ticket": ticket})
+
+    def log_out(self, session: str) -> None:
+        """End a browser session at once; an unknown one is accepted."""
+        if _is_session(session):
+            headers = {"Cookie": f"{self._cookie}={session}", "Sec-Fetch-Site": "same-origin"}
+            reply = self._transport.ask("DELETE", "/session", headers=headers)
+            if reply.status not in _ENDED:
+                check(reply)
+
+    def _begin(self, body: dict[str, str]) -> str:
+        reply = self._transport.ask("POST", "/session", body=body, headers={"Sec-Fetch-Site": "same-origin"})
+        if reply.status in _REFUSED:
+            raise LogbookAccessError(reply.words)
+        check(reply)
+        for line in reply.cookies:
+            found = SimpleCookie(line).get(self._cookie)
+            if found is not None and _is_session(found.value):
+                return found.value
+        raise LogbookError("the elogbook began no session; its cookie has another name")
+
     def identify(self, session: str) -> Person | None:
         """Return who owns a browser session, or None when there is no such session."""
         found = self._ask(session, "/session", {})
@@ -38,7 +69,7 @@ class SessionAccess:
         return frozenset() if found is None else _privileges(found)
 
     def _ask(self, session: str, path: str, query: dict[str, str]) -> Json | None:
-        if not session or not _COOKIE_CHARACTERS.issuperset(session):
+        if not _is_session(session):
             return None
         headers = {"Cookie": f"{self._cookie}={session}"}
         try:
@@ -49,6 +80,11 @@ class SessionAccess:
             message = f"the elogbook's answer about a session makes no sense: {found!r:.120}"
             raise LogbookError(message)
         return found
+
+
+def _is_session(text: str) -> bool:
+    """Whether a text can be a session's secret, and nothing that ends a header."""
+    return bool(text) and _COOKIE_CHARACTERS.issuperset(text)
 
 
 def _privileges(found: Json) -> frozenset[str]:

@@ -51,6 +51,8 @@ class Reply:
 
     status: int
     body: bytes
+    cookies: tuple[str, ...] = ()
+    """The Set-Cookie headers; they are given on and never kept."""
 
     @property
     def words(self) -> str:
@@ -125,7 +127,8 @@ class Transport:
         sent = {**(headers or {}), **({} if content is None else {"Content-Type": "application/json"})}
         try:
             with self._client.stream(method, path, params=query, content=content, headers=sent) as answer:
-                reply = Reply(status=answer.status_code, body=_read(answer))
+                cookies = tuple(answer.headers.get_list("set-cookie"))
+                reply = Reply(status=answer.status_code, body=_read(answer), cookies=cookies)
         except (httpx.TransportError, httpx.DecodingError) as error:
             message = f"the elogbook does not answer ({type(error).__name__}: {error})"
             raise LogbookUnreachableError(message) from error

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from cryodaq.database import open_engine
 from cryodaq.elogbook import accounts, tables
-from cryodaq.errors import AccountError
+from cryodaq.errors import AccountError, LogbookAccessError
 from cryodaq.logbook.access import SessionAccess
 
 PASSWORD = "a long enough password"
@@ -71,6 +71,22 @@ def test_a_web_page_elsewhere_asks_with_the_forwarded_cookie(browser: httpx.Clie
     assert person.user == "operator1"
     assert "read" in access.privileges(browser.cookies[COOKIE], "20261122-CS01")
     assert access.identify("never-a-session") is None
+    access.close()
+
+
+def test_a_web_page_elsewhere_logs_people_in_and_out(browser: httpx.Client) -> None:
+    access = SessionAccess(str(browser.base_url))
+    session = access.log_in("operator1", PASSWORD)
+    person = access.identify(session)
+    assert person is not None
+    assert person.user == "operator1"
+    access.log_out(session)
+    assert access.identify(session) is None
+    access.log_out(session)
+    with pytest.raises(LogbookAccessError, match="name or the password is wrong"):
+        access.log_in("operator1", "not the password")
+    with pytest.raises(LogbookAccessError, match="too old"):
+        access.log_in_with_ticket("x" * 43)
     access.close()
 
 
