@@ -76,8 +76,8 @@ def run_stage(processing: Processing, stage: str, *, movie_id: int, branch_id: i
     try:
         with _logging_to(Path(log_file)), _attempt_folder(folder):
             result = _STAGES[stage](processing, given, folder)
-    except (CryodaqError, OSError, MemoryError) as error:
-        problem = str(error) or type(error).__name__
+    except BaseException as error:  # whatever ends the attempt is recorded beside the movie, then goes on
+        problem = str(error) if isinstance(error, CryodaqError) else f"{type(error).__name__}: {error}"
         with processing.engine.begin() as connection:
             results.fail(connection, given.movie, attempt, stage=stage, problem=problem, at=processing.now())
         raise
