@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.transfer_window.background import Background
 from cryodaq.domain.experiment import CurrentState, Sample
 from cryodaq.domain.layout import experiment_layout
 from cryodaq.domain.microscope import Microscope
@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 OLD_EXPERIMENT = timedelta(days=60)
 """An experiment that began longer ago is a notice, never a stop."""
 PARAMETER_PROBLEM = "its parameters cannot be read: "
-JOIN_S = 2.0
-"""How long the end of following waits for a question that is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,43 +222,30 @@ class Follower:
     def __init__(self, following: Following, *, wake: Callable[[], None] = lambda: None) -> None:
         self._following = following
         self._wake = wake
-        self._ask = threading.Event()
-        self._ended = threading.Event()
         self._latest: Current | None = None
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="elogbook", daemon=True)
+        self._background = Background(self._poll, every_s=following.poll_s, name="elogbook")
 
     @property
     def latest(self) -> Current | None:
-        """The last poll, None before the first. Raises what stopped the thread, such as a lost database."""
-        if self._failure is not None:
-            raise self._failure
+        """The last poll, None before the first. Raises what stopped the asking, such as a lost database."""
+        self._background.check()
         return self._latest
 
     def ask_now(self) -> None:
         """Ask again at once instead of at the next turn."""
-        self._ask.set()
-
-    def _run(self) -> None:
-        try:
-            while not self._ended.is_set():
-                self._ask.clear()
-                self._latest = poll(self._following)
-                self._wake()
-                self._ask.wait(self._following.poll_s)
-        except Exception as error:  # noqa: BLE001  # the thread's outermost loop: whoever reads `latest` gets it
-            self._failure = error
-            self._wake()
+        self._background.now()
 
     def start(self) -> None:
         """Begin asking."""
-        self._thread.start()
+        self._background.start()
 
     def end(self) -> None:
         """Stop asking; a question that hangs is left behind."""
-        self._ended.set()
-        self._ask.set()
-        self._thread.join(JOIN_S)
+        self._background.end()
+
+    def _poll(self) -> None:
+        self._latest = poll(self._following)
+        self._wake()
 
 
 @contextmanager

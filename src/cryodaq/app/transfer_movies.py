@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from cryodaq.app.follow_logbook import Current, Follower, followed, poll
 from cryodaq.app.transfer_window.adopting import Adopter
+from cryodaq.app.transfer_window.background import Background
 from cryodaq.app.transfer_window.copying import Copier
 from cryodaq.app.transfer_window.doubting import Doubter
 from cryodaq.app.transfer_window.gain_copying import GainKeeper
 from cryodaq.app.transfer_window.judging import Judge
 from cryodaq.app.transfer_window.mounts import Mount
 from cryodaq.app.transfer_window.owning import decide_owners, needs_poll
-from cryodaq.app.transfer_window.session import Pace, Session, Transfer
+from cryodaq.app.transfer_window.session import Session, Transfer
 from cryodaq.app.transfer_window.telling import Teller
 from cryodaq.app.transfer_window.verifying import Verifier
 from cryodaq.domain.layout import SampleLayout
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 """Longest pause between two ticks; answers of workers end it early."""
 PUMP_EVERY_S = 0.5
-"""The caller's hook is called at most so often."""
+"""Between two calls of the caller's hook."""
 DRAIN_S = 300.0
 """How long a window goes on, after its time, for large files that are under way."""
 CHANGE_DRAIN_S = 3.0
@@ -132,7 +133,7 @@ class _Window:
         self._copier = Copier(session)
         self._verifier = Verifier(session, self._storage)
         self._teller = Teller(session, self._storage)
-        self._pump = Pace(PUMP_EVERY_S, session.clock)
+        self._pump = Background(transfer.on_tick, every_s=PUMP_EVERY_S, name="pump")
         self._renewed_s = session.clock()
         self._asked_for: float = 0.0
         self._judge.learn_expected_frames(list(session.known.values()))
@@ -175,6 +176,7 @@ class _Window:
         session = self._session
         ends_s = session.clock() + window_s
         self._storage.start()
+        self._pump.start()
         self._copier.recover(self._storage)
         reason: str | None = None
         while reason is None:
@@ -261,8 +263,7 @@ class _Window:
         if self._gains is not None:
             self._gains.tick(self._storage)
         self._teller.tell(current)
-        if self._pump.due():
-            session.transfer.on_tick()
+        self._pump.check()
         session.wake.wait(TICK_S)
         session.wake.clear()
 
@@ -323,7 +324,8 @@ class _Window:
                     session.movies += 1
 
     def close(self) -> None:
-        """End all workers; none is waited for without bound."""
+        """End all workers and the pump; none is waited for without bound."""
+        self._pump.end()
         for mount in self._mounts.values():
             mount.close()
         if self._gains is not None:

@@ -96,3 +96,26 @@ def test_an_owner_is_always_one_that_was_said_to_be_current(
     found = decide(*polls, seen=(seen, seen + length), owners=owners)
     if found is not None and found.sample_id is not None:
         assert found.sample_id in {one.sample_id for one in polls if one.answered}
+
+
+@given(
+    switches=st.lists(st.floats(0, 1000), max_size=4),
+    seen=st.tuples(st.floats(0, 1000), st.floats(0.1, 5)),
+    pause_s=st.floats(0.5, 10),
+    born=st.floats(0, 1),
+)
+def test_an_exposure_never_goes_to_a_sample_that_was_not_current_when_it_appeared(
+    switches: list[float], seen: tuple[float, float], pause_s: float, born: float
+) -> None:
+    """Whatever the moments of switches, scans and polls: the decision is right, or people decide."""
+    moments = sorted(switches)
+
+    def current(second: float) -> str:
+        return f"{sum(moment <= second for moment in moments):024x}"
+
+    first, until = seen[0], seen[0] + seen[1]
+    appeared = first + born * (until - first)
+    polls = [poll(i * pause_s, current(i * pause_s)) for i in range(-1, int(1100 / pause_s) + 2)]
+    found = decide(*polls, seen=(first, until))
+    assert found is not None
+    assert found.sample_id in {None, current(appeared)}

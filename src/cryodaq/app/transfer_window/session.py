@@ -47,7 +47,7 @@ class Transfer:
     """Copying stops while less than this fraction of the target's bytes or inodes is free."""
     verify_max_bytes_per_s: float | None = None
     on_tick: Callable[[], None] = lambda: None
-    """Called between ticks, about twice a second: triggers and deliveries are pumped there."""
+    """Called about twice a second, from a thread of its own: triggers and deliveries are pumped there."""
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -262,20 +262,3 @@ class Session:
                 return
             subject = Subject(microscope=self.microscope)
             events.raise_alarm(connection, full_key, severity=severity, message=message, at=self.now(), subject=subject)
-
-
-@dataclass(slots=True)
-class Pace:
-    """Lets something happen once in a while."""
-
-    every_s: float
-    clock: Callable[[], float]
-    _due_s: float = float("-inf")
-
-    def due(self) -> bool:
-        """Whether it is time; the next time is counted from now."""
-        now = self.clock()
-        if now < self._due_s:
-            return False
-        self._due_s = now + self.every_s
-        return True
