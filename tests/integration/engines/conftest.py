@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
@@ -104,20 +105,30 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def write_movie(path: Path, frames: NDArray[np.uint8]) -> Path:
-    """Write frames (frame, y, x) as TIFF or MRC, rows in their order."""
-    if path.suffix == ".mrc":
-        import mrcfile
+@pytest.fixture
+def write_movie(tmp_path: Path) -> Callable[[str, NDArray[np.uint8]], Path]:
+    """Write frames (frame, y, x) as TIFF or MRC of a name, rows in their order."""
 
-        with mrcfile.new(path) as file:
-            file.set_data(frames.astype(np.int8))
-            file.set_image_stack()
+    def write(name: str, frames: NDArray[np.uint8]) -> Path:
+        path = tmp_path / name
+        if path.suffix == ".mrc":
+            with mrcfile.new(path, overwrite=True) as file:
+                file.set_data(frames.astype(np.int8))
+                file.set_image_stack()
+        else:
+            tifffile.imwrite(path, frames, photometric="minisblack", compression="lzw")
         return path
-    tifffile.imwrite(path, frames, photometric="minisblack", compression="lzw")
-    return path
+
+    return write
 
 
-def write_gain(path: Path, factors: NDArray[np.float32]) -> Path:
+@pytest.fixture
+def write_gain(tmp_path: Path) -> Callable[[NDArray[np.float32]], Path]:
     """Write a gain reference (y, x) as MRC."""
-    write_micrograph(path, factors, pixel_size_ang=1.0)
-    return path
+
+    def write(factors: NDArray[np.float32]) -> Path:
+        path = tmp_path / "reference.mrc"
+        write_micrograph(path, factors, pixel_size_ang=1.0)
+        return path
+
+    return write
