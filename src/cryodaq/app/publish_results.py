@@ -123,14 +123,14 @@ def _micrograph(row: exports.MicrographRow) -> Micrograph:
         return float(row.parameters[name]["value"])
 
     return Micrograph(
-        micrograph=row.align["micrograph"],
-        micrograph_dose_weighted=row.align["micrograph_dose_weighted"],
+        micrograph=row.micrograph,
+        micrograph_dose_weighted=row.micrograph_dose_weighted,
         optics=Optics(
             voltage_kv=value("voltage_kv"),
             cs_mm=value("cs_mm"),
             amplitude_contrast=value("amplitude_contrast"),
             original_pixel_size_ang=value("pixel_size_ang"),
-            pixel_size_ang=row.align["pixel_size_ang"],
+            pixel_size_ang=row.pixel_size_ang,
         ),
         defocus_u_ang=row.ctf["defocus_u_ang"],
         defocus_v_ang=row.ctf["defocus_v_ang"],
@@ -138,9 +138,9 @@ def _micrograph(row: exports.MicrographRow) -> Micrograph:
         phase_shift_deg=row.ctf["phase_shift_deg"],
         ctf_score=row.ctf["score"],
         fit_resolution_ang=row.ctf["fit_resolution_ang"],
-        motion_total_ang=row.align["total_ang"],
-        motion_early_ang=row.align["early_ang"],
-        motion_late_ang=row.align["late_ang"],
+        motion_total_ang=row.motion["total_ang"],
+        motion_early_ang=row.motion["early_ang"],
+        motion_late_ang=row.motion["late_ang"],
     )
 
 

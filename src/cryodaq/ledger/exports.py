@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, literal, select, update
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import ColumnElement, Connection, Double, FromClause, Text, column, func, literal, select, true, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from cryodaq.ledger.events import record_event
 from cryodaq.ledger.results import MovieToProcess
@@ -20,8 +20,11 @@ class MicrographRow:
     """A movie whose alignment and CTF succeeded in one branch; the values are as the stages stored them."""
 
     movie_id: int
-    align: Mapping[str, Any]  # Any: JSON of domain.results.AlignmentResult
-    ctf: Mapping[str, Any]  # Any: JSON of domain.results.CtfResult.aligned
+    micrograph: str
+    micrograph_dose_weighted: str
+    pixel_size_ang: float
+    motion: Mapping[str, Any]  # Any: JSON of domain.results.MotionStatistics
+    ctf: Mapping[str, Any]  # Any: JSON of domain.results.CtfFit
     parameters: Mapping[str, Any]  # Any: JSON of domain.parameters.ImagingParameters
 
 
@@ -33,8 +36,7 @@ def lock_exports(connection: Connection, branch_id: int) -> None:
 
 def micrographs_with_ctf(connection: Connection, branch_id: int) -> list[MicrographRow]:
     """Return the micrographs of a branch whose CTF was found, by movie; of a changed source the newest version."""
-    align = _newest(branch_id, "align")
-    ctf = _newest(branch_id, "ctf")
+    align, ctf = _newest(branch_id, "align"), _newest(branch_id, "ctf")
     later = movie.alias("later")
     superseded = (
         select(later.c.id)
@@ -46,31 +48,48 @@ def micrographs_with_ctf(connection: Connection, branch_id: int) -> list[Microgr
         )
         .exists()
     )
-    motion = align.c.result["motion"]
+    aligned = _fields(
+        align.c.result, micrograph=Text, micrograph_dose_weighted=Text, pixel_size_ang=Double, motion=JSONB
+    )
+    fitted = _fields(ctf.c.result, aligned=JSONB)
     query = (
         select(
             movie.c.id,
-            func.jsonb_build_object(
-                *("micrograph", align.c.result["micrograph"]),
-                *("micrograph_dose_weighted", align.c.result["micrograph_dose_weighted"]),
-                *("pixel_size_ang", align.c.result["pixel_size_ang"]),
-                *("total_ang", motion["total_ang"]),
-                *("early_ang", motion["early_ang"]),
-                *("late_ang", motion["late_ang"]),
-            ).label("align"),
-            ctf.c.result["aligned"].label("ctf"),
+            aligned.c.micrograph,
+            aligned.c.micrograph_dose_weighted,
+            aligned.c.pixel_size_ang,
+            aligned.c.motion,
+            fitted.c.aligned.label("ctf"),
             trigger.c.parameters,
         )
+        .select_from(movie)
         .join(align, align.c.movie_id == movie.c.id)
         .join(ctf, ctf.c.movie_id == movie.c.id)
         .join(trigger, (trigger.c.movie_id == movie.c.id) & (trigger.c.branch_id == branch_id))
-        .where(ctf.c.result["aligned"]["fitted"].as_boolean(), ~superseded)
+        .join(aligned, true())
+        .join(fitted, true())
+        .where(~superseded)
         .order_by(movie.c.id)
     )
     return [
-        MicrographRow(movie_id=row.id, align=row.align, ctf=row.ctf, parameters=row.parameters)
+        MicrographRow(
+            movie_id=row.id,
+            micrograph=row.micrograph,
+            micrograph_dose_weighted=row.micrograph_dose_weighted,
+            pixel_size_ang=row.pixel_size_ang,
+            motion=row.motion,
+            ctf=row.ctf,
+            parameters=row.parameters,
+        )
         for row in connection.execute(query)
+        if row.ctf["fitted"]
     ]
+
+
+def _fields(result: ColumnElement[Any], **types: Any) -> FromClause:  # Any: SQLAlchemy's types of columns
+    """Return some keys of a JSON object as columns, unpacking the object once instead of once a key."""
+    columns = [column(name, kind) for name, kind in types.items()]
+    return func.jsonb_to_record(result).table_valued(*columns).render_derived(with_types=True).lateral()
 
 
 def mark_published(connection: Connection, published: MovieToProcess, *, at: datetime) -> bool:
@@ -88,15 +107,27 @@ def mark_published(connection: Connection, published: MovieToProcess, *, at: dat
     return True
 
 
-def _newest(branch_id: int, stage: str) -> Any:  # Any: a subquery, read by its columns' names
+def _newest(branch_id: int, stage: str) -> FromClause:
+    """Return the newest success of a stage of each movie, as a subquery with `movie_id` and `result`."""
+    newer = stage_result.alias("newer")
+    again = (
+        select(newer.c.id)
+        .where(
+            newer.c.movie_id == stage_result.c.movie_id,
+            newer.c.branch_id == stage_result.c.branch_id,
+            newer.c.stage == stage_result.c.stage,
+            newer.c.state == "succeeded",
+            newer.c.attempt > stage_result.c.attempt,
+        )
+        .exists()
+    )
     return (
         select(stage_result.c.movie_id, stage_result.c.result)
         .where(
             stage_result.c.branch_id == branch_id,
             stage_result.c.stage == stage,
             stage_result.c.state == "succeeded",
+            ~again,
         )
-        .ext(distinct_on(stage_result.c.movie_id))
-        .order_by(stage_result.c.movie_id, stage_result.c.attempt.desc())
         .subquery(stage)
     )

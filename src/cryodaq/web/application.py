@@ -47,6 +47,7 @@ def create_app(settings: WebSettings) -> FastAPI:
     app = FastAPI(title="cryodaq", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.settings, app.state.engine, app.state.live = settings, engine, live
     app.state.templates = environment(settings)
+    app.state.board = board_pages.BoardSnapshots(engine, settings)
     app.add_middleware(Protection, public_origin=settings.public_origin)
     for room in (board_pages, movie_pages, login_pages, live_stream):
         app.include_router(room.router)

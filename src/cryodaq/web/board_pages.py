@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,12 +15,16 @@ from starlette.responses import HTMLResponse
 from cryodaq.ledger.board import MicroscopeState, board, recent_samples, sample_progress
 from cryodaq.ledger.events import Alarm, last_event_id, open_alarms
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import Visitor, visitor, web_settings
+from cryodaq.web.settings import WebSettings
+from cryodaq.web.visitors import Visitor, visitor
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 router = APIRouter()
+
+SHARED_S = 0.2
+"""So long a snapshot of the board is shared: less than a page waits after it has heard of a change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +60,53 @@ def _may_know(alarm: Alarm, who: Visitor, readable: frozenset[str]) -> bool:
     return who.sees_all_names or alarm.subject.experiment in readable
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardSnapshot:
+    """The board before anybody's rights are considered."""
+
+    since: int
+    states: tuple[MicroscopeState, ...]
+    general_alarms: tuple[Alarm, ...]
+
+
+class BoardSnapshots:
+    """Counts the board once for everybody who looks at the same moment: the counting costs, the looking does not."""
+
+    def __init__(self, engine: Engine, settings: WebSettings) -> None:
+        self._engine, self._settings = engine, settings
+        self._lock = threading.Lock()
+        self._kept: tuple[float, BoardSnapshot] | None = None
+
+    def newest(self) -> BoardSnapshot:
+        """Return a snapshot that is at most `SHARED_S` old."""
+        with self._lock:
+            if self._kept is not None and time.monotonic() - self._kept[0] < SHARED_S:
+                return self._kept[1]
+            begun = time.monotonic()
+            found = self._count()
+            self._kept = (begun, found)
+            return found
+
+    def _count(self) -> BoardSnapshot:
+        with self._engine.connect() as connection:
+            return BoardSnapshot(
+                since=last_event_id(connection),
+                states=tuple(board(connection, self._settings.microscopes, now=self._settings.clock())),
+                general_alarms=tuple(alarm for alarm in open_alarms(connection) if _is_general(alarm)),
+            )
+
+
 @router.get("/", response_class=HTMLResponse)
 def show_board(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
     """Show every microscope."""
-    settings, engine = web_settings(request), _engine(request)
-    with engine.connect() as connection:
-        since = last_event_id(connection)
-        states = board(connection, settings.microscopes, now=settings.clock())
-        general = [alarm for alarm in open_alarms(connection) if _is_general(alarm)]
+    snapshots: BoardSnapshots = request.app.state.board
+    now = snapshots.newest()
+    since, states, general = now.since, now.states, now.general_alarms
     readable = who.readable(name for state in states for name in state.subject_experiments)
     values: dict[str, object] = {
         "cards": cards(states, who, readable=readable),
         "readable": readable,
-        "general_alarms": general if who.sees_all_names else [],
+        "general_alarms": general if who.sees_all_names else (),
     }
     return render(request, "board.html", visitor=who, topic="board", since=since, values=values)
 
