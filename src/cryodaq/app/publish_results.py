@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
-from cryodaq.errors import FormatError
+from cryodaq.formats.coordinates import read_coordinates
 from cryodaq.formats.mrc import read_micrograph
-from cryodaq.formats.star import read_star
 from cryodaq.ledger import deliveries, exports
 from cryodaq.ledger.results import MovieToProcess
 from cryodaq.publish.metrics import run_params
@@ -98,7 +97,7 @@ def _draw(movie: MovieToProcess, layout: BranchLayout, found: StageResults) -> t
             align=found.align,
             ctf=found.ctf,
             pick=found.pick,
-            picks_xy=() if found.pick is None else _read_picks(Path(found.pick.coordinates)),
+            picks_xy=() if found.pick is None else read_coordinates(Path(found.pick.coordinates)),
             spectrum=Path(found.ctf.spectrum),
             spectrum_unaligned=None if found.ctf.spectrum_unaligned is None else Path(found.ctf.spectrum_unaligned),
         )
@@ -108,14 +107,6 @@ def _draw(movie: MovieToProcess, layout: BranchLayout, found: StageResults) -> t
     write_jpeg(preview, panel)
     write_jpeg(thumbnail, draw_thumbnail(stretched), quality=80)
     return preview, thumbnail
-
-
-def _read_picks(path: Path) -> list[tuple[float, float]]:
-    for block in read_star(path).values():
-        xs, ys = block.get("rlnCoordinateX"), block.get("rlnCoordinateY")
-        if isinstance(xs, list) and isinstance(ys, list):
-            return [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
-    raise FormatError(path, problem="it has no rlnCoordinateX and rlnCoordinateY")
 
 
 def _micrograph(row: exports.MicrographRow) -> Micrograph:
