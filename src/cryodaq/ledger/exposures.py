@@ -90,14 +90,23 @@ def register_exposures(
 
 def _present(connection: Connection, microscope: str, keys: Sequence[str]) -> dict[str, ExposureRecord]:
     """Return the newest exposure of each key that still has files on the share, or never had any."""
-    present = select(file.c.id).where(file.c.exposure_id == exposure.c.id, file.c.gone_at.is_(None)).exists()
-    empty = ~select(file.c.id).where(file.c.exposure_id == exposure.c.id).exists()
     query = (
         select(exposure)
-        .where(exposure.c.microscope == microscope, exposure.c.key == func.any(list(keys)), present | empty)
+        .where(exposure.c.microscope == microscope, exposure.c.key == func.any(list(keys)))
         .order_by(exposure.c.key, exposure.c.occurrence)
     )
-    return {row.key: _record(row) for row in connection.execute(query)}
+    newest = {row.key: _record(row) for row in connection.execute(query)}
+    if not newest:
+        return {}
+    # Two plain look-ups: one statement with both conditions reads the whole table of files each time.
+    ids = [one.id for one in newest.values()]
+    counted = (
+        select(file.c.exposure_id, func.bool_or(file.c.gone_at.is_(None)).label("present"))
+        .where(file.c.exposure_id == func.any(ids))
+        .group_by(file.c.exposure_id)
+    )
+    gone = {row.exposure_id for row in connection.execute(counted) if not row.present}
+    return {key: one for key, one in newest.items() if one.id not in gone}
 
 
 def _occurrences(connection: Connection, microscope: str, keys: list[str]) -> dict[str, int]:

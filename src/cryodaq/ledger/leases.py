@@ -33,16 +33,6 @@ class Lease:
     """Eight hexadecimal digits; part of the names of unfinished files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseHolder:
-    """Who has a lease, for people."""
-
-    name: str
-    epoch: int
-    holder: str
-    expires_at: datetime
-
-
 def clearing(microscope: str) -> str:
     """Return the name of the lease for removing files from a microscope's shares."""
     return f"{microscope}/clear"
@@ -88,11 +78,3 @@ def release(connection: Connection, held: Lease, *, at: datetime) -> None:
     connection.execute(
         update(lease).where(lease.c.microscope == held.name, lease.c.epoch == held.epoch).values(expires_at=at)
     )
-
-
-def holders(connection: Connection) -> list[LeaseHolder]:
-    """Return who has which lease."""
-    return [
-        LeaseHolder(name=row.microscope, epoch=row.epoch, holder=row.holder, expires_at=row.expires_at)
-        for row in connection.execute(select(lease).order_by(lease.c.microscope))
-    ]

@@ -134,12 +134,6 @@ def mark_damaged(connection: Connection, file_id: int, *, problem: str, at: date
         record_event(connection, "movie_damaged", at=at, subject=subject, facts={"problem": problem})
 
 
-def find_movie(connection: Connection, movie_id: int) -> MovieRecord | None:
-    """Return one movie, or None."""
-    row = connection.execute(_movies().where(movie.c.id == movie_id)).first()
-    return None if row is None else _record(row)
-
-
 def movies_of_sample(connection: Connection, sample_id: str) -> list[MovieRecord]:
     """Return a sample's movies in the order in which they were copied."""
     query = _movies().where(movie.c.sample_id == sample_id).order_by(movie.c.id)

@@ -102,6 +102,11 @@ class ShareWorker:
                 cwd="/",
                 start_new_session=True,
             )
+        except OSError as error:
+            os.close(ours_out)
+            os.close(ours_in)
+            message = f"no worker could be started for {self.root}: {error.strerror}"
+            raise TransferError(message) from error
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
