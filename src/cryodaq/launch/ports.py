@@ -8,7 +8,7 @@ from cryodaq.errors import LaunchError
 
 LOOPBACK = "127.0.0.1"
 LARGEST_PORT = 65535
-ANSWER_S = 2.0
+ANSWER_S = 5.0
 
 
 def is_free(port: int) -> bool:

@@ -22,7 +22,7 @@ from cryodaq.launch.sessions import SessionRecord
 
 LOOK_S = 0.2
 HEALTH_EVERY_S = 5.0
-SICK_LIMIT_S = 60.0
+SICK_LIMIT_S = 30.0
 """A child that was healthy and gives no sign for so long is killed and started again."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0

@@ -10,14 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import cryodaq
 from cryodaq.config import ACTIVE_NAME, Facility, read_secret
 from cryodaq.domain.home import Home
-from cryodaq.errors import LaunchError
+from cryodaq.errors import LaunchError, SchedulerUnreachableError
 from cryodaq.launch import sessions
 from cryodaq.launch.airflow import DATABASE as AIRFLOW_DATABASE
 from cryodaq.launch.airflow import EmbeddedAirflow
@@ -33,6 +34,8 @@ START_LIMIT_S = 120.0
 LOOK_S = 0.2
 NOT_PASSED_ON = frozenset({"PYTHONDONTWRITEBYTECODE", "CRYODAQ_DATABASE_URL"})
 """Without byte code every start of Airflow takes 3 s longer; the database is named by us."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -262,17 +265,33 @@ class EmbeddedSystem:
     def _get_ready(self) -> None:
         names = [service.name for service in self._services]
         self._supervisor.wait_until_healthy([*names, "airflow-api"], timeout_s=START_LIMIT_S)
+        deadline = time.monotonic() + START_LIMIT_S
+        _while_unreachable(self._make_pools, deadline=deadline)
+        self._supervisor.wait_until_healthy(["airflow-scheduler", "airflow-dag-processor"], timeout_s=START_LIMIT_S)
+        missing = [f"{microscope.name}-daq" for microscope in self._facility.microscopes]
+        while missing := _while_unreachable(partial(self.airflow.require_parsed, missing), deadline=deadline):
+            if time.monotonic() > deadline:
+                message = f"Airflow did not read {', '.join(missing)} in {START_LIMIT_S:.0f} s; see {self.home.logs}"
+                raise LaunchError(message)
+            time.sleep(LOOK_S)
+
+    def _make_pools(self) -> None:
         with self.airflow.scheduler() as scheduler:
             transfers = len(self._facility.microscopes)
             scheduler.ensure_pool("transfer", transfers, description="one slot a microscope")
             scheduler.ensure_pool("compute", self.compute_slots, description="processing tasks at once")
-        self._supervisor.wait_until_healthy(["airflow-scheduler", "airflow-dag-processor"], timeout_s=START_LIMIT_S)
-        missing = [f"{microscope.name}-daq" for microscope in self._facility.microscopes]
-        deadline = time.monotonic() + START_LIMIT_S
-        while missing := self.airflow.require_parsed(missing):
+
+
+def _while_unreachable(act: Callable[[], T], *, deadline: float) -> T:
+    """Act, again and again as long as Airflow is too busy with its own start to answer in time."""
+    while True:
+        try:
+            return act()
+        except SchedulerUnreachableError as error:
             if time.monotonic() > deadline:
-                message = f"Airflow did not read {', '.join(missing)} in {START_LIMIT_S:.0f} s; see {self.home.logs}"
-                raise LaunchError(message)
+                message = f"Airflow started but does not answer: {error}"
+                raise LaunchError(message) from error
+            log.info("Airflow is still busy", extra={"problem": str(error)})
             time.sleep(LOOK_S)
 
 

@@ -30,6 +30,7 @@ class FakeSystem:
     def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> dict[str, object]:
         begun = time.time()
         window_s = float((self._home / "window_s").read_text())
+        self._note("transfer_begun", microscope=microscope, window_s=window_s)
         while time.time() - begun < window_s and not stop():
             time.sleep(0.05)
         self._note("transfer", microscope=microscope, begun=begun, stopped=stop())
