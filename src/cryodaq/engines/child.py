@@ -19,7 +19,8 @@ MAX_LOG_BYTES = 32 * 1024 * 1024
 GRACE_S = 5.0
 """From the polite signal to the hard one; containers use it to end what runs inside."""
 
-_OURS = ("CRYODAQ_", "AIRFLOW_", "_AIRFLOW_")
+_OURS = ("CRYODAQ_", "AIRFLOW_", "_AIRFLOW_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+"""Beginnings of variables that are for us alone; a program in Python must find its own libraries."""
 _SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE_KEY|API_KEY", re.IGNORECASE)
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 

@@ -45,13 +45,11 @@ def pick_result(
     picks: Sequence[Pick], *, parameters: ImagingParameters, folder: Path, engine: str, started: float
 ) -> PickResult:
     """Write the picks, best first, and return the result; `started` is the monotonic time of the beginning."""
-    import numpy as np
-
     from cryodaq.formats.coordinates import write_coordinates
 
     best_first = sorted(picks, key=lambda pick: -pick[2])
-    table = np.array(best_first, np.float32).reshape(-1, 3)
-    write_coordinates(folder / COORDINATES, table[:, :2], scores=table[:, 2])
+    positions, scores = [(x, y) for x, y, _ in best_first], [score for _, _, score in best_first]
+    write_coordinates(folder / COORDINATES, positions, scores=scores)
     return PickResult(
         coordinates=str(folder / COORDINATES),
         count=len(best_first),

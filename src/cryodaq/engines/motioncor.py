@@ -100,7 +100,7 @@ class MotionCorCorrection:
             *("-PixSize", f"{parameters.pixel_size_ang.value:.6g}"),
             *("-FmDose", f"{given.dose_per_frame_e_ang2:.6g}"),
             *("-InitDose", "0", "-SumRange", "0", "0"),
-            *("-Gpu", *(str(number) for number in self.settings.gpus)),
+            *("-Gpu", *(str(number) for number in self.settings.gpus or (0,))),
         ]
         if gain_file is not None:
             words += ["-Gain", gain_file.name, "-RotGain", "0", "-FlipGain", "0"]

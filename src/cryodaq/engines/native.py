@@ -124,7 +124,7 @@ class NativeParticlePicking:
             pixel_size_ang=parameters.pixel_size_ang.value,
             diameter_ang=parameters.particle_diameter_ang.value,
         )
-        write_coordinates(folder / COORDINATES, picks.coordinates_px_xy, scores=picks.scores)
+        write_coordinates(folder / COORDINATES, picks.coordinates_px_xy.tolist(), scores=picks.scores.tolist())
         return PickResult(
             coordinates=str(folder / COORDINATES),
             count=len(picks.coordinates_px_xy),

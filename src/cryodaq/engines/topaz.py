@@ -17,7 +17,7 @@ from cryodaq.formats.topaz_txt import parse_topaz
 TOPAZ = KnownProgram(
     name="topaz",
     executable="topaz",
-    version_pattern=r"(?i)topaz\D{0,20}(\d+(?:\.\d+)+)",
+    version_pattern=r"(?im)^(?:topaz\s+)?v?(\d+(?:\.\d+)+)",
     at_least=(0, 2, 5),
     below=(1,),
     asks_version=("--version",),
@@ -45,7 +45,7 @@ class TopazPicking:
         shrink, radius_px = scale_and_radius(parameters)
         (folder / SHRUNK).mkdir(exist_ok=True)
         device = self.settings.gpus[0] if self.settings.gpus else -1
-        common = ("--device", str(device), "--num-workers", str(self.settings.threads))
+        common = ("--device", str(device), "--num-workers", "0", "--num-threads", str(self.settings.threads))
         self._run(["preprocess", "--scale", str(shrink), *common, "--destdir", f"{SHRUNK}/", link.name], folder)
         threshold = THRESHOLD if self.settings.threshold is None else self.settings.threshold
         said = self._run(

@@ -106,7 +106,7 @@ def test_a_program_that_hangs_is_stopped_with_all_that_it_started(folder: Path, 
 
 
 def test_secrets_and_our_own_settings_stay_with_us(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CRYODAQ_DATABASE_URL", "AIRFLOW__CORE__FERNET_KEY", "SITE_TOKEN", "Db_Password"):
+    for name in ("CRYODAQ_DATABASE_URL", "AIRFLOW__CORE__FERNET_KEY", "SITE_TOKEN", "Db_Password", "PYTHONPATH"):
         monkeypatch.setenv(name, "hidden")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     said = run_child(

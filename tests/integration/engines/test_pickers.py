@@ -20,14 +20,14 @@ if arguments == ["--version"]:
     sys.exit()
 verb = arguments.pop(0)
 if verb == "preprocess":
-    given = options({"--scale", "--device", "--num-workers", "--destdir"}, flag="--")
+    given = options({"--scale", "--device", "--num-workers", "--num-threads", "--destdir"}, flag="--")
     target = Path(given["--destdir"][0])
     if not target.is_dir():
         sys.exit("no folder")
     (target / Path(arguments[-1]).name).write_bytes(Path(arguments[-1]).read_bytes())
 else:
-    given = options({"--model", "--radius", "--threshold", "--up-scale", "--device", "--num-workers", "--output"},
-                    flag="--")
+    given = options({"--model", "--radius", "--threshold", "--up-scale", "--device", "--num-workers", "--num-threads",
+                     "--output"}, flag="--")
     if not Path(arguments[-1]).is_file():
         sys.exit("no micrograph")
     scale = int(given["--up-scale"][0])
@@ -68,7 +68,7 @@ def test_topaz_picks_come_in_pixels_of_the_micrograph_best_first(
     assert table["rlnAutopickFigureOfMerit"] == [4.25, 0.5]
     assert (result.count, result.diameter_ang, result.engine) == (2, 150.0, "topaz")
     _, preprocess, extract = (" ".join(words) for words in calls("topaz"))
-    assert preprocess.startswith("preprocess --scale 7 --device -1 --num-workers 1")
+    assert preprocess.startswith("preprocess --scale 7 --device -1 --num-workers 0 --num-threads 1")
     assert "--model resnet16 --radius 10 --threshold -1 --up-scale 7 --device -1" in extract
 
 

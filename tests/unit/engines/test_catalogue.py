@@ -142,6 +142,7 @@ def test_a_module_cannot_be_a_script() -> None:
         (CTFFIND4, "# Output from CTFFind version 4.1.14, run on 2024-08-30 16:05:30\n", "4.1.14"),
         (CTFFIND5, "# Output from CTFFind version 5.0.2, run on 2025-02-13 21:14:21\n", "5.0.2"),
         (TOPAZ, "TOPAZ 0.2.5\n", "0.2.5"),
+        (TOPAZ, "some warning of 1.2.3\n0.3.20\n", "0.3.20"),
     ],
 )
 def test_programs_say_their_version(known, text: str, version: str) -> None:  # type: ignore[no-untyped-def]
