@@ -21,7 +21,8 @@ Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 DOSE_CURVE_POINTS = 512
-SMALLEST_BINNED_PX = 128
+SMALLEST_BINNED_PX = 1024
+"""Small frames are not binned: their motion is in their fine detail, and time is no concern."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
