@@ -28,7 +28,8 @@ FAKES = Path(__file__).parent / "airflow_fakes"
 
 def make_home(home: Path) -> Facility:
     """Write and activate the facility file of a system with one microscope, on ports that are free."""
-    ports = free_ports(Ports(web=18080, elogbook=18081, airflow=18082))
+    first = 20_000 + 3 * (os.getpid() % 4_000)  # apart from other test sessions on this machine
+    ports = free_ports(Ports(web=first, elogbook=first + 1, airflow=first + 2))
     home.mkdir()
     (home / "window_s").write_text("2")
     share = home / "share"
