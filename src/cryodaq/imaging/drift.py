@@ -1,9 +1,7 @@
-"""How the whole field moved during the exposure.
+"""How the whole field moved during the exposure, roughly.
 
-Each frame is correlated with the sum of all others, moved by what is known so far, again and again:
-first coarsely, with correlation maps averaged over neighbouring frames, then by slope and curvature of the
-correlation at full resolution, each frequency weighted by the signal it was found to carry.
-After X. Li et al., Nature Methods 10 (2013) 584, and T. Grant and N. Grigorieff, eLife 4 (2015) e06980.
+Each frame is correlated with the sum of all others, moved by what is known so far, again and again, with
+correlation maps averaged over neighbouring frames. After X. Li et al., Nature Methods 10 (2013) 584.
 """
 
 from __future__ import annotations
@@ -16,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from cryodaq.imaging.compiled import for_each
-from cryodaq.imaging.shift_kernels import add_moved, correlate_with_others, correlation_derivatives
-from cryodaq.imaging.trajectory import likeliest_track
+from cryodaq.imaging.shift_kernels import add_moved, correlate_with_others
 
 Complex = NDArray[np.complex64]
 Float = NDArray[np.float32]
@@ -28,10 +25,14 @@ REACH_ANG = 80.0
 """How far from its neighbours' mean a frame is looked for at first, Å."""
 LONGEST_WAVE_ANG = 300.0
 """Longer waves are illumination rather than specimen, Å."""
-COARSE_PASSES = (4.0, 2.0, 2.0, 1.0, 1.0, 0.7, 0.7)
+COARSE_PASSES = (4.0, 2.0, 2.0, 1.0)
 """Over how many neighbouring frames correlation maps are averaged, pass by pass."""
-FINE_PASSES = 4
-RING_BLUR = 6.0
+PATH_PASSES = 3
+USUAL_STEP_ANG = 2.0
+"""Steps from frame to frame that cost little, Å; larger ones cost with their logarithm, so that jumps are possible."""
+JUMP_ANG = 5.0
+JUMP_RATIO = 5.0
+SMALLEST_PX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +45,6 @@ class FrameSpectra:
     shape_yx: tuple[int, int]
     pixel_size_ang: float
     """Å per raw pixel."""
-
-    def cropped(self, shape_yx: tuple[int, int]) -> FrameSpectra:
-        """Only the low frequencies, as a picture of `shape_yx` would have them; both even."""
-        half_y, half_x = shape_yx[0] // 2, shape_yx[1] // 2
-        rows = np.r_[0:half_y, self.shape_yx[0] - half_y : self.shape_yx[0]]
-        return FrameSpectra(
-            spectra=np.ascontiguousarray(self.spectra[:, rows, : half_x + 1]),
-            frequency_y=self.frequency_y[rows],
-            frequency_x=self.frequency_x[: half_x + 1],
-            shape_yx=shape_yx,
-            pixel_size_ang=self.pixel_size_ang,
-        )
 
     @property
     def step_px_yx(self) -> Float64:
@@ -82,63 +71,140 @@ class FrameSpectra:
         return total
 
 
-def estimate_drift(frames: FrameSpectra, *, b_factor_ang2: float) -> Float64:  # (frame, yx)
-    """Displacement of the specimen in each frame relative to frame 0, raw pixels.
+def binned_spectra(
+    binned: Float,  # (frame, y, x)
+    *,
+    bin_px: int,
+    pixel_size_ang: float,
+) -> FrameSpectra:
+    """Transforms of binned frames, with no more frequencies than the rough search needs.
+
+    Parameters
+    ----------
+    binned
+        Frames in which one pixel is `bin_px` raw pixels wide.
+    pixel_size_ang
+        Å per raw pixel.
+    """
+    more = int(max(1, min(COARSE_PIXEL_ANG / (bin_px * pixel_size_ang), min(binned.shape[1:]) / SMALLEST_PX)))
+    frame_count, *shape = binned.shape
+    height, width = (2 * (scipy.fft.prev_fast_len(max(2, n // more), real=True) // 2) for n in shape)
+    window = _edge_taper(height)[:, None] * _edge_taper(width)[None, :]
+    spectra = np.empty((frame_count, height, width // 2 + 1), np.complex64)
+
+    def transform(frame: int) -> None:
+        squares = binned[frame, : height * more, : width * more].reshape(height, more, width, more)
+        small = squares.sum(axis=(1, 3))
+        spectra[frame] = scipy.fft.rfft2((small - small.mean()) * window)
+
+    for_each(transform, range(frame_count))
+    size = bin_px * more
+    return FrameSpectra(
+        spectra=spectra,
+        frequency_y=(scipy.fft.fftfreq(height) / size).astype(np.float32),
+        frequency_x=(scipy.fft.rfftfreq(width) / size).astype(np.float32),
+        shape_yx=(height, width),
+        pixel_size_ang=pixel_size_ang,
+    )
+
+
+def _edge_taper(size: int) -> Float:
+    """1, falling to 0 at both ends over a sixteenth, so that borders look alike in no two frames."""
+    rise = np.arange(0.5, size) / max(1, size / 16)
+    return np.asarray(np.sin(np.pi / 2 * np.clip(np.minimum(rise, rise[::-1]), 0, 1)) ** 2, dtype=np.float32)
+
+
+def rough_track(frames: FrameSpectra, *, b_factor_ang2: float) -> Float64:  # (frame, yx)
+    """Displacement of the whole field in each frame relative to frame 0, raw pixels, to about a pixel.
+
+    From maxima of correlation maps, averaged over ever fewer neighbouring frames, and at last from the likeliest
+    path through the maps of single frames, on which jumps are rare but possible.
 
     Parameters
     ----------
     b_factor_ang2
-        How steeply high frequencies are played down while the track is only roughly known, Å².
+        How steeply high frequencies are played down, Å².
     """
-    if len(frames.spectra) == 1:
-        return np.zeros((1, 2))
-    rings = _rings(frames)
-    noise = _ring_mean(np.mean([np.abs(spectrum) ** 2 for spectrum in frames.spectra[::8]], axis=0), rings)
-    base = _without_long_waves(frames) / noise[rings]
-    track = _coarse_track(frames, base * np.exp(-b_factor_ang2 / 4 * frames.frequency_squared()))
-    for _ in range(FINE_PASSES):
-        weight = (base * _signal_share(frames, track, rings)).astype(np.float32)
-        track = _refined(frames, track, weight)
+    track = np.zeros((len(frames.spectra), 2))
+    if len(track) == 1:
+        return track
+    weight = _search_weight(frames, b_factor_ang2)
+    reach = int(max(2, min(REACH_ANG / COARSE_PIXEL_ANG, min(frames.shape_yx) // 2 - 1)))
+    for neighbours in COARSE_PASSES:
+        maps = gaussian_filter1d(_correlation_maps(frames, track, weight, reach), neighbours, axis=0)
+        change = np.array([_peak(around) for around in maps]) * frames.step_px_yx
+        track += change - change.mean(axis=0)
+    for _ in range(PATH_PASSES):
+        maps = _correlation_maps(frames, track, weight, reach)
+        track += (
+            _likeliest_path(maps, track / frames.step_px_yx, frames.step_px_yx * frames.pixel_size_ang)
+            * frames.step_px_yx
+        )
     return np.asarray(track - track[0])
 
 
-def _rings(frames: FrameSpectra) -> NDArray[np.int64]:
-    """Number of the ring of equal frequency that each (y, x) belongs to, one longest wave apart."""
+def find_jumps(track_px_yx: Float64, *, pixel_size_ang: float) -> tuple[int, ...]:
+    """Frames before which the whole field jumped: steps far longer than those around them."""
+    steps = np.hypot(*np.diff(track_px_yx, axis=0).T) * pixel_size_ang
+    found = []
+    for number, step in enumerate(steps):
+        around = np.delete(steps[max(0, number - 3) : number + 4], min(number, 3))
+        if around.size >= 3 and step > max(JUMP_ANG, JUMP_RATIO * float(np.median(around))):
+            found.append(number + 1)
+    return tuple(found)
+
+
+def _likeliest_path(maps: Float, present: Float64, pixel_ang: Float64) -> Float64:  # (frame, yx)
+    """Change of the track, map pixels, that makes correlations high and steps short (Viterbi's algorithm).
+
+    Parameters
+    ----------
+    maps
+        (frame, y, x) around the present places.
+    present
+        Places (frame, yx) in map pixels.
+    pixel_ang
+        Å per map pixel along y and x.
+    """
+    frame_count, size = maps.shape[:2]
+    reach = size // 2
+    noise = maps.std(axis=(1, 2), keepdims=True)
+    # The height that the true peak has on average tells how much a height says.
+    height = max(
+        1.0, float((maps[:, reach - 1 : reach + 2, reach - 1 : reach + 2].max(axis=(1, 2)) / noise[:, 0, 0]).mean())
+    )
+    gain = (height * maps / noise).reshape(frame_count, -1)
+    places = np.stack(np.divmod(np.arange(size * size), size), axis=1) - reach
+    best = gain[0].astype(np.float64)
+    came_from = np.zeros(gain.shape, np.int64)
+    for frame in range(1, frame_count):
+        origins = places + present[frame - 1] - present[frame]
+        square = sum(
+            np.subtract.outer(places[:, axis], origins[:, axis]) ** 2 * pixel_ang[axis] ** 2 for axis in (0, 1)
+        )
+        paths = best[None, :] - 1.5 * np.log1p(square / USUAL_STEP_ANG**2)
+        came_from[frame] = paths.argmax(axis=1)
+        best = paths.max(axis=1) + gain[frame]
+    state = int(best.argmax())
+    change = np.zeros((frame_count, 2))
+    for frame in range(frame_count - 1, -1, -1):
+        change[frame] = places[state] + _between(maps[frame].reshape(size, size), places[state] + reach)
+        state = int(came_from[frame, state])
+    return change
+
+
+def _search_weight(frames: FrameSpectra, b_factor_ang2: float) -> Float:
+    """Weight (y, x) that leaves out illumination, whitens, favours low frequencies and counts both half planes."""
     width = max(frames.frequency_y[1], frames.frequency_x[1])
     radius = np.hypot(frames.frequency_y[:, None], frames.frequency_x[None, :]) / width
-    return np.asarray(np.rint(radius), dtype=np.int64)
-
-
-def _ring_mean(values: NDArray[np.floating], rings: NDArray[np.int64]) -> Float64:
-    members = np.bincount(rings.ravel())
-    return np.asarray(np.bincount(rings.ravel(), values.ravel()) / np.maximum(members, 1) + 1e-30)
-
-
-def _without_long_waves(frames: FrameSpectra) -> Float:
-    """Weight (y, x) that leaves out illumination and the transform's own edges, and counts both half planes."""
+    rings = np.rint(radius).astype(np.int64)
+    power = np.mean([np.abs(spectrum) ** 2 for spectrum in frames.spectra[::8]], axis=0)
+    noise = np.bincount(rings.ravel(), power.ravel()) / np.maximum(np.bincount(rings.ravel()), 1) + 1e-30
     longest = min(LONGEST_WAVE_ANG, frames.pixel_size_ang / float(3 * frames.frequency_x[1]))
-    weight = 1 - np.exp(-0.5 * frames.frequency_squared() * longest**2)
+    square = frames.frequency_squared()
+    weight = (1 - np.exp(-0.5 * square * longest**2)) * np.exp(-b_factor_ang2 / 4 * square) / noise[rings]
     weight[:, 1:] *= 2
     return np.asarray(weight, dtype=np.float32)
-
-
-def _coarse_track(frames: FrameSpectra, weight: NDArray[np.floating]) -> Float64:
-    """Track from maxima of correlation maps, averaged over ever fewer neighbouring frames."""
-    pixel_ang = frames.step_px_yx * frames.pixel_size_ang
-    shape = [
-        min(2 * (n // 2), max(32, 2 * round(n * ang / COARSE_PIXEL_ANG / 2)))
-        for n, ang in zip(frames.shape_yx, pixel_ang, strict=True)
-    ]
-    coarse = frames.cropped((shape[0], shape[1]))
-    rows = np.r_[0 : shape[0] // 2, weight.shape[0] - shape[0] // 2 : weight.shape[0]]
-    weight = np.ascontiguousarray(weight[rows, : shape[1] // 2 + 1], dtype=np.float32)
-    reach = int(max(2, min(REACH_ANG / COARSE_PIXEL_ANG, min(shape) // 2 - 1)))
-    track = np.zeros((len(frames.spectra), 2))
-    for neighbours in COARSE_PASSES:
-        maps = gaussian_filter1d(_correlation_maps(coarse, track, weight, reach), neighbours, axis=0)
-        change = np.array([_peak(around) for around in maps]) * coarse.step_px_yx
-        track += change - change.mean(axis=0)
-    return track
 
 
 def _correlation_maps(coarse: FrameSpectra, track: Float64, weight: Float, reach: int) -> Float:
@@ -162,49 +228,15 @@ def _peak(around: Float) -> Float64:
     """(y, x) of the maximum relative to the middle of a map, between pixels by parabolas."""
     reach = around.shape[0] // 2
     y, x = np.unravel_index(np.argmax(around[1:-1, 1:-1]), (around.shape[0] - 2, around.shape[1] - 2))
-    cross = around[y : y + 3, x + 1], around[y + 1, x : x + 3]
+    whole = np.array([y + 1, x + 1])
+    return np.asarray(whole - reach + _between(around, whole))
+
+
+def _between(around: Float, peak_yx: NDArray[np.int64]) -> Float64:
+    """How far beside a pixel the maximum lies, by parabolas; 0 at the border."""
+    y, x = peak_yx
+    if min(y, x) < 1 or max(y, x) > around.shape[0] - 2:
+        return np.zeros(2)
+    cross = around[y - 1 : y + 2, x], around[y, x - 1 : x + 2]
     between = [(c[2] - c[0]) / max(2 * (2 * c[1] - c[0] - c[2]), 1e-30) for c in cross]
-    whole = np.array([y + 1 - reach, x + 1 - reach], np.float64)
-    return np.asarray(whole + np.clip(between, -0.5, 0.5))
-
-
-def _signal_share(frames: FrameSpectra, track: Float64, rings: NDArray[np.int64]) -> Float64:
-    """(y, x): what part of the sum is signal, from the agreement of the sums of even and odd frames.
-
-    It is the weight that makes the correlation the best estimate (a Wiener filter), and it leaves out
-    frequencies where the CTF or the detector let nothing through.
-    """
-    even, odd = (frames.total(track, range(half, len(track), 2)) for half in (0, 1))
-    shared = _ring_mean((even * np.conj(odd)).real, rings)
-    power = _ring_mean((np.abs(even) ** 2 + np.abs(odd) ** 2) / 2, rings)
-    members = np.bincount(rings.ravel())
-    agreement = gaussian_filter1d(shared, RING_BLUR) / gaussian_filter1d(power, RING_BLUR)
-    doubt = 1 / np.sqrt(gaussian_filter1d(members.astype(float), RING_BLUR) * 2 * np.sqrt(np.pi) * RING_BLUR)
-    agreement = np.clip(agreement - doubt, 0, 1)
-    if not agreement.any():
-        agreement[1:] = 1
-    return np.asarray((2 * agreement / (1 + agreement))[rings])
-
-
-def _refined(frames: FrameSpectra, track: Float64, weight: Float) -> Float64:
-    """One step of Newton's method for each frame, then the likeliest track behind the measured places."""
-    total = frames.total(track, range(len(track)))
-    terms = np.zeros((len(track), 8))
-    frequencies = (frames.frequency_y, frames.frequency_x)
-
-    def measure(frame: int) -> None:
-        ramps = frames.ramps(track[frame])
-        correlation_derivatives(frames.spectra[frame], ramps, total, weight, frequencies, terms[frame])
-
-    for_each(measure, range(len(track)))
-    mean = terms.mean(axis=0)
-    curvature = np.array([[mean[2], mean[3]], [mean[3], mean[4]]]) * 2 * np.pi
-    scatter = np.array([[mean[5], mean[6]], [mean[6], mean[7]]]) / 2
-    if np.linalg.eigvalsh(curvature)[0] <= 0:
-        return track
-    inverse = np.linalg.inv(curvature)
-    step = terms[:, :2] @ inverse
-    variance = np.diag(inverse @ scatter @ inverse)
-    longest = frames.step_px_yx.max()
-    measured = track + np.clip(step, -longest, longest)
-    return np.stack([likeliest_track(measured[:, axis], variance=variance[axis]) for axis in (0, 1)], axis=1)
+    return np.asarray(np.clip(between, -0.5, 0.5))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from cryodaq.domain.results import MotionStatistics
@@ -14,7 +13,7 @@ from cryodaq.errors import ImagingError
 
 if TYPE_CHECKING:
     from cryodaq.imaging.detector import Detector
-    from cryodaq.imaging.drift import FrameSpectra
+    from cryodaq.imaging.motion_field import MotionField
     from cryodaq.imaging.summation import DoseCurve
 
 Float = NDArray[np.float32]
@@ -23,6 +22,7 @@ Float64 = NDArray[np.float64]
 DOSE_CURVE_POINTS = 512
 SMALLEST_BINNED_PX = 1024
 """Small frames are not binned: their motion is in their fine detail, and time is no concern."""
+WHOLE_FIELD_PATCHES = (4, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,10 @@ class AlignmentOptions:
     """Pixel to which frames are binned for finding the motion, Å."""
     b_factor_ang2: float = 500.0
     """How steeply high frequencies are played down in the first, rough search, Å²."""
+    patches_yx: tuple[int, int] = (1, 1)
+    """Rows and columns of patches that may move against each other; (1, 1) corrects the whole field only."""
+    fourier_bin: float = 1.0
+    """Pixels of the frames that are one pixel of the sums along each axis: 2 for super-resolution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ class AlignedMovie:
     """Bad pixels found in the data, beyond the defects of the gain reference."""
     mean_counts_per_px_frame: float
     gain_applied: bool
+    field: MotionField
+    """Where each part of the field was in each frame, pixels of the frames."""
 
 
 def align_movie(
@@ -84,8 +90,7 @@ def align_movie(
         When no true picture can come from this input; the message says what to change.
     """
     from cryodaq.imaging.detector import check_stack, countable, sum_frames
-    from cryodaq.imaging.drift import estimate_drift
-    from cryodaq.imaging.summation import sum_aligned
+    from cryodaq.imaging.summation import bin_in_fourier, binned_shape, sum_aligned
     from cryodaq.imaging.trajectory import motion_statistics
 
     options = options or AlignmentOptions()
@@ -94,9 +99,7 @@ def align_movie(
     used = _used(frames, options)
     plain = sum_frames(used, gain=gain)
     counts, _ = countable(used)
-    spectra = _frame_spectra(counts, plain.detector, pixel_size_ang=pixel_size_ang, bin_to_ang=options.bin_to_ang)
-    track = estimate_drift(spectra, b_factor_ang2=options.b_factor_ang2)
-    del spectra
+    field = _find_motion(counts, plain.detector, pixel_size_ang=pixel_size_ang, options=options)
     dose = _dose_curve(
         len(used),
         pixel_size_ang=pixel_size_ang,
@@ -104,20 +107,22 @@ def align_movie(
         voltage_kv=voltage_kv,
         thrown=options.throw,
     )
-    unweighted, weighted = sum_aligned(counts, detector=plain.detector, displacement_yx=track, dose=dose)
+    binned = binned_shape((frames.shape[1], frames.shape[2]), options.fourier_bin)
+    sums = sum_aligned(counts, detector=plain.detector, field=field, dose=dose, binned_shape_yx=binned)
     return AlignedMovie(
-        unweighted=unweighted,
-        dose_weighted=weighted,
-        unaligned=plain.total,
+        unweighted=sums.unweighted,
+        dose_weighted=sums.dose_weighted,
+        unaligned=bin_in_fourier(plain.total, binned),
         motion=motion_statistics(
-            track,
-            pixel_size_ang=pixel_size_ang,
+            field.mean_px_yx() / options.fourier_bin,
+            pixel_size_ang=pixel_size_ang * options.fourier_bin,
             dose_per_frame_e_ang2=dose_per_frame_e_ang2,
             earlier_dose_e_ang2=options.throw * dose_per_frame_e_ang2,
         ),
         hot_pixels=plain.detector.hot_pixels,
         mean_counts_per_px_frame=plain.mean_counts_per_px_frame,
         gain_applied=gain is not None,
+        field=field,
     )
 
 
@@ -148,44 +153,36 @@ def _used(frames: NDArray[np.generic], options: AlignmentOptions) -> NDArray[np.
     return used
 
 
-def _frame_spectra(
+def _find_motion(
     counts: NDArray[np.generic],  # (frame, y, x)
     detector: Detector,
     *,
     pixel_size_ang: float,
-    bin_to_ang: float,
-) -> FrameSpectra:
-    """Bin each frame in real space, which costs no transform at full size, and transform what remains."""
+    options: AlignmentOptions,
+) -> MotionField:
+    """Bin each frame in real space, which costs no transform at full size, and find the motion in what remains."""
     from cryodaq.imaging.compiled import for_each
-    from cryodaq.imaging.drift import FrameSpectra
+    from cryodaq.imaging.drift import binned_spectra, rough_track
+    from cryodaq.imaging.local_motion import estimate_field
+    from cryodaq.imaging.motion_field import still_field
     from cryodaq.imaging.movie_kernels import bin_frame
+    from cryodaq.imaging.patches import cut_patches, fitting_patches
 
-    frame_count, *shape = counts.shape
-    size = int(max(1, min(bin_to_ang / pixel_size_ang, min(shape) / SMALLEST_BINNED_PX)))
-    height, width = (scipy.fft.prev_fast_len(n // size, real=True) for n in shape)
-    window = _edge_taper(height)[:, None] * _edge_taper(width)[None, :]
-    spectra = np.empty((frame_count, height, width // 2 + 1), np.complex64)
-
-    def transform(frame: int) -> None:
-        binned = np.empty((shape[0] // size, shape[1] // size), np.float32)
-        bin_frame(counts[frame], frame, *detector.correction, binned)
-        binned = binned[:height, :width]
-        spectra[frame] = scipy.fft.rfft2((binned - binned.mean()) * window)
-
-    for_each(transform, range(frame_count))
-    return FrameSpectra(
-        spectra=spectra,
-        frequency_y=(scipy.fft.fftfreq(height) / size).astype(np.float32),
-        frequency_x=(scipy.fft.rfftfreq(width) / size).astype(np.float32),
-        shape_yx=(height, width),
-        pixel_size_ang=pixel_size_ang,
+    frame_count, height, width = counts.shape
+    if frame_count == 1:
+        return still_field(1, shape_yx=(height, width))
+    size = int(max(1, min(options.bin_to_ang / pixel_size_ang, min(height, width) / SMALLEST_BINNED_PX)))
+    binned = np.empty((frame_count, height // size, width // size), np.float32)
+    for_each(lambda frame: bin_frame(counts[frame], frame, *detector.correction, binned[frame]), range(frame_count))
+    rough = rough_track(
+        binned_spectra(binned, bin_px=size, pixel_size_ang=pixel_size_ang), b_factor_ang2=options.b_factor_ang2
     )
-
-
-def _edge_taper(size: int) -> Float:
-    """1, falling to 0 at both ends over a sixteenth, so that borders look alike in no two frames."""
-    rise = np.arange(0.5, size) / max(1, size / 16)
-    return np.asarray(np.sin(np.pi / 2 * np.clip(np.minimum(rise, rise[::-1]), 0, 1)) ** 2, dtype=np.float32)
+    local = options.patches_yx != (1, 1)
+    # Patches also tell the noise, so there are some even when all move alike.
+    wanted = options.patches_yx if local else WHOLE_FIELD_PATCHES
+    patches_yx = fitting_patches(wanted, binned_shape_yx=(binned.shape[1], binned.shape[2]))
+    patches = cut_patches(binned, patches_yx, bin_px=size, pixel_size_ang=pixel_size_ang, track_px_yx=rough)
+    return estimate_field(patches, patches_yx, track_px_yx=rough, shape_yx=(height, width), local=local)
 
 
 def _dose_curve(

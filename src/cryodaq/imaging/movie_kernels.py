@@ -146,54 +146,130 @@ def spline_taps(fraction: float) -> tuple[np.float32, np.float32, np.float32, np
 
 
 @inlined
-def copy_moved(row: Float, offset: int, target: Float) -> None:
-    """Fill `target` from `row[offset:]`, going round at the ends."""
-    width = row.shape[0]
-    first, last = min(max(0, -offset), target.shape[0]), max(0, min(target.shape[0], width - offset))
-    for x in range(first, last):
-        target[x] = row[x + offset]
-    for x in range(first):
-        target[x] = row[(x + offset) % width]
-    for x in range(last, target.shape[0]):
-        target[x] = row[(x + offset) % width]
+def corrected_piece(
+    frame: Counts,  # (y, x)
+    which: tuple[int, int, int],  # number of the frame, y, first x; the latter may lie outside
+    gain: Float,
+    bad_start: Index,
+    bad_columns: Index,
+    donors: Index,
+    piece: Float,  # written
+    length: int,
+) -> None:
+    """Part of a row as float32, times gain, bad pixels replaced, going round at the ends."""
+    f, y, first = which
+    width = frame.shape[1]
+    if first >= 0 and first + length <= width:
+        for x in range(length):
+            piece[x] = np.float32(frame[y, first + x]) * gain[y, first + x]
+    else:
+        for x in range(length):
+            piece[x] = np.float32(frame[y, (first + x) % width]) * gain[y, (first + x) % width]
+    for bad in range(bad_start[y], bad_start[y + 1]):
+        place = (bad_columns[bad] - first) % width
+        if place < length:
+            source = donors[bad, (f + bad) % donors.shape[1]]
+            donor_y, donor_x = source // width, source % width
+            piece[place] = np.float32(frame[donor_y, donor_x]) * gain[donor_y, donor_x]
 
 
 @compiled
-def sum_moved_rows(
+def sum_moved_tiles(
     frames: Counts,  # (frame, y, x)
-    row_range: tuple[int, int],
-    displacement_yx: NDArray[np.float64],  # (frame, 2)
+    area: tuple[int, int, int, int],  # first and last row, first and last column; starts at a tile's corner
+    tile_yx: tuple[int, int],
+    displacement: NDArray[np.float64],  # (frame, tile y, tile x, 2)
     weights: Float,  # (sum, frame)
     correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
     sums: Float,  # (sum, y, x), added to
 ) -> None:
-    """Move frames back by their displacement, and add them into several weighted sums at once.
+    """Move frames back by the displacement of each tile, and add them into several weighted sums at once.
 
-    The rows stay in cache while all frames pass by. Taps are cubic B-spline values of the raw pixels; the
+    The area stays in cache while all frames pass by. Taps are cubic B-spline values of the raw pixels; the
     spline's prefilter is left to be applied once, to the sums (it commutes with the shifts). What moves out
     at one side comes in at the other, as with a shift in Fourier space.
     """
     gain, bad_start, bad_columns, donors = correction
-    height, width = frames.shape[1], frames.shape[2]
-    first, last = row_range
-    row = np.empty(width, np.float32)
-    rows = np.empty((last - first + 3, width + 3), np.float32)
-    column = np.empty(width + 3, np.float32)
+    height = frames.shape[1]
+    rows = np.empty((tile_yx[0] + 3, tile_yx[1] + 3), np.float32)
+    column = np.empty(tile_yx[1] + 3, np.float32)
+    row = np.empty(tile_yx[1], np.float32)
     for f in range(frames.shape[0]):
-        whole_y = int(np.floor(displacement_yx[f, 0]))
-        whole_x = int(np.floor(displacement_yx[f, 1]))
-        y0, y1, y2, y3 = spline_taps(displacement_yx[f, 0] - whole_y)
-        x0, x1, x2, x3 = spline_taps(displacement_yx[f, 1] - whole_x)
-        for r in range(rows.shape[0]):
-            source_y = (first + r + whole_y - 1) % height
-            corrected_row(frames[f], (f, source_y), gain, bad_start, bad_columns, donors, row)
-            copy_moved(row, whole_x - 1, rows[r])
-        for y in range(last - first):
-            for x in range(width + 3):
-                column[x] = y0 * rows[y, x] + y1 * rows[y + 1, x] + y2 * rows[y + 2, x] + y3 * rows[y + 3, x]
-            for x in range(width):
-                row[x] = x0 * column[x] + x1 * column[x + 1] + x2 * column[x + 2] + x3 * column[x + 3]
-            for s in range(sums.shape[0]):
-                weight = weights[s, f]
+        for top in range(area[0], area[1], tile_yx[0]):
+            for left in range(area[2], area[3], tile_yx[1]):
+                tall, wide = min(tile_yx[0], area[1] - top), min(tile_yx[1], area[3] - left)
+                moved_y = displacement[f, top // tile_yx[0], left // tile_yx[1], 0]
+                moved_x = displacement[f, top // tile_yx[0], left // tile_yx[1], 1]
+                whole_y, whole_x = int(np.floor(moved_y)), int(np.floor(moved_x))
+                y0, y1, y2, y3 = spline_taps(moved_y - whole_y)
+                x0, x1, x2, x3 = spline_taps(moved_x - whole_x)
+                for r in range(tall + 3):
+                    source = (top + r + whole_y - 1) % height
+                    which = (f, source, left + whole_x - 1)
+                    corrected_piece(frames[f], which, gain, bad_start, bad_columns, donors, rows[r], wide + 3)
+                for y in range(tall):
+                    for x in range(wide + 3):
+                        column[x] = y0 * rows[y, x] + y1 * rows[y + 1, x] + y2 * rows[y + 2, x] + y3 * rows[y + 3, x]
+                    for x in range(wide):
+                        row[x] = x0 * column[x] + x1 * column[x + 1] + x2 * column[x + 2] + x3 * column[x + 3]
+                    for s in range(sums.shape[0]):
+                        weight = weights[s, f]
+                        target = sums[s, top + y]
+                        for x in range(wide):
+                            target[left + x] += weight * row[x]
+
+
+@compiled
+def add_weighted(
+    part: NDArray[np.complex64],  # (y, x)
+    frequencies: tuple[Float, Float],  # cycles per pixel along y and x
+    per_step: float,  # 1 / distance of the curves' points
+    curves: Float,  # (2, frequency), equally spaced from 0
+    plain: NDArray[np.complex64],  # (y, x), added to
+    weighted: NDArray[np.complex64],  # (y, x), added to
+    row_range: tuple[int, int],
+) -> None:
+    """Add a half transform into two others, each with a weight that depends on the frequency."""
+    frequency_y, frequency_x = frequencies
+    last = curves.shape[1] - 2
+    for y in range(row_range[0], row_range[1]):
+        for x in range(part.shape[1]):
+            radius = np.sqrt(frequency_y[y] * frequency_y[y] + frequency_x[x] * frequency_x[x]) * np.float32(per_step)
+            below = min(int(radius), last)
+            share = np.float32(radius - below)
+            plain[y, x] += part[y, x] * (curves[0, below] + share * (curves[0, below + 1] - curves[0, below]))
+            weighted[y, x] += part[y, x] * (curves[1, below] + share * (curves[1, below + 1] - curves[1, below]))
+
+
+@compiled
+def divide_out(
+    plain: NDArray[np.complex64],  # (y, x), changed
+    weighted: NDArray[np.complex64],  # (y, x), changed
+    along_y: Float,  # (group, term, y)
+    along_x: Float,  # (group, term, x)
+    frequencies: tuple[Float, Float, float],  # cycles per pixel along y and x, points of the shares per cycle per pixel
+    shares: Float,  # (group, frequency), each group's part of the weighted sum's noise
+    least: float,
+    row_range: tuple[int, int],
+) -> None:
+    """Divide by the root of the noise power, a sum over groups of frames, but never by less than `least`."""
+    frequency_y, frequency_x, per_step = frequencies
+    last, width = shares.shape[1] - 2, plain.shape[1]
+    for y in range(row_range[0], row_range[1]):
+        even = np.zeros(width, np.float32)
+        uneven = np.zeros(width, np.float32)
+        for group in range(along_y.shape[0]):
+            power = np.zeros(width, np.float32)
+            for term in range(along_y.shape[1]):
                 for x in range(width):
-                    sums[s, first + y, x] += weight * row[x]
+                    power[x] += along_y[group, term, y] * along_x[group, term, x]
+            for x in range(width):
+                radius = np.sqrt(frequency_y[y] ** 2 + frequency_x[x] ** 2) * np.float32(per_step)
+                below = min(int(radius), last)
+                part = np.float32(radius - below)
+                share = shares[group, below] + part * (shares[group, below + 1] - shares[group, below])
+                even[x] += power[x] * shares[group, 0]
+                uneven[x] += power[x] * share
+        for x in range(width):
+            plain[y, x] /= np.sqrt(max(even[x], np.float32(least * least)))
+            weighted[y, x] /= np.sqrt(max(uneven[x], np.float32(least * least)))

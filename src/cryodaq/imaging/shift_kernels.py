@@ -35,45 +35,61 @@ def correlate_with_others(
 
 
 @compiled
-def correlation_derivatives(
-    spectrum: Complex,
-    ramps: tuple[Complex, Complex],
-    total: Complex,
-    weight: Float,
-    frequencies: tuple[Float, Float],
-    terms: NDArray[np.float64],  # (8,), written
+def patch_halves(
+    spectra: NDArray[np.complex64],  # (frame, y, x) of one patch
+    ramps: tuple[Complex, Complex],  # (frame, y), (frame, x)
+    halves: NDArray[np.complex64],  # (2, y, x), added to
 ) -> None:
-    """Slope and curvature of that correlation at the present displacement, and the noise of the slope.
+    """Sums of the even and of the odd frames, moved back."""
+    ramp_y, ramp_x = ramps
+    for f in range(spectra.shape[0]):
+        half = halves[f % 2]
+        for y in range(spectra.shape[1]):
+            for x in range(spectra.shape[2]):
+                half[y, x] += spectra[f, y, x] * (ramp_y[f, y] * ramp_x[f, x])
 
-    `terms` becomes slope y, x; curvature yy, yx, xx (positive at a peak); variance of the slope yy, yx, xx.
+
+@compiled
+def patch_derivatives(
+    spectra: NDArray[np.complex64],  # (frame, y, x) of one patch
+    ramps: tuple[Complex, Complex],  # (frame, y), (frame, x)
+    total: Complex,  # (y, x), all frames moved back
+    weight: Float,  # (y, x)
+    frequencies: tuple[Float, Float],
+    terms: NDArray[np.float64],  # (frame, 8), written
+) -> None:
+    """Slope and curvature of each frame's correlation with the others, and the noise of both.
+
+    `terms` becomes slope y, x; curvature yy, xx (positive at a peak); variance of the slope yy, xx; variance of the
+    curvature yy, xx.
     """
     ramp_y, ramp_x = ramps
     frequency_y, frequency_x = frequencies
-    sums = np.zeros(8, np.float64)
-    for y in range(spectrum.shape[0]):
-        slope = slope_x = even = even_x = even_xx = noise = noise_x = noise_xx = np.float32(0)
-        for x in range(spectrum.shape[1]):
-            moved = spectrum[y, x] * (ramp_y[y] * ramp_x[x])
-            others = total[y, x] - moved
-            product = moved * np.conj(others)
-            w, fx = weight[y, x], frequency_x[x]
-            odd, peak = w * product.imag, w * product.real
-            power = odd * odd + peak * peak
-            slope += odd
-            slope_x += odd * fx
-            even += peak
-            even_x += peak * fx
-            even_xx += peak * fx * fx
-            noise += power
-            noise_x += power * fx
-            noise_xx += power * fx * fx
-        fy = frequency_y[y]
-        sums[0] -= fy * slope
-        sums[1] -= slope_x
-        sums[2] += fy * fy * even
-        sums[3] += fy * even_x
-        sums[4] += even_xx
-        sums[5] += fy * fy * noise
-        sums[6] += fy * noise_x
-        sums[7] += noise_xx
-    terms[:] = sums
+    for f in range(spectra.shape[0]):
+        sums = np.zeros(8, np.float64)
+        for y in range(spectra.shape[1]):
+            slope = slope_x = even = even_xx = noise = noise_xx = noise_4x = np.float32(0)
+            for x in range(spectra.shape[2]):
+                moved = spectra[f, y, x] * (ramp_y[f, y] * ramp_x[f, x])
+                product = moved * np.conj(total[y, x] - moved)
+                w, fx = weight[y, x], frequency_x[x]
+                odd, peak = w * product.imag, w * product.real
+                power = odd * odd + peak * peak
+                square = fx * fx
+                slope += odd
+                slope_x += odd * fx
+                even += peak
+                even_xx += peak * square
+                noise += power
+                noise_xx += power * square
+                noise_4x += power * square * square
+            fy = frequency_y[y]
+            sums[0] -= fy * slope
+            sums[1] -= slope_x
+            sums[2] += fy * fy * even
+            sums[3] += even_xx
+            sums[4] += fy * fy * noise
+            sums[5] += noise_xx
+            sums[6] += fy * fy * fy * fy * noise
+            sums[7] += noise_4x
+        terms[f] = sums
