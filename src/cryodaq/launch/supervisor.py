@@ -28,6 +28,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0
 """A child that ran for so long begins again with the first pause."""
 INTERRUPT_AGAIN_S = 0.3
+STOP_LIMIT_S = 14.0
+"""All ranks together; the last one, the database, may use what the others left of it."""
 KEPT_LOGS = 5
 LARGEST_LOG_BYTES = 64_000_000
 
@@ -217,8 +219,11 @@ class Supervisor:
         self._tell(one.child.name, "restarted", f"{one.child.name} was started again")
 
     def _gave_up(self, name: str) -> bool:
-        """Whether a child died twice before it ever answered."""
-        return self._children[name].pause_s > 2 * FIRST_PAUSE_S
+        """Whether a child died again and again before it ever answered.
+
+        The first tries may meet what an earlier process is only now letting go, such as PostgreSQL's lock.
+        """
+        return self._children[name].pause_s > 8 * FIRST_PAUSE_S
 
     def _tell(self, child: str, what: Happening, sentence: str) -> None:
         level = logging.WARNING if what in {"died", "sick"} else logging.INFO
@@ -235,19 +240,22 @@ class Supervisor:
 
 def stop_sessions(started: Sequence[tuple[Child, SessionRecord]]) -> None:
     """Stop sessions rank by rank; each rank at once, and killed when its grace is over."""
-    for rank in sorted({child.stop_rank for child, _ in started}):
+    ranks = sorted({child.stop_rank for child, _ in started})
+    limit = time.monotonic() + STOP_LIMIT_S
+    for rank in ranks:
         peers = [(child, record) for child, record in started if child.stop_rank == rank]
         for child, record in peers:
             sessions.signal_leader(record, child.stop_signal)
-        left = _wait_for_rank(peers)
+        grace_s = max(child.stop_grace_s for child, _ in peers)
+        left = _wait_for_rank(peers, grace_s=max(grace_s, limit - time.monotonic()) if rank == ranks[-1] else grace_s)
         for record in left:
             log.warning("%s did not stop in time and was killed", record.name)
             sessions.kill_session(record)
 
 
-def _wait_for_rank(peers: Sequence[tuple[Child, SessionRecord]]) -> list[SessionRecord]:
+def _wait_for_rank(peers: Sequence[tuple[Child, SessionRecord]], *, grace_s: float) -> list[SessionRecord]:
     """Wait until the sessions ended, interrupting tasks again and again: some are only now taken from the queue."""
-    deadline = time.monotonic() + max(child.stop_grace_s for child, _ in peers)
+    deadline = time.monotonic() + grace_s
     left = [record for _, record in peers]
     signalled_again: set[str] = set()
     while left and (remaining := deadline - time.monotonic()) > 0:

@@ -93,10 +93,13 @@ def test_a_child_that_keeps_dying_is_started_ever_later(
     assert pauses[:3] == ["0.5 s", "1 s", "2 s"]
 
 
-def test_a_child_that_does_not_come_up_is_an_error_with_its_last_lines(supervisor: Supervisor, home: Home) -> None:
+def test_a_child_that_does_not_come_up_is_an_error_with_its_last_lines(
+    supervisor: Supervisor, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.05)
     supervisor.start(child(home, "raise SystemExit('no such thing')", is_healthy=lambda: False))
     with pytest.raises(LaunchError, match="no such thing"):
-        supervisor.wait_until_healthy(["part"], timeout_s=10)
+        supervisor.wait_until_healthy(["part"], timeout_s=20)
 
 
 def test_stopping_interrupts_tasks_in_groups_of_their_own(supervisor: Supervisor, home: Home, tmp_path: Path) -> None:
@@ -113,7 +116,10 @@ def test_stopping_interrupts_tasks_in_groups_of_their_own(supervisor: Supervisor
     assert not sessions.read_records(home.run)
 
 
-def test_a_child_that_ignores_the_signal_is_killed(supervisor: Supervisor, home: Home) -> None:
+def test_a_child_that_ignores_the_signal_is_killed(
+    supervisor: Supervisor, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "STOP_LIMIT_S", 0.0)
     supervisor.start(child(home, STUBBORN, stop_grace_s=0.5))
     assert within(5, lambda: "up" in (home.logs / "part.log").read_text())
     record = sessions.read_records(home.run)[0]
