@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryodaq.errors import ImagingError
+from cryodaq.imaging.gain import SAMPLED_ROWS, checked_factors, fit_gain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,9 @@ class CorrectedSum:
     total: Float  # (y, x), counts after gain, bad pixels replaced
     detector: Detector
     mean_counts_per_px_frame: float
+    counts_per_frame: NDArray[np.float64]  # (frame,), raw
+    gain_orientation: str | None
+    """How the reference lay against the movie (`gain.ORIENTATIONS`); None: none given, or already applied."""
 
 
 def check_stack(frames: NDArray[np.generic]) -> None:
@@ -95,13 +99,7 @@ def check_gain(gain: NDArray[np.generic] | None, *, shape_yx: tuple[int, int]) -
             "give the gain reference that was taken with this camera mode"
         )
         raise ImagingError(problem)
-    factors = np.ascontiguousarray(gain, dtype=np.float32)
-    if not np.isfinite(factors).all() or factors.min() < 0 or factors.max() <= 0:
-        raise ImagingError(
-            "the gain reference holds NaN, negative or no positive values; export it again from the camera "
-            "(multiplicative, 0 marks a defect)"
-        )
-    return factors
+    return checked_factors(gain)
 
 
 def sum_frames(frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None) -> CorrectedSum:
@@ -121,8 +119,9 @@ def sum_frames(frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None)
     """
     from cryodaq.imaging.movie_kernels import sum_bad_pixels
 
-    factors = check_gain(gain, shape_yx=frames.shape[1:])
-    total = _checked_sum(frames)
+    total, counts_per_frame = _checked_sum(frames)
+    fitted = fit_gain(gain, total, halves=None if gain is None else _sampled_halves(frames))
+    factors = fitted.factors
     total *= factors
     defects = factors == 0
     hot = find_hot_pixels(total, defects=defects)
@@ -130,7 +129,13 @@ def sum_frames(frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None)
     detector = make_detector(np.where(bad, np.float32(0), factors), hot_pixels=int(np.count_nonzero(hot)))
     sum_bad_pixels(countable(frames)[0], *detector.correction, total)
     mean = float(total.mean(dtype=np.float64)) / frames.shape[0]
-    return CorrectedSum(total=total, detector=detector, mean_counts_per_px_frame=mean)
+    return CorrectedSum(
+        total=total,
+        detector=detector,
+        mean_counts_per_px_frame=mean,
+        counts_per_frame=counts_per_frame,
+        gain_orientation=fitted.orientation,
+    )
 
 
 def row_blocks(height: int, rows: int) -> Iterator[tuple[int, int]]:
@@ -139,7 +144,7 @@ def row_blocks(height: int, rows: int) -> Iterator[tuple[int, int]]:
         yield first, min(height, first + rows)
 
 
-def _checked_sum(frames: NDArray[np.generic]) -> Float:
+def _checked_sum(frames: NDArray[np.generic]) -> tuple[Float, NDArray[np.float64]]:
     from cryodaq.imaging.compiled import available_cores, for_each
     from cryodaq.imaging.movie_kernels import sum_rows
 
@@ -159,14 +164,23 @@ def _checked_sum(frames: NDArray[np.generic]) -> Float:
             "write the movie again as the camera counted it"
         )
         raise ImagingError(problem)
-    empty = np.flatnonzero(per_frame.sum(axis=0) == 0)
+    counts_per_frame = per_frame.sum(axis=0)
+    empty = np.flatnonzero(counts_per_frame == 0)
     if empty.size:
         problem = (
             f"frame {empty[0]} holds no counts at all ({empty.size} of {frames.shape[0]} frames are empty); "
             "check the beam and the shutter, or leave empty frames out (throw, trunc)"
         )
         raise ImagingError(problem)
-    return total
+    return total, counts_per_frame
+
+
+def _sampled_halves(frames: NDArray[np.generic]) -> Float | None:  # (2, y, x)
+    """Some rows of the sums of even and of odd frames."""
+    if len(frames) < 2:
+        return None
+    rows = slice(None, None, max(1, frames.shape[1] // SAMPLED_ROWS))
+    return np.stack([frames[half::2, rows].sum(axis=0, dtype=np.float32) for half in (0, 1)])
 
 
 def find_hot_pixels(

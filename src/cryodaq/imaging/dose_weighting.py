@@ -29,7 +29,7 @@ def dose_weights(
     frequency_per_ang: Float64,  # (frequency,)
     *,
     frame_count: int,
-    dose_per_frame_e_ang2: float,
+    dose_per_frame_e_ang2: float | Float64,
     voltage_kv: float,
     earlier_dose_e_ang2: float = 0.0,
 ) -> Float64:  # (frequency, frame)
@@ -39,18 +39,22 @@ def dose_weights(
     ----------
     frequency_per_ang
         Spatial frequencies, 1/Å.
+    dose_per_frame_e_ang2
+        One value for all frames, or one for each (frame,); sums are of counts, so that a frame of twice the dose has
+        twice the signal and twice the noise variance.
     earlier_dose_e_ang2
         What the specimen had received before the first of these frames, e⁻/Å².
 
     Returns
     -------
-    exp(-N / 2Nc), N the dose at the end of the frame, divided by the root mean square over frames.
+    exp(-N / 2Nc), N the dose at the end of the frame, divided by the root mean square over electrons.
     """
-    dose = earlier_dose_e_ang2 + dose_per_frame_e_ang2 * np.arange(1, frame_count + 1)
+    received = np.broadcast_to(np.asarray(dose_per_frame_e_ang2, dtype=np.float64), (frame_count,))
+    dose = earlier_dose_e_ang2 + np.cumsum(received)
     critical = critical_exposure(frequency_per_ang, voltage_kv=voltage_kv)
     # Relative to the first frame, so that nothing underflows where all weights are tiny.
     weights = np.exp(-0.5 * (dose - dose[0])[None, :] / critical[:, None])
-    return np.asarray(weights / np.sqrt(np.mean(weights**2, axis=1, keepdims=True)))
+    return np.asarray(weights / np.sqrt(np.average(weights**2, axis=1, weights=received, keepdims=True)))
 
 
 def low_rank(weights: Float64) -> tuple[Float64, Float64]:

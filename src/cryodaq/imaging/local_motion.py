@@ -30,6 +30,7 @@ COARSE_PASSES_ANG = (28.0, 16.0)
 """Resolution of the first passes, which must find what is still far away."""
 FINE_PASSES = 4
 RING_BLUR = 2.0
+EVEN_BRIGHTNESS = 0.15
 LEAST_CURVATURE = 0.05
 """Of the mean of all patches: a patch that shows nothing still counts a little, against its own nonsense."""
 
@@ -41,6 +42,7 @@ def estimate_field(
     track_px_yx: Float64,  # (frame, yx)
     shape_yx: tuple[int, int],
     local: bool,
+    brightness: Float64,  # (frame,)
 ) -> MotionField:
     """Find the motion of the field, starting from the rough track of the whole.
 
@@ -52,9 +54,16 @@ def estimate_field(
         Of the raw frames.
     local
         Whether parts may move against each other.
+    brightness
+        Electrons in each frame relative to the mean: how well it can be measured.
     """
     degrees = degrees_for(patches_yx)
-    fit = FieldFit(terms=basis(patches.places_yx, degrees), orders=np.array([sum(pair) for pair in degrees]))
+    even = bool(np.ptp(brightness) <= EVEN_BRIGHTNESS)
+    fit = FieldFit(
+        terms=basis(patches.places_yx, degrees),
+        orders=np.array([sum(pair) for pair in degrees]),
+        spread=() if even else tuple(float(value) for value in np.round(1 / brightness, 2)),
+    )
     highest = int(fit.orders[-1]) if local else 0
     coefficients = np.zeros((len(track_px_yx), len(degrees), 2))
     coefficients[:, 0] = track_px_yx
@@ -62,7 +71,7 @@ def estimate_field(
     passes = [patches.cropped(limit) for limit in COARSE_PASSES_ANG] + [patches] * FINE_PASSES
     for visible in passes:
         field = np.einsum("pk,fkd->pfd", fit.terms, coefficients)
-        position, precision = _measure(visible, field)
+        position, precision = _measure(visible, field, brightness)
         coefficients = fit.coefficients(position, precision, highest_order=highest, jumps=jumps)
     return MotionField(degrees_yx=degrees, coefficients=coefficients - coefficients[0], shape_yx=shape_yx)
 
@@ -73,6 +82,7 @@ class FieldFit:
 
     terms: Float64  # (patch, term)
     orders: NDArray[np.int64]  # (term,), rising
+    spread: tuple[float, ...]  # (frame,), variance of measurements, relative; empty where frames are alike
 
     def coefficients(
         self,
@@ -91,7 +101,7 @@ class FieldFit:
             columns, solver = np.linalg.qr(root[:, None] * self.terms, mode="complete")
             scores.append(columns.T @ (root[:, None] * position[..., axis]))
             solvers.append(solver[:count])
-        noise = likeliest_noise(np.concatenate([score[count:] for score in scores]))
+        noise = likeliest_noise(np.concatenate([score[count:] for score in scores]), spread=self.spread)
         found = np.zeros((position.shape[1], count, 2))
         for order in range(highest_order + 1):
             members = np.flatnonzero(self.orders == order)
@@ -103,7 +113,7 @@ class FieldFit:
         return found
 
 
-def _measure(patches: PatchSpectra, field: Float64) -> tuple[Float64, Float64]:
+def _measure(patches: PatchSpectra, field: Float64, brightness: Float64) -> tuple[Float64, Float64]:
     """Place of each patch in each frame (patch, frame, yx), and its precision (patch, yx), 1/pixels²."""
     patch_count, frame_count, *shape = patches.spectra.shape
     rings = patches.rings()
@@ -120,7 +130,7 @@ def _measure(patches: PatchSpectra, field: Float64) -> tuple[Float64, Float64]:
 
     for_each(derive, range(patch_count))
     curvature = _curvature(terms) * 2 * np.pi
-    step = terms[..., :2] / curvature[:, None, :]
+    step = terms[..., :2] / (curvature[:, None, :] * brightness[:, None])
     wavelength = 1 / max(np.abs(patches.frequency_y).max(), patches.frequency_x.max())
     spread = terms[..., 4:6].mean(axis=1) / 2
     precision = curvature**2 / np.maximum(spread, 1e-30)

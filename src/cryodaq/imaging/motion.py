@@ -14,7 +14,7 @@ from cryodaq.errors import ImagingError
 if TYPE_CHECKING:
     from cryodaq.imaging.detector import Detector
     from cryodaq.imaging.motion_field import MotionField
-    from cryodaq.imaging.summation import DoseCurve
+    from cryodaq.imaging.summation import AlignedSums
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -23,6 +23,8 @@ DOSE_CURVE_POINTS = 512
 SMALLEST_BINNED_PX = 1024
 """Small frames are not binned: their motion is in their fine detail, and time is no concern."""
 WHOLE_FIELD_PATCHES = (4, 4)
+UNEVEN_FRAMES = 0.1
+"""Difference in counts from which frames were exposed differently; thinning ice and evaporation stay below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class AlignmentOptions:
     """Rows and columns of patches that may move against each other; (1, 1) corrects the whole field only."""
     fourier_bin: float = 1.0
     """Pixels of the frames that are one pixel of the sums along each axis: 2 for super-resolution."""
+    halves: bool = False
+    """Whether to add up even and odd frames apart as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +62,15 @@ class AlignedMovie:
     """Bad pixels found in the data, beyond the defects of the gain reference."""
     mean_counts_per_px_frame: float
     gain_applied: bool
+    """False also when the movie was found to be corrected already."""
     field: MotionField
     """Where each part of the field was in each frame, pixels of the frames."""
+    gain_orientation: str | None = None
+    """How the reference had to be turned to fit the movie (`gain.ORIENTATIONS`); None where none was applied."""
+    dose_e_ang2: tuple[float, ...] = ()
+    """Of each frame, e⁻/Å²: the given dose, shared out as the counts say where frames differ."""
+    even_odd: tuple[Float, Float] | None = None
+    """Dose-weighted sums of frames 0, 2, ... and of frames 1, 3, ..., when asked for."""
 
 
 def align_movie(
@@ -80,9 +91,10 @@ def align_movie(
     pixel_size_ang
         Of the frames, Å/px.
     dose_per_frame_e_ang2
-        e⁻/Å² on the specimen.
+        e⁻/Å² on the specimen in a usual frame; frames with more or fewer counts got more or less.
     gain
-        Factors that make the detector even; 0 marks a defect. None: already applied by the camera.
+        Factors that make the detector even; 0 marks a defect. It is turned as the data say, and left out when
+        the camera has applied it already. None: already applied.
 
     Raises
     ------
@@ -90,7 +102,7 @@ def align_movie(
         When no true picture can come from this input; the message says what to change.
     """
     from cryodaq.imaging.detector import check_stack, countable, sum_frames
-    from cryodaq.imaging.summation import bin_in_fourier, binned_shape, sum_aligned
+    from cryodaq.imaging.summation import bin_in_fourier, binned_shape
     from cryodaq.imaging.trajectory import motion_statistics
 
     options = options or AlignmentOptions()
@@ -99,16 +111,17 @@ def align_movie(
     used = _used(frames, options)
     plain = sum_frames(used, gain=gain)
     counts, _ = countable(used)
-    field = _find_motion(counts, plain.detector, pixel_size_ang=pixel_size_ang, options=options)
-    dose = _dose_curve(
-        len(used),
-        pixel_size_ang=pixel_size_ang,
-        dose_per_frame_e_ang2=dose_per_frame_e_ang2,
+    brightness = _brightness(plain.counts_per_frame)
+    field = _find_motion(counts, plain.detector, brightness=brightness, pixel_size_ang=pixel_size_ang, options=options)
+    exposure = Exposure(
+        dose_e_ang2=dose_per_frame_e_ang2 * brightness / np.median(brightness),
+        earlier_dose_e_ang2=options.throw * dose_per_frame_e_ang2,
         voltage_kv=voltage_kv,
-        thrown=options.throw,
+        pixel_size_ang=pixel_size_ang,
     )
     binned = binned_shape((frames.shape[1], frames.shape[2]), options.fourier_bin)
-    sums = sum_aligned(counts, detector=plain.detector, field=field, dose=dose, binned_shape_yx=binned)
+    sums = _sums(counts, plain.detector, field, exposure=exposure, binned=binned)
+    halves = _halves(counts, plain.detector, field, exposure=exposure, binned=binned) if options.halves else None
     return AlignedMovie(
         unweighted=sums.unweighted,
         dose_weighted=sums.dose_weighted,
@@ -116,14 +129,77 @@ def align_movie(
         motion=motion_statistics(
             field.mean_px_yx() / options.fourier_bin,
             pixel_size_ang=pixel_size_ang * options.fourier_bin,
-            dose_per_frame_e_ang2=dose_per_frame_e_ang2,
-            earlier_dose_e_ang2=options.throw * dose_per_frame_e_ang2,
+            dose_per_frame_e_ang2=exposure.dose_e_ang2,
+            earlier_dose_e_ang2=exposure.earlier_dose_e_ang2,
         ),
         hot_pixels=plain.detector.hot_pixels,
         mean_counts_per_px_frame=plain.mean_counts_per_px_frame,
-        gain_applied=gain is not None,
+        gain_applied=plain.gain_orientation is not None,
+        gain_orientation=plain.gain_orientation,
         field=field,
+        dose_e_ang2=tuple(float(dose) for dose in exposure.dose_e_ang2),
+        even_odd=halves,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """What the specimen received in the frames that are used."""
+
+    dose_e_ang2: Float64  # (frame,)
+    earlier_dose_e_ang2: float
+    voltage_kv: float
+    pixel_size_ang: float
+
+
+def _brightness(counts_per_frame: Float64) -> Float64:
+    """Counts of each frame relative to the mean; 1 where all frames are alike but for chance and slow change."""
+    relative = counts_per_frame / counts_per_frame.mean()
+    median = np.median(relative)
+    uneven = np.abs(relative - median).max() > UNEVEN_FRAMES * median
+    return np.asarray(relative if uneven else np.ones_like(relative))
+
+
+def _sums(
+    counts: NDArray[np.generic],  # (frame, y, x)
+    detector: Detector,
+    field: MotionField,
+    *,
+    exposure: Exposure,
+    binned: tuple[int, int],
+    which: slice = slice(None),
+) -> AlignedSums:
+    """Sums of some of the frames; each keeps the weight of its place in the exposure."""
+    from cryodaq.imaging.dose_weighting import dose_weights
+    from cryodaq.imaging.summation import DoseCurve, sum_aligned
+
+    step = 0.5**0.5 / (DOSE_CURVE_POINTS - 1)
+    weights = dose_weights(
+        np.arange(DOSE_CURVE_POINTS) * step / exposure.pixel_size_ang,
+        frame_count=field.frame_count,
+        dose_per_frame_e_ang2=exposure.dose_e_ang2,
+        voltage_kv=exposure.voltage_kv,
+        earlier_dose_e_ang2=exposure.earlier_dose_e_ang2,
+    )
+    dose = DoseCurve(step=step, weights=weights[:, which])
+    return sum_aligned(counts[which], detector=detector, field=field.of(which), dose=dose, binned_shape_yx=binned)
+
+
+def _halves(
+    counts: NDArray[np.generic],
+    detector: Detector,
+    field: MotionField,
+    *,
+    exposure: Exposure,
+    binned: tuple[int, int],
+) -> tuple[Float, Float] | None:
+    if field.frame_count < 2:
+        return None
+    even, odd = (
+        _sums(counts, detector, field, exposure=exposure, binned=binned, which=slice(half, None, 2)).dose_weighted
+        for half in (0, 1)
+    )
+    return even, odd
 
 
 def _check_physics(pixel_size_ang: float, dose_per_frame_e_ang2: float, voltage_kv: float) -> None:
@@ -157,6 +233,7 @@ def _find_motion(
     counts: NDArray[np.generic],  # (frame, y, x)
     detector: Detector,
     *,
+    brightness: Float64,  # (frame,)
     pixel_size_ang: float,
     options: AlignmentOptions,
 ) -> MotionField:
@@ -182,21 +259,6 @@ def _find_motion(
     wanted = options.patches_yx if local else WHOLE_FIELD_PATCHES
     patches_yx = fitting_patches(wanted, binned_shape_yx=(binned.shape[1], binned.shape[2]))
     patches = cut_patches(binned, patches_yx, bin_px=size, pixel_size_ang=pixel_size_ang, track_px_yx=rough)
-    return estimate_field(patches, patches_yx, track_px_yx=rough, shape_yx=(height, width), local=local)
-
-
-def _dose_curve(
-    frame_count: int, *, pixel_size_ang: float, dose_per_frame_e_ang2: float, voltage_kv: float, thrown: int
-) -> DoseCurve:
-    from cryodaq.imaging.dose_weighting import dose_weights
-    from cryodaq.imaging.summation import DoseCurve
-
-    step = 0.5**0.5 / (DOSE_CURVE_POINTS - 1)
-    weights = dose_weights(
-        np.arange(DOSE_CURVE_POINTS) * step / pixel_size_ang,
-        frame_count=frame_count,
-        dose_per_frame_e_ang2=dose_per_frame_e_ang2,
-        voltage_kv=voltage_kv,
-        earlier_dose_e_ang2=thrown * dose_per_frame_e_ang2,
+    return estimate_field(
+        patches, patches_yx, track_px_yx=rough, shape_yx=(height, width), local=local, brightness=brightness
     )
-    return DoseCurve(step=step, weights=weights)

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 
-RELION_TERMS = 6
-"""1, x, x², y, y², x·y in space."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionField:
@@ -29,6 +26,10 @@ class MotionField:
     def frame_count(self) -> int:
         """Number of frames."""
         return len(self.coefficients)
+
+    def of(self, frames: slice) -> MotionField:
+        """The field of some of the frames, still relative to frame 0 of all."""
+        return MotionField(degrees_yx=self.degrees_yx, coefficients=self.coefficients[frames], shape_yx=self.shape_yx)
 
     def displacement_px_yx(
         self,
@@ -74,9 +75,6 @@ class MotionField:
         # Scaled to 1 for the fit: powers of many frames would drown the rest.
         last = max(1.0, z[-1])
         time = np.stack([(z / last) ** power for power in (1, 2, 3)], axis=1)
-        by_place = np.einsum("fyxd,fyxd->", local, local) if self.frame_count == 1 else None
-        if by_place is not None:
-            return np.zeros(3 * RELION_TERMS), np.zeros(3 * RELION_TERMS)
         fitted = np.linalg.pinv(time) @ local.reshape(self.frame_count, -1)
         fitted = fitted.reshape(3, -1, 2)
         both = np.einsum("sp,tpd->std", np.linalg.pinv(space), fitted)
@@ -86,17 +84,7 @@ class MotionField:
 
 def still_field(frame_count: int, *, shape_yx: tuple[int, int]) -> MotionField:
     """Nothing moves."""
-    return uniform_field(np.zeros((frame_count, 2)), shape_yx=shape_yx)
-
-
-def uniform_field(
-    track_px_yx: Float64,  # (frame, yx)
-    *,
-    shape_yx: tuple[int, int],
-) -> MotionField:
-    """Everything moves alike."""
-    relative = (track_px_yx - track_px_yx[0])[:, None, :]
-    return MotionField(degrees_yx=((0, 0),), coefficients=relative, shape_yx=shape_yx)
+    return MotionField(degrees_yx=((0, 0),), coefficients=np.zeros((frame_count, 1, 2)), shape_yx=shape_yx)
 
 
 def degrees_for(patches_yx: tuple[int, int]) -> tuple[tuple[int, int], ...]:

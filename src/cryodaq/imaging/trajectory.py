@@ -35,9 +35,11 @@ class Noise:
     """Of the independent part."""
     walk: float
     """Variance of a step of the part that adds up, relative to `variance`."""
+    spread: tuple[float, ...] = ()
+    """Variance of each frame relative to `variance`; empty where frames are alike."""
 
 
-UNJUDGED = Noise(variance=2.0, walk=0.0)
+UNJUDGED_VARIANCE = 2.0
 """Noise in units of what the correlation promises, where nothing tells; tapered windows promise too much."""
 
 
@@ -73,7 +75,7 @@ def likeliest_tracks(
     frame_count = measured.shape[1]
     if frame_count < 3 + len(jumps) or noise.variance <= 0:
         return measured.copy()
-    priors = _track_priors(frame_count, noise.walk, jumps)
+    priors = _track_priors(frame_count, noise.walk, noise.spread, jumps)
     offset = measured.mean(axis=1, keepdims=True)
     centred = measured - offset
     misfit = _misfits(centred, priors) / noise.variance
@@ -99,15 +101,24 @@ def likeliest_track(
 
 def likeliest_noise(
     measured: Float64,  # (series, frame)
+    *,
+    spread: tuple[float, ...] = (),
 ) -> Noise:
-    """Describe the noise of tracks in which nothing moves; offsets are free."""
+    """Describe the noise of tracks in which nothing moves; offsets are free.
+
+    Parameters
+    ----------
+    spread
+        Relative variance of each frame; empty where frames are alike.
+    """
+    unjudged = Noise(variance=UNJUDGED_VARIANCE, walk=0.0, spread=spread)
     series, frame_count = measured.shape
     if series < 3 or frame_count < 4:
-        return UNJUDGED
+        return unjudged
     centred = measured - measured.mean(axis=1, keepdims=True)
-    best, best_score = UNJUDGED, -np.inf
+    best, best_score = unjudged, -np.inf
     for walk in NOISE_WALKS:
-        precision = np.linalg.inv(_noise_covariance(frame_count, walk))
+        precision = np.linalg.inv(_noise_covariance(frame_count, walk, spread))
         heard = precision.sum(axis=0)
         contrast = precision - np.outer(heard, heard) / heard.sum()
         freedom = series * (frame_count - 1)
@@ -115,7 +126,7 @@ def likeliest_noise(
         volume = np.log(heard.sum()) - np.linalg.slogdet(precision)[1]
         score = -0.5 * (freedom * np.log(variance) + series * volume)
         if score > best_score:
-            best, best_score = Noise(variance=variance, walk=walk), score
+            best, best_score = Noise(variance=variance, walk=walk, spread=spread), score
     return best
 
 
@@ -125,9 +136,11 @@ def _misfits(centred: Float64, priors: TrackPriors) -> Float64:  # (kind,)
 
 
 @lru_cache(maxsize=2 * len(NOISE_WALKS))
-def _track_priors(frame_count: int, noise_walk: float, jumps: tuple[int, ...]) -> TrackPriors:
+def _track_priors(
+    frame_count: int, noise_walk: float, spread: tuple[float, ...], jumps: tuple[int, ...]
+) -> TrackPriors:
     contrasts, gains, volumes = [], [], []
-    noise = _noise_covariance(frame_count, noise_walk)
+    noise = _noise_covariance(frame_count, noise_walk, spread)
     free = np.stack([np.arange(frame_count) >= first for first in (0, *jumps)], axis=1).astype(float)
     for covariance in _covariances(frame_count):
         precision = np.linalg.inv(covariance + noise)
@@ -147,8 +160,8 @@ def _track_priors(frame_count: int, noise_walk: float, jumps: tuple[int, ...]) -
     )
 
 
-def _noise_covariance(frame_count: int, walk: float) -> Float64:
-    return np.asarray(np.eye(frame_count) + walk * _walk_covariance(frame_count))
+def _noise_covariance(frame_count: int, walk: float, spread: tuple[float, ...]) -> Float64:
+    return np.asarray(np.diag(spread or (1.0,) * frame_count) + walk * _walk_covariance(frame_count))
 
 
 def _walk_covariance(frame_count: int) -> Float64:
@@ -173,7 +186,7 @@ def motion_statistics(
     displacement_yx: Float64,  # (frame, 2), pixels
     *,
     pixel_size_ang: float,
-    dose_per_frame_e_ang2: float,
+    dose_per_frame_e_ang2: float | Float64,
     earlier_dose_e_ang2: float = 0.0,
 ) -> MotionStatistics:
     """Sum up a track in Å, split where the specimen had received `EARLY_DOSE_E_ANG2`.
@@ -181,9 +194,10 @@ def motion_statistics(
     The step between two frames counts at the dose between them; a step across the limit is shared.
     """
     steps = np.hypot(*np.diff(displacement_yx, axis=0).T) * pixel_size_ang
+    dose = np.broadcast_to(np.asarray(dose_per_frame_e_ang2, dtype=np.float64), (len(displacement_yx),))
     # From the middle of one frame to the middle of the next.
-    received = earlier_dose_e_ang2 + dose_per_frame_e_ang2 * (np.arange(len(steps)) + 0.5)
-    early = np.clip((EARLY_DOSE_E_ANG2 - received) / dose_per_frame_e_ang2, 0, 1)
+    received = earlier_dose_e_ang2 + np.cumsum(dose) - dose / 2
+    early = np.clip((EARLY_DOSE_E_ANG2 - received[:-1]) / np.diff(received), 0, 1)
     relative = displacement_yx - displacement_yx[0]
     return MotionStatistics(
         displacement_px_xy=tuple((float(x), float(y)) for y, x in relative),

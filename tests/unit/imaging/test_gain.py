@@ -1,0 +1,90 @@
+"""The data say whether a gain reference belongs to a movie, and which way round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cryodaq.errors import ImagingError
+from cryodaq.imaging.detector import sum_frames
+from cryodaq.imaging.gain import ORIENTATIONS
+
+
+def counted(rng, gain, *, counts=1.0, frame_count=8):
+    return np.array([rng.poisson(counts / gain) for _ in range(frame_count)]).astype(np.uint8)
+
+
+def structure(rng, shape, spread=0.04):
+    return (1 + rng.normal(0, spread, shape)).astype(np.float32)
+
+
+def turned(gain, name):
+    transposed, axes = ORIENTATIONS[name]
+    gain = gain.T if transposed else gain
+    return gain[:: -1 if axes & 1 else 1, :: -1 if axes & 2 else 1]
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+@pytest.mark.parametrize("shape", [(256, 256), (224, 288)])
+def test_a_turned_reference_is_turned_back_and_said(name, shape) -> None:
+    rng = np.random.default_rng(len(name))
+    given = structure(rng, shape)
+    frames = counted(rng, turned(given, name))
+    plain = sum_frames(frames, gain=given)
+    assert plain.gain_orientation == name
+    np.testing.assert_allclose(
+        plain.detector.gain[plain.detector.gain > 0], turned(given, name)[plain.detector.gain > 0]
+    )
+
+
+def test_a_movie_that_was_corrected_already_is_not_corrected_again() -> None:
+    rng = np.random.default_rng(2)
+    frames = counted(rng, np.ones((256, 256)))
+    gain = structure(rng, (256, 256))
+    gain[9, 9] = 0
+    plain = sum_frames(frames, gain=gain)
+    assert plain.gain_orientation is None
+    np.testing.assert_allclose(np.delete(plain.total.ravel(), 9 * 257), np.delete(frames.sum(axis=0).ravel(), 9 * 257))
+
+
+def test_corrected_frames_of_real_numbers_are_not_corrected_again() -> None:
+    rng = np.random.default_rng(3)
+    gain = structure(rng, (256, 256))
+    frames = (counted(rng, gain) * gain).astype(np.float32)
+    assert sum_frames(frames, gain=gain).gain_orientation is None
+
+
+def test_the_reference_of_another_camera_is_refused() -> None:
+    rng = np.random.default_rng(4)
+    frames = counted(rng, structure(rng, (256, 256), 0.15), counts=4.0)
+    with pytest.raises(ImagingError, match="does not remove, however it is turned"):
+        sum_frames(frames, gain=structure(rng, (256, 256), 0.15))
+
+
+def test_a_flat_reference_is_taken_as_given() -> None:
+    rng = np.random.default_rng(5)
+    frames = counted(rng, np.ones((128, 128)))
+    plain = sum_frames(frames, gain=np.full((128, 128), 1.5, np.float32))
+    assert plain.gain_orientation == "as stored"
+    assert plain.mean_counts_per_px_frame == pytest.approx(1.5, rel=0.02)
+
+
+def test_weak_data_leave_the_reference_as_given() -> None:
+    rng = np.random.default_rng(6)
+    gain = structure(rng, (64, 64), 0.01)
+    assert sum_frames(counted(rng, gain, frame_count=2), gain=gain).gain_orientation == "as stored"
+
+
+@pytest.mark.parametrize("factor", [2, 0.5])
+def test_a_super_resolution_reference_is_brought_to_the_movies_size(factor) -> None:
+    rng = np.random.default_rng(7)
+    if factor == 2:
+        fine = structure(rng, (512, 512), 0.08)
+        frames = counted(rng, 4 / (1 / fine).reshape(256, 2, 256, 2).sum(axis=(1, 3)))
+        plain = sum_frames(frames, gain=fine)
+    else:
+        coarse = structure(rng, (128, 128))
+        frames = counted(rng, np.repeat(np.repeat(coarse, 2, 0), 2, 1))
+        plain = sum_frames(frames, gain=coarse)
+    assert plain.gain_orientation == "as stored"
+    assert plain.mean_counts_per_px_frame == pytest.approx(1.0, rel=0.02)
