@@ -68,3 +68,24 @@ def ctf_doubts(
     if searched_ang is not None and not searched_ang[0] * 1.01 < fit.defocus_mean_ang < searched_ang[1] * 0.99:
         doubts.append(f"the defocus {fit.defocus_mean_ang:.0f} Å is a limit of the search")
     return tuple(doubts)
+
+
+def picks_per_um2(
+    count: int, *, shape_yx: tuple[int, int], pixel_size_ang: float, masked_fraction: float = 0.0
+) -> float:
+    """Return the picks per area that is not masked, 1/µm²; 0 where everything is."""
+    area_um2 = shape_yx[0] * shape_yx[1] * (pixel_size_ang * 1e-4) ** 2 * (1 - masked_fraction)
+    return count / area_um2 if area_um2 > 0 else 0.0
+
+
+def relative_ice_thickness(
+    mean_counts_per_px_frame: float, *, dose_per_frame_e_ang2: float, pixel_size_ang: float
+) -> float | None:
+    """Return the thickness of the specimen in mean free paths, ln(incident / seen), by the counts it lets through.
+
+    Only changes within a session mean something: what the camera misses adds a constant. None without counts.
+    """
+    incident = dose_per_frame_e_ang2 * pixel_size_ang**2
+    if mean_counts_per_px_frame <= 0 or incident <= 0:
+        return None
+    return math.log(incident / mean_counts_per_px_frame)

@@ -40,6 +40,14 @@ class AlignmentResult:
     gain_applied: bool
     seconds: float
     engine: str
+    gain_orientation: str | None = None
+    """How the gain reference had to be turned to fit the movie; None where that is not known."""
+    patches_yx: tuple[int, int] = (1, 1)
+    """Rows and columns of patches that could move against each other."""
+    local_motion_coefficients: tuple[float, ...] = ()
+    """RELION's local model, 18 for x and 18 for y, pixels of the movie, rows in stored order; empty without one."""
+    patch_tracks: str | None = None
+    """Absolute path of the STAR file with the tracks of single patches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,8 @@ class CtfFit:
     """Normalised cross-correlation of the spectrum with the fitted CTF, 0 to 1."""
     fit_resolution_ang: float
     """Resolution to which the rings follow the fit, Å."""
+    ice_ring_ratio: float | None = None
+    """Power at 3.66-3.9 Å over what both sides let expect; 1 is no crystalline ice. None: not measured."""
 
     @property
     def defocus_mean_ang(self) -> float:
@@ -96,3 +106,5 @@ class PickResult:
     diameter_ang: float
     seconds: float
     engine: str
+    picks_per_um2: float | None = None
+    """Picks per area of the specimen that is not masked, 1/µm². None: not measured."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryodaq.domain.parameters import ImagingParameters
+from cryodaq.domain.quality import picks_per_um2
 from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, PickResult
 from cryodaq.engines.movie_input import check_frame_count
 
@@ -14,6 +15,8 @@ NAME = "native"
 MICROGRAPH, DOSE_WEIGHTED, UNALIGNED = "micrograph.mrc", "micrograph_DW.mrc", "unaligned_sum.mrc"
 SPECTRUM, SPECTRUM_UNALIGNED = "ctf.png", "ctf_unaligned.png"
 COORDINATES = "coordinates.star"
+PATCH_TRACKS = "local_motion.star"
+SUPER_RESOLUTION_BIN = 2.0
 SPECTRUM_SIZE_PX = 512
 
 
@@ -24,28 +27,42 @@ class NativeMotionCorrection:
     name: str = NAME
 
     def align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
-        """Align a movie's frames and write both sums and the unaligned one. See `ports.MotionCorrection`."""
+        """Align a movie's frames and write both sums and the unaligned one. See `ports.MotionCorrection`.
+
+        Super-resolution frames become micrographs of physical pixels.
+        """
+        import numpy as np
+
+        from cryodaq.engines.patch_tracks import write_patch_tracks
         from cryodaq.formats.gain import read_event_gain, read_gain
         from cryodaq.formats.movie import read_frames, read_header
         from cryodaq.formats.mrc import write_micrograph
         from cryodaq.imaging.motion import AlignmentOptions, align_movie
 
         started = time.monotonic()
-        check_frame_count(read_header(movie).stored_frame_count, parameters)
+        header = read_header(movie)
+        check_frame_count(header.stored_frame_count, parameters)
         frames = read_frames(movie)
+        binning = SUPER_RESOLUTION_BIN if parameters.super_resolution else 1.0
+        gathered = header.stored_frame_count // header.frame_count
         aligned = align_movie(
             frames,
             gain=None if gain is None else (read_event_gain if movie.suffix.lower() == ".eer" else read_gain)(gain),
             pixel_size_ang=parameters.pixel_size_ang.value,
-            dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value,
+            dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
             voltage_kv=parameters.voltage_kv.value,
-            options=AlignmentOptions(throw=parameters.throw),
+            options=AlignmentOptions(throw=parameters.throw, patches_yx=parameters.patches_yx, fourier_bin=binning),
         )
-        pixel_size_ang = parameters.pixel_size_ang.value
+        pixel_size_ang = parameters.pixel_size_ang.value * binning
         sums = {MICROGRAPH: aligned.unweighted, DOSE_WEIGHTED: aligned.dose_weighted, UNALIGNED: aligned.unaligned}
         for name, array in sums.items():
             write_micrograph(folder / name, array, pixel_size_ang=pixel_size_ang)
         height, width = aligned.unweighted.shape
+        local = parameters.patches_yx != (1, 1)
+        if local:
+            write_patch_tracks(
+                folder / PATCH_TRACKS, aligned.field, patches_yx=parameters.patches_yx, throw=parameters.throw
+            )
         return AlignmentResult(
             micrograph=str(folder / MICROGRAPH),
             micrograph_dose_weighted=str(folder / DOSE_WEIGHTED),
@@ -59,6 +76,12 @@ class NativeMotionCorrection:
             gain_applied=aligned.gain_applied,
             seconds=time.monotonic() - started,
             engine=self.name,
+            gain_orientation=aligned.gain_orientation,
+            patches_yx=parameters.patches_yx,
+            local_motion_coefficients=tuple(map(float, np.concatenate(aligned.field.relion_coefficients())))
+            if local
+            else (),
+            patch_tracks=str(folder / PATCH_TRACKS) if local else None,
         )
 
 
@@ -67,6 +90,8 @@ class NativeCtfEstimation:
     """CTF estimation by `cryodaq.imaging.ctf`."""
 
     name: str = NAME
+    search_phase_shift: bool = False
+    """For a microscope with a phase plate."""
 
     def fit(
         self, micrograph: Path, *, unaligned_sum: Path | None, parameters: ImagingParameters, folder: Path
@@ -90,7 +115,7 @@ class NativeCtfEstimation:
         from PIL import Image
 
         from cryodaq.formats.mrc import read_micrograph
-        from cryodaq.imaging.ctf import fit_ctf
+        from cryodaq.imaging.ctf import CtfOptions, fit_ctf
         from cryodaq.imaging.preview import half_and_half
 
         array, _ = read_micrograph(micrograph)
@@ -100,6 +125,7 @@ class NativeCtfEstimation:
             voltage_kv=parameters.voltage_kv.value,
             cs_mm=parameters.cs_mm.value,
             amplitude_contrast=parameters.amplitude_contrast.value,
+            options=CtfOptions(search_phase_shift=self.search_phase_shift),
         )
         Image.fromarray(half_and_half(measured, size_px=SPECTRUM_SIZE_PX)).save(picture)
         return measured.fit
@@ -132,4 +158,10 @@ class NativeParticlePicking:
             diameter_ang=parameters.particle_diameter_ang.value,
             seconds=time.monotonic() - started,
             engine=self.name,
+            picks_per_um2=picks_per_um2(
+                len(picks.coordinates_px_xy),
+                shape_yx=(array.shape[0], array.shape[1]),
+                pixel_size_ang=parameters.pixel_size_ang.value,
+                masked_fraction=picks.masked_fraction,
+            ),
         )

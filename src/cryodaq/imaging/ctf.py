@@ -7,6 +7,7 @@ no guess of how wide the rings are.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ from cryodaq.imaging.ctf_model import Defocus, Lens
 
 if TYPE_CHECKING:
     from cryodaq.imaging.ctf_curve import RingCurve
-    from cryodaq.imaging.power_spectrum import PowerSpectrum
+    from cryodaq.imaging.power_spectrum import PolarSpectrum, PowerSpectrum
+    from cryodaq.imaging.ring_profiles import RingModel
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -32,6 +34,9 @@ COARSEST_RESOLUTION_ANG = 12.0
 LARGEST_ASTIGMATISM = 0.5
 """U - V over the mean defocus; more than any microscope that still makes pictures."""
 BACKGROUND_CURVES = 14
+WHOLE_RANGE_CURVES = 10
+REFINEMENTS = 2
+FINEST_ANG = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,8 @@ class CtfOptions:
     """Range that is fitted, Å; rings may be followed further."""
     min_defocus_ang: float = 1000.0
     max_defocus_ang: float = 50000.0
+    search_phase_shift: bool = False
+    """For a phase plate; without one, a phase shift is found only where defocus is uncertain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,37 +156,60 @@ def _checked_lens(pixel_size_ang: float, voltage_kv: float, cs_mm: float, amplit
 
 def _measure(spectrum: PowerSpectrum, lens: Lens, options: CtfOptions) -> CtfMeasurement:
     from cryodaq.imaging.ctf_curve import measure_curve
-    from cryodaq.imaging.defocus_search import find_defocus
+    from cryodaq.imaging.defocus_search import ANY_PHASE_SHIFT, NO_PHASE_PLATE, find_rings
+    from cryodaq.imaging.ice_rings import measure_ice_ring
     from cryodaq.imaging.power_spectrum import polar
     from cryodaq.imaging.ring_profiles import Rings
 
     if not options.min_defocus_ang < options.max_defocus_ang:
         raise ImagingError("the smallest defocus is not below the largest; correct the range of the CTF fit")
+    phase_shifts = ANY_PHASE_SHIFT if options.search_phase_shift else NO_PHASE_PLATE
     fitted_range = polar(spectrum, coarsest_ang=options.min_resolution_ang, finest_ang=options.max_resolution_ang)
     rings = Rings(fitted_range.in_sectors(), lens)
-    defocus, envelope = find_defocus(rings, least_ang=options.min_defocus_ang, most_ang=options.max_defocus_ang)
-    score = rings.score(defocus, envelope_ang2=envelope)
-    whole_range = polar(spectrum, coarsest_ang=options.min_resolution_ang, finest_ang=0.1)
-    curve = measure_curve(whole_range, defocus=defocus, lens=lens, envelope_ang2=envelope)
-    found = rings.significance(score) > SIGNIFICANT and _credible(defocus, curve, options)
+    found = find_rings(
+        rings, least_ang=options.min_defocus_ang, most_ang=options.max_defocus_ang, phase_shifts=phase_shifts
+    )
+    whole_range = polar(spectrum, coarsest_ang=options.min_resolution_ang, finest_ang=FINEST_ANG)
+    found = _refined_on(whole_range, found, lens=lens, free_phase=options.search_phase_shift)
+    score = rings.score(found)
+    curve = measure_curve(whole_range, model=found, lens=lens)
+    fitted = rings.significance(score) > SIGNIFICANT and _credible(found.defocus, curve, options)
+    defocus, plate = found.defocus, lens.with_phase_shift(found.phase_shift)
     return CtfMeasurement(
         fit=CtfFit(
-            fitted=found,
+            fitted=fitted,
             defocus_u_ang=defocus.u_ang,
             defocus_v_ang=defocus.v_ang,
             defocus_angle_deg=defocus.angle_deg,
-            phase_shift_deg=0.0,
+            phase_shift_deg=float(np.rad2deg(found.phase_shift)) % 180,
             score=min(1.0, max(0.0, score)),
             fit_resolution_ang=curve.resolution_ang,
+            ice_ring_ratio=measure_ice_ring(whole_range),
         ),
         spectrum=_flattened(spectrum, coarsest_ang=options.min_resolution_ang),
-        model=_model(spectrum, defocus, lens),
+        model=_model(spectrum, defocus, plate),
         step_per_ang=spectrum.step_per_ang,
         frequency_per_ang=curve.frequency,
         experimental=curve.experimental,
         fitted=curve.fitted,
         correlation=curve.correlation,
     )
+
+
+def _refined_on(spectrum: PolarSpectrum, start: RingModel, *, lens: Lens, free_phase: bool) -> RingModel:
+    """Refine on all frequencies there are, but those where ice has rings of its own."""
+    from cryodaq.imaging.defocus_search import measure_envelope, refine_rings
+    from cryodaq.imaging.ice_rings import AROUND_RING_ANG, within
+    from cryodaq.imaging.ring_profiles import Rings
+
+    sectors = spectrum.in_sectors()
+    ice = within(sectors.frequency, AROUND_RING_ANG)
+    rings = Rings(sectors, lens, curves=WHOLE_RANGE_CURVES, ignored=ice)
+    found = start
+    for _ in range(REFINEMENTS):
+        found = dataclasses.replace(found, envelope=measure_envelope(rings, found))
+        found = refine_rings(rings, found, free_phase=free_phase)
+    return found
 
 
 def _credible(defocus: Defocus, curve: RingCurve, options: CtfOptions) -> bool:

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from cryodaq.imaging.ctf_model import Defocus, Lens
 from cryodaq.imaging.power_spectrum import PolarSpectrum
-from cryodaq.imaging.ring_profiles import smooth_curves
+from cryodaq.imaging.ring_profiles import RingModel, smooth_curves
 
 Float64 = NDArray[np.float64]
 
@@ -45,14 +45,14 @@ class RingCurve:
     """Number of rings in the range that follows the fit."""
 
 
-def measure_curve(spectrum: PolarSpectrum, *, defocus: Defocus, lens: Lens, envelope_ang2: float) -> RingCurve:
+def measure_curve(spectrum: PolarSpectrum, *, model: RingModel, lens: Lens) -> RingCurve:
     """Average directions at equal phase and compare with the squared CTF of the mean defocus."""
-    frequency = spectrum.frequency
+    frequency, defocus = spectrum.frequency, model.defocus
     profile = _equal_phase_mean(spectrum, defocus=defocus, lens=lens)
-    phase = lens.phase(frequency**2, np.array(defocus.mean_ang))
+    phase = lens.phase(frequency**2, np.array(defocus.mean_ang)) + model.phase_shift
     fitted = np.sin(phase) ** 2
     rings = fitted - 0.5
-    seen = rings * np.exp(-0.5 * envelope_ang2 * frequency**2)
+    seen = rings * model.envelope.height(frequency)
     design = np.column_stack([smooth_curves(len(frequency), CURVE_BACKGROUND_CURVES), seen])
     coefficients, *_ = np.linalg.lstsq(design, profile, rcond=None)
     flat = profile - design[:, :-1] @ coefficients[:-1]

@@ -6,6 +6,7 @@ Structural Biology 142 (2003) 334.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,10 @@ class Lens:
             cs_ang=cs_mm * 1e7,
             constant_phase=float(np.arcsin(amplitude_contrast) + np.deg2rad(phase_shift_deg)),
         )
+
+    def with_phase_shift(self, radians: float) -> Lens:
+        """Lens with a phase plate of this further shift."""
+        return dataclasses.replace(self, constant_phase=self.constant_phase + radians)
 
     def phase(self, frequency_squared: Float64, defocus_ang: Float64) -> Float64:
         """Radians; both arguments are broadcast against each other, 1/Å² and Å."""

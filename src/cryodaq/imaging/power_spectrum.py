@@ -94,11 +94,14 @@ def mean_power(
 def _tiles(micrograph: NDArray[np.floating], tile: int) -> Iterator[Float]:
     """Squares that cover the micrograph, mean removed, faded at the edges."""
     fade = scipy.signal.windows.tukey(tile, 2 * TAPER).astype(np.float32)
+    window = fade[:, None] * fade[None, :]
     starts = [np.linspace(0, n - tile, -(-n // tile)).round().astype(int) for n in micrograph.shape]
     for y in starts[0]:
         for x in starts[1]:
-            part = np.asarray(micrograph[y : y + tile, x : x + tile], dtype=np.float32)
-            yield (part - part.mean(dtype=np.float64).astype(np.float32)) * fade[:, None] * fade[None, :]
+            part = micrograph[y : y + tile, x : x + tile].astype(np.float32)
+            part -= part.mean(dtype=np.float64).astype(np.float32)
+            part *= window
+            yield part
 
 
 def _cut(half: NDArray[np.complex64], box: int) -> NDArray[np.complex64]:

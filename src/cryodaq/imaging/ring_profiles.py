@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
@@ -10,9 +12,48 @@ from cryodaq.imaging.ctf_model import Defocus, Lens
 from cryodaq.imaging.power_spectrum import PolarSpectrum
 
 Float64 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 BACKGROUND_CURVES = 7
 INDEPENDENT_SHARE = 0.7
+LEAST_UNEVEN_ANG2 = 5.0
+"""Rounds the corner where a decay begins to differ by direction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """Height of rings along frequency: a sum of decays exp(-B k² / 2), uneven over directions."""
+
+    decays_ang2: tuple[float, ...]
+    """Every B, Å²."""
+    shares: tuple[float, ...] = (1.0,)
+    """How much of the height each of them has."""
+    uneven_cosine_ang2: float = 0.0
+    uneven_sine_ang2: float = 0.0
+    """What is added to B with cos and sin of twice the direction: motion blurs along itself, not across."""
+
+    def height(self, frequency: Float64) -> Float64:  # (frequency,)
+        """Where it is largest."""
+        square = -0.5 * frequency**2
+        return np.asarray(
+            sum(share * np.exp(decay * square) for decay, share in zip(self.decays_ang2, self.shares, strict=True))
+        )
+
+    def heights(self, frequency: Float64, angle: Float64) -> Float64:  # (direction, frequency)
+        """In directions given in radians from x towards +y."""
+        uneven = self.uneven_cosine_ang2 * np.cos(2 * angle) + self.uneven_sine_ang2 * np.sin(2 * angle)
+        most = np.sqrt(self.uneven_cosine_ang2**2 + self.uneven_sine_ang2**2 + LEAST_UNEVEN_ANG2**2)
+        return np.asarray(self.height(frequency) * np.exp(-0.5 * (most + uneven)[:, None] * frequency**2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingModel:
+    """All that decides how rings look."""
+
+    defocus: Defocus
+    envelope: Envelope
+    phase_shift: float = 0.0
+    """Of a phase plate, radians."""
 
 
 def smooth_curves(count: int, curves: int) -> Float64:
@@ -25,37 +66,48 @@ class Rings:
     """Ring profiles with the background taken away, to be compared with models.
 
     Profiles are (direction, frequency); products are weighted by frequency, because a ring has as many
-    independent pixels as it is long.
+    independent pixels as it is long. Frequencies of `ignored` have no weight.
     """
 
-    def __init__(self, spectrum: PolarSpectrum, lens: Lens) -> None:
+    def __init__(
+        self, spectrum: PolarSpectrum, lens: Lens, *, curves: int = BACKGROUND_CURVES, ignored: Mask | None = None
+    ) -> None:
         self.lens = lens
         self.angle = spectrum.angle
         self.frequency = spectrum.frequency
         self._root_weight = np.sqrt(spectrum.frequency / spectrum.frequency.mean())
-        curves = smooth_curves(len(spectrum.frequency), BACKGROUND_CURVES) * self._root_weight[:, None]
-        self._background, _ = np.linalg.qr(curves)
+        if ignored is not None:
+            self._root_weight[ignored] = 0
+        smooth = smooth_curves(len(spectrum.frequency), curves) * self._root_weight[:, None]
+        self._background, _ = np.linalg.qr(smooth)
         logarithm = np.log(np.maximum(spectrum.power, 1e-6 * np.median(spectrum.power)))
         self.profiles = self._flattened(logarithm * self._root_weight)
 
     def _flattened(self, weighted: Float64) -> Float64:
         return np.asarray(weighted - (weighted @ self._background) @ self._background.T)
 
-    def models(self, defocus_ang: Float64, *, envelope_ang2: float) -> Float64:
-        """Profiles (defocus, frequency) that rings of these defoci would have, background taken away."""
+    def models(self, defocus_ang: Float64, heights: Float64, *, phase_shift: float = 0.0) -> Float64:
+        """Profiles (defocus, frequency) that rings of these defoci would have, background taken away.
+
+        `heights` of the rings are (frequency,) for all, or (defocus, frequency); the phase shift is in radians.
+        """
         k = self.frequency[None, :]
-        phase = self.lens.phase(k**2, defocus_ang[:, None])
+        phase = self.lens.phase(k**2, defocus_ang[:, None]) + phase_shift
         step = self.frequency[1] - self.frequency[0]
         # Rings that turn within one pixel of frequency are averaged away by the sampling.
         seen = np.sinc(self.lens.turns_per_frequency(k, defocus_ang[:, None]) * step)
-        height = np.exp(-0.5 * envelope_ang2 * k**2) * self._root_weight
-        return self._flattened(-np.cos(2 * phase) * seen * height)
+        return self._flattened(-np.cos(2 * phase) * seen * (heights * self._root_weight))
 
-    def score(self, defocus: Defocus, *, envelope_ang2: float) -> float:
-        """Correlation, -1 to 1."""
-        models = self.models(defocus.along(self.angle), envelope_ang2=envelope_ang2)
-        norm = np.linalg.norm(models) * np.linalg.norm(self.profiles)
-        return float((models * self.profiles).sum() / norm) if norm > 0 else 0.0
+    def profiles_of(self, model: RingModel) -> Float64:  # (direction, frequency)
+        """Profiles that these rings would have, background taken away."""
+        heights = model.envelope.heights(self.frequency, self.angle)
+        return self.models(model.defocus.along(self.angle), heights, phase_shift=model.phase_shift)
+
+    def score(self, model: RingModel) -> float:
+        """Correlation of rings seen and expected, -1 to 1."""
+        expected = self.profiles_of(model)
+        norm = np.linalg.norm(expected) * np.linalg.norm(self.profiles)
+        return float((expected * self.profiles).sum() / norm) if norm > 0 else 0.0
 
     def significance(self, score: float) -> float:
         """Score in standard deviations of what noise gives, if neighbouring samples share a third of theirs."""

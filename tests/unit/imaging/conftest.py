@@ -41,6 +41,7 @@ def thon_rings(
     voltage_kv: float = 300.0,
     cs_mm: float = 2.7,
     amplitude_contrast: float = 0.07,
+    phase_shift_deg: float = 0.0,
 ) -> NDArray[np.float64]:
     """CTF on the full grid of np.fft.fft2."""
     y, x = np.meshgrid(*(np.fft.fftfreq(n, pixel_size_ang) for n in shape_yx), indexing="ij")
@@ -48,7 +49,7 @@ def thon_rings(
     wavelength = 12.2642596 / np.sqrt(volts * (1 + 0.978475598e-6 * volts))
     square = x**2 + y**2
     phase = np.pi * wavelength * square * (defocus_ang - 0.5 * wavelength**2 * square * cs_mm * 1e7)
-    return np.sin(phase + np.arcsin(amplitude_contrast))
+    return np.sin(phase + np.arcsin(amplitude_contrast) + np.deg2rad(phase_shift_deg))
 
 
 def moved(picture: NDArray[np.float64], xy: tuple[float, float]) -> NDArray[np.float64]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,6 @@ from cryodaq.errors import ImagingError
 from cryodaq.imaging.ctf import CtfOptions, fit_ctf, fit_ctf_of_spectrum
 
 OPTICS = {"voltage_kv": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.07}
-SPECTRA = Path(__file__).parents[4] / "shared/data/micrographs/bgal_powerspectra"
-PUBLISHED = "reference_em-testdata_micrographs_ctf.star"
 
 
 @pytest.fixture(scope="module")
@@ -153,25 +149,33 @@ def test_a_range_without_rings_is_refused() -> None:
         )
 
 
-def published_fits() -> dict[str, tuple[float, float, float]]:
-    """Defocus U, V and angle by micrograph, from the star file beside the spectra."""
-    rows = [line.split() for line in (SPECTRA / PUBLISHED).read_text().splitlines()]
-    named = [row for row in rows if row and row[0].startswith("MotionCorr/")]
-    return {Path(row[0]).stem: (float(row[3]), float(row[4]), float(row[6])) for row in named}
+@pytest.mark.parametrize("shift_deg", [45.0, 90.0, 135.0])
+def test_the_shift_of_a_phase_plate_is_found_when_asked_for(make_micrograph, shift_deg) -> None:
+    picture = make_micrograph(seed=11, defocus=12000, half_astigmatism=200, angle_deg=30, phase_shift_deg=shift_deg)
+    fit = fit_ctf(picture, pixel_size_ang=1.2, options=CtfOptions(search_phase_shift=True), **OPTICS).fit
+    assert fit.fitted
+    assert fit.phase_shift_deg == pytest.approx(shift_deg, abs=4)
+    assert fit.defocus_mean_ang == pytest.approx(12000, abs=80)
 
 
-@pytest.mark.skipif(not SPECTRA.exists(), reason="the real spectra lie in ../shared, which is not here")
-def test_real_spectra_of_beta_galactosidase_fit_as_published() -> None:
-    import mrcfile
+def test_noise_has_no_phase_shift_either() -> None:
+    picture = empty_pictures()["clouds"]
+    assert not fit_ctf(picture, pixel_size_ang=1.2, options=CtfOptions(search_phase_shift=True), **OPTICS).fit.fitted
 
-    found = sorted(SPECTRA.glob("*_PS.mrc"))
-    assert len(found) == 12
-    for path in found:
-        u, v, angle = published_fits()[path.stem.removesuffix("_PS")]
-        fit = fit_ctf_of_spectrum(
-            mrcfile.read(path).squeeze(), pixel_size_ang=1.39955, voltage_kv=200.0, cs_mm=1.4, amplitude_contrast=0.1
-        ).fit
-        assert fit.fitted
-        assert fit.defocus_mean_ang == pytest.approx((u + v) / 2, rel=0.01)
-        ours = fit.astigmatism_ang * np.exp(2j * np.deg2rad(fit.defocus_angle_deg))
-        assert abs(ours - (u - v) * np.exp(2j * np.deg2rad(angle))) < 150
+
+@pytest.mark.parametrize("crystals", [0.0, 0.6])
+def test_rings_of_ice_are_told_from_rings_of_the_lens(make_micrograph, crystals) -> None:
+    picture = make_micrograph(seed=12, defocus=14000)
+    y, x = np.meshgrid(*(np.fft.fftfreq(n, 1.2) for n in picture.shape), indexing="ij")
+    ring = np.exp(-(((np.hypot(x, y) - 1 / 3.68) / 0.002) ** 2))
+    grains = np.fft.ifft2(np.fft.fft2(np.random.default_rng(13).normal(size=picture.shape)) * ring).real
+    fit = fit_ctf(picture + np.float32(crystals) * grains / grains.std(), pixel_size_ang=1.2, **OPTICS).fit
+    assert fit.ice_ring_ratio is not None
+    assert (fit.ice_ring_ratio > 1.5) == (crystals > 0)
+    assert fit.ice_ring_ratio > 0.9
+    assert fit.defocus_mean_ang == pytest.approx(14000, abs=60)
+
+
+def test_coarse_pixels_cannot_show_rings_of_ice(make_micrograph) -> None:
+    picture = make_micrograph(seed=5, defocus=20000, pixel_size_ang=2.3, size=600)
+    assert fit_ctf(picture, pixel_size_ang=2.3, **OPTICS).fit.ice_ring_ratio is None
