@@ -102,6 +102,10 @@ class Elogbook(Table):
     """The electronic logbook that is followed."""
 
     kind: Literal["embedded", "explgbk"] = Field(default="embedded", description="Ours, or one that the site runs.")
+    dialect: Literal["cryodaq", "explgbk"] = Field(
+        default="cryodaq",
+        description="Of the embedded one: ours, or an explgbk's own ways for clients that rely on them.",
+    )
     url: str | None = Field(default=None, description="Where /lgbk begins; not needed for the embedded one.")
     user: str = Field(default="cryodaq", description="Account of this program.")
     token_file: AbsolutePath | None = Field(default=None, description="File with its token or password.")

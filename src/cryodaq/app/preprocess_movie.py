@@ -74,7 +74,7 @@ def run_stage(processing: Processing, stage: str, *, movie_id: int, branch_id: i
         attempt = results.begin_attempt(connection, given.movie, stage, log=str(log_file), at=processing.now())
     folder = Path(given.layout.attempt(given.movie.product_name, stage, attempt.number))
     try:
-        with _logging_to(Path(log_file)), _attempt_folder(folder):
+        with _logging_to(Path(log_file)), _attempt_folder(folder, log_file=Path(log_file)):
             result = _STAGES[stage](processing, given, folder)
     except BaseException as error:  # whatever ends the attempt is recorded beside the movie, then goes on
         problem = str(error) if isinstance(error, CryodaqError) else f"{type(error).__name__}: {error}"
@@ -103,13 +103,18 @@ def _gather(processing: Processing, movie_id: int, branch_id: int) -> StageInput
 
 
 @contextmanager
-def _attempt_folder(folder: Path) -> Iterator[None]:
+def _attempt_folder(folder: Path, *, log_file: Path) -> Iterator[None]:
+    """Make the attempt's folder and remove it afterwards; what programs said goes to the end of the stage's log."""
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     try:
         yield
     finally:
+        with log_file.open("ab") as together:
+            for said in sorted(folder.glob("*.log")):
+                together.write(f"--- {said.name}\n".encode())
+                together.write(said.read_bytes())
         shutil.rmtree(folder, ignore_errors=True)
 
 

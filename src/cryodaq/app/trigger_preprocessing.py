@@ -97,6 +97,7 @@ def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) ->
         return False
     if admission.microscope.needs_gain and not _gain_is_bound(connection, movie, sample, metadata, at):
         return False
+    samples.touch_sample(connection, sample.id, at=at)
     triggers.queue_trigger(
         connection,
         movie,

@@ -13,6 +13,7 @@ app = typer.Typer(help="Run one web server in the foreground.", no_args_is_help=
 def elogbook() -> None:
     """Run the embedded elogbook."""
     from cryodaq.elogbook.app import serve
+    from cryodaq.elogbook.dialect import DIALECTS
     from cryodaq.elogbook.settings import ElogbookSettings
 
     system = open_system()
@@ -21,6 +22,8 @@ def elogbook() -> None:
         database_url=system.database_url,
         experiment_name_pattern=facility.site.experiment_name_pattern,
         site_zone=facility.site.zone,
+        dialect=DIALECTS[facility.elogbook.dialect],
+        after_login_url=f"http://127.0.0.1:{facility.ports.web}/",
     )
     serve(settings, host="127.0.0.1", port=facility.ports.elogbook)
 
