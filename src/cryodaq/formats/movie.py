@@ -184,7 +184,13 @@ def _decoder(page: TiffPage, *, path: Path) -> _Decoder:
     if page.compression == _UNCOMPRESSED:
         return lambda data, _room: np.frombuffer(data, np.uint8)
     if page.compression == _LZW:
-        return lambda data, room: np.frombuffer(imagecodecs.lzw_decode(data, out=room), np.uint8)
+        from cryodaq.formats.lzw import decode_strip, is_usual_lzw
+
+        return lambda data, room: (
+            decode_strip(data, room)
+            if is_usual_lzw(data)
+            else np.frombuffer(imagecodecs.lzw_decode(data, out=room), np.uint8)
+        )
     if page.compression == _PACKBITS:
         return lambda data, room: np.frombuffer(imagecodecs.packbits_decode(data, out=room), np.uint8)
     if page.compression in _DEFLATES:

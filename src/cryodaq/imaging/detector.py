@@ -146,21 +146,25 @@ def row_blocks(height: int, rows: int) -> Iterator[tuple[int, int]]:
 
 def _checked_sum(frames: NDArray[np.generic]) -> tuple[Float, NDArray[np.float64]]:
     from cryodaq.imaging.compiled import available_cores, for_each
-    from cryodaq.imaging.movie_kernels import sum_rows
+    from cryodaq.imaging.movie_kernels import sum_count_rows, sum_rows
 
     counts, limit = countable(frames)
     total = np.empty(frames.shape[1:], np.float32)
     blocks = list(row_blocks(frames.shape[1], max(1, -(-frames.shape[1] // (4 * available_cores())))))
     per_frame = np.zeros((len(blocks), frames.shape[0]))
     wrong = np.zeros(len(blocks), np.int64)
+    whole_numbers = counts.dtype.kind == "u"
 
     def add(number: int) -> None:
-        wrong[number] = sum_rows(counts, blocks[number], limit, total, per_frame[number])
+        if whole_numbers:
+            wrong[number] = sum_count_rows(counts, blocks[number], total, per_frame[number]) > limit
+        else:
+            wrong[number] = sum_rows(counts, blocks[number], limit, total, per_frame[number])
 
     for_each(add, range(len(blocks)))
     if wrong.any():
         problem = (
-            f"{wrong.sum()} values in the frames are negative, not finite or absurd, so they are not counts; "
+            "values in the frames are negative, not finite or absurd, so they are not counts; "
             "write the movie again as the camera counted it"
         )
         raise ImagingError(problem)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 
-LOW_RANK_ERROR = 2e-4
+LOW_RANK_ERROR = 1e-3
 """Largest error of a weight that is accepted for needing fewer Fourier transforms."""
 
 

@@ -43,6 +43,32 @@ def sum_rows(
 
 
 @compiled
+def sum_count_rows(
+    frames: Counts,  # (frame, y, x), uint8 or uint16
+    row_range: tuple[int, int],
+    total: Float,  # (y, x), written
+    frame_counts: NDArray[np.float64],  # (frame,), added to
+) -> int:
+    """Add all frames in some rows, as whole numbers; returns the largest value."""
+    highest = np.uint32(0)
+    row = np.empty(frames.shape[2], np.uint32)
+    for y in range(row_range[0], row_range[1]):
+        row[:] = 0
+        for f in range(frames.shape[0]):
+            counts = np.uint32(0)
+            source = frames[f, y]
+            for x in range(source.shape[0]):
+                value = np.uint32(source[x])
+                highest = max(highest, value)
+                row[x] = np.uint32(row[x] + value)
+                counts = np.uint32(counts + value)
+            frame_counts[f] += counts
+        for x in range(row.shape[0]):
+            total[y, x] = np.float32(row[x])
+    return int(highest)
+
+
+@compiled
 def find_outside(
     total: Float,  # (y, x)
     low: Float,  # (tile y, tile x)
@@ -128,8 +154,8 @@ def bin_frame(
             corrected_row(frame, (number, y * size + part), gain, bad_start, bad_columns, donors, row)
             for x in range(binned.shape[1]):
                 value = np.float32(0)
-                for column in range(x * size, (x + 1) * size):
-                    value += row[column]
+                for column in range(size):
+                    value += row[x * size + column]
                 binned[y, x] += value
 
 
@@ -160,8 +186,10 @@ def corrected_piece(
     f, y, first = which
     width = frame.shape[1]
     if first >= 0 and first + length <= width:
+        # Slices tell the compiler that no index wraps round, so that it can take many pixels at once.
+        source_row, gain_row = frame[y, first : first + length], gain[y, first : first + length]
         for x in range(length):
-            piece[x] = np.float32(frame[y, first + x]) * gain[y, first + x]
+            piece[x] = np.float32(source_row[x]) * gain_row[x]
     else:
         for x in range(length):
             piece[x] = np.float32(frame[y, (first + x) % width]) * gain[y, (first + x) % width]
@@ -208,15 +236,16 @@ def sum_moved_tiles(
                     which = (f, source, left + whole_x - 1)
                     corrected_piece(frames[f], which, gain, bad_start, bad_columns, donors, rows[r], wide + 3)
                 for y in range(tall):
+                    above, here, below, farther = rows[y], rows[y + 1], rows[y + 2], rows[y + 3]
                     for x in range(wide + 3):
-                        column[x] = y0 * rows[y, x] + y1 * rows[y + 1, x] + y2 * rows[y + 2, x] + y3 * rows[y + 3, x]
+                        column[x] = y0 * above[x] + y1 * here[x] + y2 * below[x] + y3 * farther[x]
                     for x in range(wide):
                         row[x] = x0 * column[x] + x1 * column[x + 1] + x2 * column[x + 2] + x3 * column[x + 3]
                     for s in range(sums.shape[0]):
                         weight = weights[s, f]
-                        target = sums[s, top + y]
+                        target = sums[s, top + y, left : left + wide]
                         for x in range(wide):
-                            target[left + x] += weight * row[x]
+                            target[x] += weight * row[x]
 
 
 @compiled
