@@ -218,14 +218,14 @@ class System:
         return wait_for_work(self.transfer_parts(microscope), stop=stop).sample_id
 
     def prepare_samples(self, microscope: str) -> list[str]:
-        """Prepare the current sample, and those whose movies wait for their DAG; return what is not ready.
+        """Prepare the current sample, and those whose movies wait for parameters or DAG; return what is not ready.
 
         Raises
         ------
         StoreError
             The current sample's folders cannot be made.
         """
-        from cryodaq.app.prepare_sample import prepare_dag, prepare_sample
+        from cryodaq.app.prepare_sample import prepare_dag, prepare_sample, refresh_parameters
         from cryodaq.ledger import observations, samples, triggers
 
         preparation = self.preparation(microscope)
@@ -234,6 +234,11 @@ class System:
             current = samples.find_sample(connection, answer.sample_id) if answer and answer.sample_id else None
             waiting = triggers.samples_with_unsent_triggers(connection, microscope)
             others = [samples.find_sample(connection, one) for one in waiting if not current or one != current.id]
+            incomplete = {one.sample_id for one in triggers.waiting_samples(connection, microscope)}
+            stale = [samples.find_sample(connection, one) for one in incomplete if not current or one != current.id]
+        for sample in stale:
+            if sample is not None:
+                refresh_parameters(preparation, sample)
         unready = [] if current is None or prepare_sample(preparation, current) else [current.dag_id]
         return unready + [one.dag_id for one in others if one is not None and not prepare_dag(preparation, one)]
 

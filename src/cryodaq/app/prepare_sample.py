@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PARSE_WAIT_S = 20.0
 """How long a pass waits for the scheduler to read a new DAG file; later passes look again."""
+
+
+WITHOUT_DEFAULT = {"apix": "calibrated_pixel_size_ang", "fmdose": "-", "kev": "voltage_kv", "cs": "cs_mm"}
+"""The elogbook's keys without which a movie may have to wait, with the facility's value in their place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +145,7 @@ def _readers(people: Sequence[Collaborator]) -> access.Readers:
 def snapshot_parameters(preparation: Preparation, sample: SampleRecord) -> None:
     """Keep what operator and facility say as the live branch; frozen once its first movie was handed over.
 
+    What nobody had said is taken over at any time: movies wait for it.
     Raises `ParameterError` when the elogbook changed afterwards: that needs reprocessing, never a silent mix.
     """
     template = preparation.template_for(sample.imaging_method)
@@ -153,18 +158,58 @@ def snapshot_parameters(preparation: Preparation, sample: SampleRecord) -> None:
         live = samples.live_branch(connection, sample.id)
         if live is not None and live.settings == settings:
             return
-        if live is not None and samples.has_triggers(connection, live.id):
-            _refuse_change(live.settings, settings)
-            return
+        frozen = live if live is not None and samples.has_triggers(connection, live.id) else None
+        kept = settings if frozen is None else _with_gaps_filled(frozen.settings, settings)
         samples.save_branch(
             connection,
             sample.id,
             name=LIVE_BRANCH,
-            settings=settings,
-            template_hash=template_hash(template) if template else "",
-            software_version=__version__,
+            settings=kept,
+            template_hash=frozen.template_hash if frozen else template_hash(template) if template else "",
+            software_version=frozen.software_version if frozen else __version__,
             at=preparation.now(),
         )
+    if frozen is not None:
+        _refuse_change(kept, settings)
+
+
+def _with_gaps_filled(kept: Mapping[str, object], found: Mapping[str, object]) -> dict[str, object]:
+    """Return the first settings, completed by what neither operator nor facility had said before.
+
+    Only values without a default: without them movies wait, so nothing was processed with another value of theirs
+    that was not in the movie's own metadata.
+    """
+    filled = dict(kept)
+    before, after, instrument = kept.get("operator"), found.get("operator"), kept.get("instrument")
+    if isinstance(before, Mapping) and isinstance(after, Mapping) and isinstance(instrument, Mapping):
+        added = {
+            key: after.get(key)
+            for key, default in WITHOUT_DEFAULT.items()
+            if _is_unsaid(before.get(key)) and instrument.get(default) is None
+        }
+        filled["operator"] = {**before, **{key: value for key, value in added.items() if value is not None}}
+    return filled
+
+
+def _is_unsaid(value: ParameterValue) -> bool:
+    try:
+        return read_number(value, name="the value") is None
+    except ParameterError:
+        return False
+
+
+def refresh_parameters(preparation: Preparation, sample: SampleRecord) -> None:
+    """Take over what was corrected in the elogbook at a sample that is not current any more, but has movies waiting.
+
+    What cannot be had becomes an alarm.
+    """
+
+    def refresh() -> None:
+        said = (one for one in preparation.logbook.samples(sample.experiment) if one.id == sample.id)
+        for found in said:
+            snapshot_parameters(preparation, replace(sample, params=found.params))
+
+    _or_alarm(preparation, sample, "parameters", refresh)
 
 
 def _instrument_defaults(preparation: Preparation) -> InstrumentDefaults:

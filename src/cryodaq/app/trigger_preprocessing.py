@@ -33,6 +33,7 @@ from cryodaq.errors import (
 )
 from cryodaq.formats.metadata import read_metadata
 from cryodaq.ledger import events, samples, triggers
+from cryodaq.ledger.events import Subject
 from cryodaq.ledger.samples import Branch, SampleRecord
 from cryodaq.ledger.triggers import GainCandidate, WaitingMovie
 from cryodaq.ports import Scheduler
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 METADATA_WAIT = timedelta(seconds=10)
 """A movie waits so long for its metadata, then goes with the sample's parameters."""
+TELL_AFTER = timedelta(seconds=30)
+"""What waits for longer is an alarm; gain references and DAG files come in less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,29 @@ def admit_movies(admission: Admission) -> int:
     for movie in waiting:
         with admission.engine.begin() as connection:
             queued += _admit(admission, connection, movie)
+    _tell_who_waits(admission)
     return queued
+
+
+def _tell_who_waits(admission: Admission) -> None:
+    """Keep one alarm for each sample whose movies wait for a person: which values or which gain are missing."""
+    at, prefix = admission.now(), f"waiting:{admission.microscope.name}:"
+    with admission.engine.begin() as connection:
+        found = triggers.waiting_samples(connection, admission.microscope.name, since=at - TELL_AFTER)
+        said: dict[str, triggers.WaitingSample] = {}
+        for one in found:
+            said.setdefault(f"{prefix}{one.sample_id}", one)
+        known = {alarm.key: alarm.text for alarm in events.open_alarms(connection) if alarm.key.startswith(prefix)}
+        for key, one in said.items():
+            movies = "1 movie is" if one.movies == 1 else f"{one.movies} movies are"
+            message = f"{one.experiment}, sample {one.sample_name}: {movies} not processed yet: {one.problem}"
+            if known.get(key) != message:
+                subject = Subject(
+                    microscope=admission.microscope.name, experiment=one.experiment, sample_id=one.sample_id
+                )
+                events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=subject)
+        for key in known.keys() - said.keys():
+            events.clear_alarm(connection, key, at=at)
 
 
 def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) -> bool:

@@ -75,8 +75,55 @@ class DueTrigger:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingSample:
+    """Movies of one sample that wait for the same reason."""
+
+    sample_id: str
+    experiment: str
+    sample_name: str
+    movies: int
+    problem: str
+
+
+def waiting_samples(connection: Connection, microscope: str, *, since: datetime | None = None) -> list[WaitingSample]:
+    """Return why movies of a microscope wait, by sample, the most movies first.
+
+    Parameters
+    ----------
+    since
+        Only movies that were copied before count.
+    """
+    query = (
+        select(
+            movie.c.sample_id,
+            movie.c.experiment,
+            sample.c.name.label("sample_name"),
+            func.count().label("movies"),
+            movie.c.problem,
+        )
+        .join(sample, movie.c.sample_id == sample.c.id)
+        .where(sample.c.microscope == microscope, movie.c.state == "waiting", movie.c.problem.is_not(None))
+        .group_by(movie.c.sample_id, movie.c.experiment, sample.c.name, movie.c.problem)
+        .order_by(func.count().desc(), movie.c.problem)
+    )
+    if since is not None:
+        query = query.where(movie.c.registered_at < since)
+    return [WaitingSample(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
+
+
 def waiting_movies(connection: Connection, microscope: str, *, limit: int = 500) -> list[WaitingMovie]:
-    """Return the microscope's movies that are copied and not yet triggered, oldest first."""
+    """Return the microscope's movies that are copied and not yet triggered, oldest first.
+
+    At most `limit` of each sample and state, so that those that wait for a person stand in nobody's way.
+    """
+    place = func.row_number().over(partition_by=(movie.c.sample_id, movie.c.state), order_by=movie.c.id)
+    first = (
+        select(movie.c.id, place.label("place"))
+        .join(sample, movie.c.sample_id == sample.c.id)
+        .where(sample.c.microscope == microscope, movie.c.state.in_(("registered", "waiting")))
+        .subquery()
+    )
     query = (
         select(
             movie.c.id,
@@ -101,9 +148,9 @@ def waiting_movies(connection: Connection, microscope: str, *, limit: int = 500)
         .select_from(movie)
         .join(file, movie.c.file_id == file.c.id)
         .join(sample, movie.c.sample_id == sample.c.id)
-        .where(sample.c.microscope == microscope, movie.c.state.in_(("registered", "waiting")))
+        .join(first, movie.c.id == first.c.id)
+        .where(first.c.place <= limit)
         .order_by(movie.c.id)
-        .limit(limit)
     )
     return [WaitingMovie(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
 

@@ -1,0 +1,121 @@
+"""Movies that wait for a person: what is said about them, and that a correction in the elogbook sets them free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+from tests.integration.app.conftest import EXPERIMENT, PARAMS, SAMPLE_ID, Bench
+
+from cryodaq.app.prepare_sample import prepare_sample, refresh_parameters
+from cryodaq.app.trigger_preprocessing import admit_movies
+from cryodaq.domain.experiment import Sample
+from cryodaq.ledger import tables
+from cryodaq.ledger.triggers import waiting_movies
+from cryodaq.testing.fake_logbook import FakeLogbook
+
+WITHOUT = {key: value for key, value in PARAMS.items() if key not in {"apix", "fmdose"}}
+
+
+class CorrectedLogbook(FakeLogbook):
+    """Its operator has completed the sample meanwhile."""
+
+    def samples(self, experiment: str) -> Sequence[Sample]:
+        """Return another sample, and the corrected one."""
+        assert experiment == EXPERIMENT
+        other = Sample(id="0" * 24, name="another", params={**PARAMS, "apix": 9.0})
+        return [other, Sample(id=SAMPLE_ID, name="grid1", params={**PARAMS, "apix": 1.1})]
+
+
+@pytest.fixture
+def incomplete(bench: Bench) -> Bench:
+    """A sample of which nothing says the pixel size, with one movie that brought its own and was handed over."""
+    bench.without_gain()
+    bench.add_sample(params={**WITHOUT, "apix": 0, "fmdose": ""})
+    prepare_sample(bench.preparation, bench.sample)
+    complete = bench.add_movie("own_00001")
+    with bench.engine.begin() as connection:
+        said = {"source": "own.mdoc", "pixel_size_ang": 1.1, "dose_per_frame_e_ang2": 2.0, "frame_count": 6}
+        connection.execute(tables.movie.update().where(tables.movie.c.id == complete).values(metadata=said))
+    assert admit_movies(bench.admission) == 1
+    return bench
+
+
+def pixel_sizes(bench: Bench) -> list[float]:
+    with bench.engine.begin() as connection:
+        query = select(tables.trigger.c.parameters).order_by(tables.trigger.c.id)
+        return [found["pixel_size_ang"]["value"] for found in connection.execute(query).scalars()]
+
+
+def test_what_nobody_had_said_can_be_filled_in_after_processing_began(incomplete: Bench) -> None:
+    movie = incomplete.add_movie("bare_00002")
+    incomplete.wait(11)
+    assert admit_movies(incomplete.admission) == 0
+    incomplete.add_sample(params={**WITHOUT, "apix": 1.1, "fmdose": "2.0"})
+    prepare_sample(incomplete.preparation, incomplete.sample)
+    assert admit_movies(incomplete.admission) == 1
+    assert incomplete.movie(movie).problem is None
+    assert pixel_sizes(incomplete) == [1.1, 1.1]
+    assert incomplete.alarms() == []
+
+
+def test_a_value_that_was_filled_in_is_frozen_like_any_other(incomplete: Bench) -> None:
+    for apix in (1.1, 0.55):
+        incomplete.add_sample(params={**WITHOUT, "apix": apix, "fmdose": 2.0})
+        prepare_sample(incomplete.preparation, incomplete.sample)
+    incomplete.add_movie("bare_00002")
+    incomplete.wait(11)
+    admit_movies(incomplete.admission)
+    assert pixel_sizes(incomplete) == [1.1, 1.1]
+    assert any("apix 1.1 to 0.55" in text for text in incomplete.alarms())
+
+
+def test_a_sample_that_is_not_current_any_more_can_still_be_corrected(bench: Bench) -> None:
+    bench.without_gain()
+    bench.add_sample(params=WITHOUT)
+    prepare_sample(bench.preparation, bench.sample)
+    bench.add_movie()
+    bench.wait(11)
+    assert admit_movies(bench.admission) == 0
+    logbook = CorrectedLogbook()
+    refresh_parameters(replace(bench.preparation, logbook=logbook), bench.sample)
+    assert admit_movies(bench.admission) == 1
+    assert pixel_sizes(bench) == [1.1]
+
+
+def test_movies_that_wait_for_a_person_are_one_alarm_until_they_go(bench: Bench) -> None:
+    bench.without_gain()
+    bench.add_sample(params=WITHOUT)
+    prepare_sample(bench.preparation, bench.sample)
+    bench.add_movie("bare_00001")
+    bench.add_movie("bare_00002")
+    bench.wait(11)
+    admit_movies(bench.admission)
+    assert bench.alarms() == [], "what takes moments is no alarm"
+    bench.wait(60)
+    admit_movies(bench.admission)
+    admit_movies(bench.admission)
+    (text,) = bench.alarms()
+    assert text.startswith(f"{EXPERIMENT}, sample grid1: 2 movies are not processed yet: ")
+    assert "elogbook key apix" in text
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    assert admit_movies(bench.admission) == 2
+    assert bench.alarms() == []
+
+
+def test_movies_that_wait_stand_in_nobodys_way(bench: Bench) -> None:
+    bench.without_gain()
+    bench.add_sample(params=WITHOUT)
+    prepare_sample(bench.preparation, bench.sample)
+    for number in range(4):
+        bench.add_movie(f"bare_{number:05}")
+    bench.wait(11)
+    admit_movies(bench.admission)
+    new = bench.add_movie("new_00009")
+    with bench.engine.begin() as connection:
+        found = [movie.id for movie in waiting_movies(connection, "tem1", limit=2)]
+    assert len(found) == 3
+    assert new in found
