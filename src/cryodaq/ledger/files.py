@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.ledger.tables import exposure, file
@@ -395,15 +395,11 @@ def unfinished(connection: Connection, microscope: str) -> list[Unfinished]:
     ]
 
 
-def held_movies(connection: Connection, microscope: str) -> list[tuple[str | None, FileRecord]]:
-    """Return the movies that a person must look at, with the sample that they belong to."""
+def held_files(connection: Connection, microscope: str) -> list[FileRecord]:
+    """Return the files that a person must look at, movies first."""
     query = (
-        select(*_FIELDS, exposure.c.sample_id)
-        .join(exposure, file.c.exposure_id == exposure.c.id)
-        .where(
-            and_(file.c.microscope == microscope, file.c.state == "held", file.c.role == "movie"),
-            file.c.gone_at.is_(None),
-        )
-        .order_by(file.c.id)
+        select(*_FIELDS)
+        .where(file.c.microscope == microscope, file.c.state == "held", file.c.gone_at.is_(None))
+        .order_by(file.c.role != "movie", file.c.id)
     )
-    return [(row.sample_id, _record(row)) for row in connection.execute(query)]
+    return [_record(row) for row in connection.execute(query)]

@@ -200,6 +200,34 @@ def test_truncated_and_empty_movies_are_held_with_a_sentence_and_stop_nothing(st
     assert "cut_00001.tif is not finished: " in (stage.problem("cut_00001.tif") or "")
 
 
+def test_damaged_metadata_is_told_and_its_movie_goes(stage: Stage) -> None:
+    stage.make_current("grid")
+    with running(stage.transfer()):
+        stage.wait_for_scans()
+        stage.write(f"{exposure(1)}.xml", b"<MicroscopeImage><")
+        stage.write(fractions(1), movie_bytes())
+        until(lambda: len(stage.movies("grid")) == 1, "the movie waits")
+        until(lambda: stage.alarms().get("held") is not None, "nobody was told")
+        text = stage.alarms()["held"].text
+    assert text.startswith("tem1: 1 other file cannot be copied; ")
+    assert "it is not well-formed XML" in text
+
+
+def test_an_mdoc_that_was_half_written_at_first_sight_still_makes_its_movie(stage: Stage) -> None:
+    stage.make_current("grid")
+    begin = "PixelSpacing = 1.0\n\n[FrameSet = 0]\nSubFramePath = X:\\frames\\strange name.tif\n"
+    with running(stage.transfer()):
+        stage.wait_for_scans()
+        stage.write("frames/strange name.tif", movie_bytes())
+        stage.write("frames/note.mdoc", begin.encode())
+        until(lambda: stage.states().get("frames/note.mdoc@1") in {"copied", "verified"}, "the mdoc is not copied")
+        assert stage.movies("grid") == {}
+        end = "NumSubFrames = 4\nDateTime = 01-Jan-26 12:00:00\n"
+        stage.write("frames/note.mdoc", (begin + end).encode())
+        until(lambda: len(stage.movies("grid")) == 1, "no movie")
+    assert set(stage.movies("grid")) == {"strange name@1"}
+
+
 def test_a_second_window_goes_on_where_the_first_one_ended(stage: Stage) -> None:
     stage.make_current("grid")
     with running(stage.transfer()) as window:

@@ -184,6 +184,8 @@ class Adopter:
         session.follow_exposures([known])
         session.unverified.pop(known.id, None)  # its copy is of an older state
         newest = _updated(known, change, state="complete")
+        if known.path.lower().endswith(".mdoc"):
+            session.reread.append(newest)  # what was half written at the first look may name a movie now
         session.known[known.share, known.path] = newest
         age_s = (session.now() - known.copied_at).total_seconds() if known.copied_at else LIVING_EVERY_S
         tracked = session.tracked.get(known.id)

@@ -184,7 +184,9 @@ class Judge:
             return [StateChange(id=record.id, state="complete", frame_count=verdict.frames_found)]
         name = PurePosixPath(record.path).name
         if verdict.state is CompletenessState.SHORT:
-            why = f"is not finished: {problem}; {verdict.why}" if problem else f"is short: {verdict.why}"
+            why = f"is short: {verdict.why}"
+            if problem:
+                why = f"is not finished: {problem}, and nothing was written for {HELD_AFTER_S:g} s"
             return _change(tracked, "held", f"{name} {why}")
         if record.size_bytes > 0 or unchanged_s < HELD_AFTER_S:
             return []

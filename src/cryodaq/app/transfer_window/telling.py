@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from cryodaq.app.follow_logbook import Current
 from cryodaq.app.transfer_window.session import Session
+from cryodaq.domain.file_roles import FileRole
 from cryodaq.errors import TransferError
 from cryodaq.ledger import exposures, files
-from cryodaq.ledger.files import Unfinished
+from cryodaq.ledger.files import FileRecord, Unfinished
 from cryodaq.transfer.workers import ShareWorker
 
 log = logging.getLogger(__name__)
@@ -36,24 +38,28 @@ class Teller:
         self._due_s = self._session.clock() + EVERY_S
         with self._session.transfer.engine.connect() as connection:
             unowned = exposures.unowned_folders(connection, self._session.microscope)
-            held = files.held_movies(connection, self._session.microscope)
+            held = files.held_files(connection, self._session.microscope)
             unfinished = files.unfinished(connection, self._session.microscope)
         movies = sum(folder.movies for folder in unowned)
         size_gb = sum(folder.size_bytes for folder in unowned) / 1e9
         self._session.alarm(
             "unassigned", self._unassigned(current, movies, size_gb) if movies else None, severity="error"
         )
-        problems = [record.problem or "" for _, record in held]
-        held_message = f"{self._session.microscope}: {len(held)} movies are not copied; {problems[0]}" if held else None
-        self._session.alarm("held", held_message)
+        self._session.alarm("held", self._held(held) if held else None)
         self._drain(current, unfinished)
+
+    def _held(self, held: Sequence[FileRecord]) -> str:
+        movies = sum(record.role == FileRole.MOVIE for record in held)
+        counts = ((movies, "movie"), (len(held) - movies, "other file"))
+        amount = " and ".join(f"{n} {what}{'s' * (n > 1)}" for n, what in counts if n)
+        return f"{self._session.microscope}: {amount} cannot be copied; {held[0].problem or held[0].path}"
 
     def _unassigned(self, current: Current, movies: int, size_gb: float) -> str:
         name = self._session.microscope.upper()
-        amount = f"{movies} movies, {size_gb:.3g} GB"
+        amount = f"{movies} movie{'s' * (movies > 1)}, {size_gb:.3g} GB"
         if current.sample_id is None:
             return f"{name} is collecting and nothing is assigned: {amount}"
-        return f"{name}: {amount} wait in quarantine until somebody says whose they are"
+        return f"{name}: {amount} in quarantine until somebody says whose they are (cryodaq quarantine list)"
 
     def _drain(self, current: Current, unfinished: list[Unfinished]) -> None:
         """Say what is still brought over for samples that are not current any more."""
