@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryodaq.cli.places import running_system
+from cryodaq.cli.places import answering_system, running_system
 from cryodaq.cli.running import HomeOption
 from cryodaq.errors import LedgerError
 
@@ -31,7 +31,7 @@ def where(
 
     from cryodaq.ledger import movies
 
-    system = running_system(home)
+    system = answering_system(home)
     with system.engine.connect() as connection:
         found = movies.where(connection, Path(movie).name)
     if as_json:
@@ -61,8 +61,11 @@ def _described(one: Whereabouts, zone: ZoneInfo) -> str:
     if one.movie_state:
         times = f"triggered {moment(one.triggered_at)}, published {moment(one.published_at)}"
         lines.append(f"  processing  {one.movie_state}: {times}")
-    problems = [problem for problem in (one.file_problem, one.movie_problem) if problem]
-    lines += [f"  waits for   {problem}" for problem in problems]
+    if one.file_problem:
+        lines.append(f"  problem     {one.file_problem}")
+    if one.movie_problem:
+        label = {"failed": "failed", "kept": "because"}.get(one.movie_state or "", "waits for")
+        lines.append(f"  {label:<10}  {one.movie_problem.removeprefix('waits for ')}")
     return "\n".join(lines)
 
 

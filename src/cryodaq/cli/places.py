@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryodaq.errors import ConfigError
+from cryodaq.errors import ConfigError, LedgerError
 
 if TYPE_CHECKING:
     from cryodaq.wiring import System
@@ -37,3 +37,17 @@ def running_system(given: Path | None) -> System:
     home = home_folder(given)
     os.environ.setdefault(DATABASE_VARIABLE, EmbeddedPostgres(home).url(DATABASE))
     return open_system(home)
+
+
+def answering_system(given: Path | None) -> System:
+    """Return the system below a home whose database answers. Raises `LedgerError` when it does not."""
+    from sqlalchemy.exc import OperationalError
+
+    system = running_system(given)
+    try:
+        system.engine.connect().close()
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        message = f"the database does not answer ({reason}); is the system running?"
+        raise LedgerError(message) from error
+    return system

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cryodaq.cli.places import running_system
+from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
 from cryodaq.errors import ConfigError
 
@@ -21,7 +21,7 @@ def list_quarantine(home: HomeOption = None) -> None:
 
     from cryodaq.app.assign_exposures import quarantined
 
-    system = running_system(home)
+    system = answering_system(home)
     zone = ZoneInfo(system.facility.site.zone)
     found = quarantined(system.engine)
     for folder in found:
@@ -45,7 +45,7 @@ def assign(
     from cryodaq.app.assign_exposures import assign_exposures
 
     assigned = assign_exposures(
-        running_system(home).assigning(microscope), sample_id=sample_id, acquisition_folder=folder
+        answering_system(home).assigning(microscope), sample_id=sample_id, acquisition_folder=folder
     )
     print(f"{assigned.exposures} exposures with {assigned.movies} movies now belong to {sample_id}")
 
@@ -61,7 +61,7 @@ def clear(
 
     if dry_run == now:
         raise ConfigError("say either --dry-run or --now")
-    clearing = running_system(home).clearing(microscope)
+    clearing = answering_system(home).clearing(microscope)
     cleared = preview_clearing(clearing) if dry_run else clear_microscope(clearing)
     for path in cleared.removed:
         print(f"{'would remove' if dry_run else 'removed'}  {path}")

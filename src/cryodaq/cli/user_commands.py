@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cryodaq.cli.places import running_system
+from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
 
 app = typer.Typer(help="Accounts of the embedded elogbook.", no_args_is_help=True)
@@ -24,7 +24,7 @@ def add(
     """Add a person or program, or correct its entry."""
     from cryodaq.elogbook import accounts
 
-    with running_system(home).engine.begin() as connection:
+    with answering_system(home).engine.begin() as connection:
         accounts.add_user(connection, user, full_name=full_name or user, uid_number=uid_number)
     print(f"{user} is in the directory")
 
@@ -35,7 +35,7 @@ def passwd(user: UserArgument, home: HomeOption = None) -> None:
     from cryodaq.elogbook import accounts
 
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    with running_system(home).engine.begin() as connection:
+    with answering_system(home).engine.begin() as connection:
         accounts.set_password(connection, user, password=password)
     print(f"{user} can log in")
 
@@ -50,7 +50,7 @@ def role(
     """Give somebody a site role, or take it away."""
     from cryodaq.elogbook import accounts
 
-    with running_system(home).engine.begin() as connection:
+    with answering_system(home).engine.begin() as connection:
         change = accounts.revoke_site_role if revoke else accounts.grant_site_role
         change(connection, f"uid:{user}", role=name)
     print(f"{user} {'no longer has' if revoke else 'has'} the role {name}")
@@ -67,6 +67,6 @@ def token(
     from cryodaq.elogbook import accounts
     from cryodaq.launch.secrets import write_private
 
-    with running_system(home).engine.begin() as connection:
+    with answering_system(home).engine.begin() as connection:
         write_private(file, accounts.create_token(connection, user, name=name) + "\n")
     print(f"the token is in {file}")

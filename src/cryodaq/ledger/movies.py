@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, update
 
 from cryodaq.domain.names import disambiguated, run_name
 from cryodaq.ledger.events import Subject, record_event
@@ -156,7 +156,22 @@ def _record(row: Row[tuple[object, ...]]) -> MovieRecord:
 
 
 def where(connection: Connection, name: str, *, limit: int = 50) -> list[Whereabouts]:
-    """Return the files whose run name, path, or end of path is `name`, newest first."""
+    """Return the files whose run name, path, or end of path is `name`, else those that have it in their path.
+
+    Movies come first, then the newest.
+    """
+    exact = or_(
+        movie.c.run_name == name,
+        file.c.path == name,
+        file.c.path.endswith(f"/{name}", autoescape=True),
+        exposure.c.key == name,
+        exposure.c.key.endswith(f"/{name}", autoescape=True),
+    )
+    found = _whereabouts(connection, exact, limit=limit)
+    return found or _whereabouts(connection, file.c.path.contains(name, autoescape=True), limit=limit)
+
+
+def _whereabouts(connection: Connection, condition: ColumnElement[bool], *, limit: int) -> list[Whereabouts]:
     columns = {
         "microscope": file.c.microscope,
         "share": file.c.share,
@@ -183,16 +198,8 @@ def where(connection: Connection, name: str, *, limit: int = 50) -> list[Whereab
         .join(exposure, file.c.exposure_id == exposure.c.id)
         .outerjoin(sample, exposure.c.sample_id == sample.c.id)
         .outerjoin(movie, movie.c.file_id == file.c.id)
-        .where(
-            or_(
-                movie.c.run_name == name,
-                file.c.path == name,
-                file.c.path.endswith(f"/{name}", autoescape=True),
-                exposure.c.key == name,
-                exposure.c.key.endswith(f"/{name}", autoescape=True),
-            )
-        )
-        .order_by(file.c.id.desc())
+        .where(condition)
+        .order_by(file.c.role != "movie", file.c.id.desc())
         .limit(limit)
     )
     return [Whereabouts(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
