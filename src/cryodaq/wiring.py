@@ -261,12 +261,14 @@ class System:
         )
 
     def clear_microscope(self, microscope: str, *, stop: Callable[[], bool]) -> Cleared:
-        """Remove from the shares what retention allows, and retire the DAGs of samples that nobody uses."""
+        """Remove from the shares what retention allows, write manifests, and retire the DAGs that nobody uses."""
         from cryodaq.app.clear_microscope import clear_microscope
+        from cryodaq.app.prove_copies import write_manifests
         from cryodaq.app.sample_dag import retire_sample_dags
 
         with self.engine.begin() as connection:
             retire_sample_dags(connection, microscope, dag_folder=self.dag_folder, now=utc_now())
+        write_manifests(self.engine, microscope)
         return clear_microscope(self.clearing(microscope), stop=stop)
 
     def assigning(self, microscope: str) -> Assigning:

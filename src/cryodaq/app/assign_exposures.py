@@ -41,6 +41,8 @@ class Assigning:
     now: Callable[[], datetime]
     grant_access: Callable[[SampleRecord], None]
     """Sets the sample's access rights on what was moved into it."""
+    open_worker: Callable[..., ShareWorker] = ShareWorker
+    """Opens what does the I/O on one mount."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ def assign_exposures(assigning: Assigning, *, sample_id: str, acquisition_folder
     TransferError
         A copy could not be moved; what was moved is found by the next call.
     """
-    worker = ShareWorker(assigning.storage_root, threads=1)
+    worker = assigning.open_worker(assigning.storage_root, threads=1)
     worker.start()
     try:
         with assigning.engine.begin() as connection:

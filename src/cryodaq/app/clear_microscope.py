@@ -46,6 +46,8 @@ class Clearing:
     stall_s: float = 60.0
     """A removal or re-reading of which nothing is heard for so long has met a dead mount."""
     verify_max_bytes_per_s: float | None = None
+    open_worker: Callable[..., ShareWorker] = ShareWorker
+    """Opens what does the I/O on one mount."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +156,9 @@ class _Cleaner:
         self._shares: dict[str, ShareWorker] = {}
 
     def _started(self, root: PurePosixPath, *, sentinel: str | None) -> ShareWorker:
-        worker = ShareWorker(root, sentinel=sentinel, threads=1, niceness=NICENESS, stall_s=self._clearing.stall_s)
+        worker = self._clearing.open_worker(
+            root, sentinel=sentinel, threads=1, niceness=NICENESS, stall_s=self._clearing.stall_s
+        )
         worker.start()
         return worker
 

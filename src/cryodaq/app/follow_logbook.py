@@ -47,6 +47,8 @@ class Following:
     now: Callable[[], datetime]
     poll_s: float = 4.0
     """Between two questions, s."""
+    background: Callable[..., Background] = Background
+    """What does something over and over beside the window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +225,7 @@ class Follower:
         self._following = following
         self._wake = wake
         self._latest: Current | None = None
-        self._background = Background(self._poll, every_s=following.poll_s, name="elogbook")
+        self._background = following.background(self._poll, every_s=following.poll_s, name="elogbook")
 
     @property
     def latest(self) -> Current | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from cryodaq.app.follow_logbook import Current, Follower, followed, poll
 from cryodaq.app.transfer_window.adopting import Adopter
-from cryodaq.app.transfer_window.background import Background
 from cryodaq.app.transfer_window.copying import Copier
 from cryodaq.app.transfer_window.doubting import Doubter
 from cryodaq.app.transfer_window.gain_copying import GainKeeper
@@ -97,7 +95,7 @@ def wait_for_work(transfer: Transfer, *, stop: Callable[[], bool] = lambda: Fals
 @contextmanager
 def _window(transfer: Transfer) -> Iterator[_Window]:
     """Take the lease, start the workers and the follower; end them all, whatever happens."""
-    wake = threading.Event()
+    wake = transfer.new_wake()
     with transfer.engine.begin() as connection:
         holder = f"{socket.gethostname()} {os.getpid()}"
         lease = leases.acquire(connection, transfer.microscope.name, holder=holder, at=transfer.now())
@@ -133,7 +131,7 @@ class _Window:
         self._copier = Copier(session)
         self._verifier = Verifier(session, self._storage)
         self._teller = Teller(session, self._storage)
-        self._pump = Background(transfer.on_tick, every_s=PUMP_EVERY_S, name="pump")
+        self._pump = transfer.following.background(transfer.on_tick, every_s=PUMP_EVERY_S, name="pump")
         self._renewed_s = session.clock()
         self._asked_for: float = 0.0
         self._judge.learn_expected_frames(list(session.known.values()))
@@ -145,7 +143,7 @@ class _Window:
 
     def _new_storage_worker(self) -> ShareWorker:
         transfer = self._session.transfer
-        return ShareWorker(
+        return transfer.open_worker(
             self._storage_root,
             threads=1,
             niceness=STORAGE_NICENESS,

@@ -8,6 +8,7 @@ from cryodaq.cli import (
     asking,
     config_commands,
     demo,
+    proofs,
     running,
     serving,
     simulating,
@@ -33,6 +34,8 @@ app.command("pick")(stages.pick)
 app.command("process")(stages.process)
 app.command("where")(asking.where)
 app.command("doctor")(asking.doctor)
+app.command("verify")(proofs.verify)
+app.command("certificate")(proofs.certificate)
 app.command("clear")(staff_commands.clear)
 app.add_typer(staff_commands.quarantine, name="quarantine")
 app.add_typer(config_commands.app, name="config")

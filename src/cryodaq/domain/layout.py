@@ -45,6 +45,11 @@ class SampleLayout:
         return self.raw / "GainRefs"
 
     @property
+    def manifest(self) -> PurePosixPath:
+        """Hashes of all verified copies, as `xxhsum -c` reads them in this folder."""
+        return self.root / "manifest.xxh128"
+
+    @property
     def folders(self) -> tuple[PurePosixPath, ...]:
         """Folders that exist from the start."""
         live = self.branch(LIVE_BRANCH)

@@ -333,6 +333,17 @@ def retarget(connection: Connection, targets: Mapping[int, str]) -> None:
         )
 
 
+def folders_of_copies(connection: Connection, microscope: str, *, since: datetime) -> set[str]:
+    """Return the folders into which something was copied since a time."""
+    folder = func.regexp_replace(file.c.target, "/[^/]*$", "")
+    query = (
+        select(folder)
+        .distinct()
+        .where(file.c.microscope == microscope, file.c.copied_at >= since, file.c.target.is_not(None))
+    )
+    return {str(found) for found in connection.execute(query).scalars()}
+
+
 def find_file(connection: Connection, file_id: int) -> FileRecord | None:
     """Return one version of a file, or None."""
     row = connection.execute(select(*_FIELDS).where(file.c.id == file_id)).first()

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Row, Select, select, update
 
 from cryodaq.ledger.events import Subject, record_event
-from cryodaq.ledger.tables import file, removal
+from cryodaq.ledger.tables import exposure, file, removal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +50,15 @@ def _source(row: Row[tuple[object, ...]]) -> RemovableFile:
 def removable_files(
     connection: Connection, microscope: str, *, verified_before: datetime, larger_than_bytes: float
 ) -> list[RemovableFile]:
-    """Return the newest versions on the shares that were verified long enough ago, the oldest first."""
+    """Return the newest versions on the shares that were verified long enough ago, the oldest first.
+
+    What nobody owns is not among them: whether it is whole, and worth keeping, a person must say first.
+    """
     query = (
         select(*_FIELDS)
+        .join(exposure, file.c.exposure_id == exposure.c.id)
         .where(
+            exposure.c.sample_id.is_not(None),
             file.c.microscope == microscope,
             file.c.state == "verified",
             file.c.gone_at.is_(None),

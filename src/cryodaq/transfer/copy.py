@@ -264,14 +264,13 @@ def publish_living(part: Path, target: Path) -> None:
         raise _as_transfer_error(error, target) from error
 
 
-def discard_parts(target: Path, *, token: str) -> int:
-    """Remove what other leases left of a copy that was never finished; return how many parts."""
-    prefix, _, suffix = part_path(target, "*").name.rpartition("*")
-    mine = part_path(target, token)
+def discard_parts(folder: Path, *, token: str) -> int:
+    """Remove from a folder what other leases left of copies that were never finished; return how many parts."""
+    mine = f".{token}.part"
     count = 0
     with suppress(FileNotFoundError):
-        for found in target.parent.iterdir():
-            if found.name.startswith(prefix) and found.name.endswith(suffix) and found != mine:
+        for found in folder.iterdir():
+            if found.name.startswith(".") and found.name.endswith(".part") and not found.name.endswith(mine):
                 _discard(found)
                 count += 1
     return count

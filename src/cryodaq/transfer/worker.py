@@ -54,10 +54,17 @@ _THREADS = {
 class Worker:
     """Everything that is done on one mount."""
 
-    def __init__(self, *, root: Path, sentinel: str | None, excludes: list[str]) -> None:
+    def __init__(
+        self,
+        *,
+        root: Path,
+        sentinel: str | None,
+        excludes: list[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._root, self._sentinel = root, sentinel
         self._device: int | None = None
-        self._scanner = ShareScanner(root, excludes=excludes)
+        self._scanner = ShareScanner(root, excludes=excludes, clock=clock)
         self._cancelled: set[int] = set()
 
     def check_share(self) -> int:
@@ -163,11 +170,11 @@ class Worker:
         """Give finished copies their final names."""
         return {"published": [_or_error(partial(_publish, one), say) for one in copies]}
 
-    def discard_parts(self, say: Reply, targets: list[str], token: str) -> Json:
-        """Remove what an earlier lease left half."""
+    def discard_parts(self, say: Reply, folders: list[str], token: str) -> Json:
+        """Remove what earlier leases left half."""
         count = 0
-        for target in targets:
-            count += copy.discard_parts(Path(target), token=token)
+        for folder in folders:
+            count += copy.discard_parts(Path(folder), token=token)
             say.progress(count)
         return {"count": count}
 

@@ -219,8 +219,9 @@ def test_parts_of_other_leases_are_removed_and_ours_is_kept(raw: Path) -> None:
     mine, theirs, others = part_path(target, "mine"), part_path(target, "old"), part_path(raw / "ab.tif", "old")
     for path in (mine, theirs, others, target):
         path.touch()
-    assert discard_parts(target, token="mine") == 1
-    assert sorted(raw.iterdir()) == sorted([mine, others, target])
+    assert discard_parts(raw, token="mine") == 2
+    assert sorted(raw.iterdir()) == sorted([mine, target])
+    assert discard_parts(raw / "missing", token="mine") == 0
 
 
 def test_a_damaged_copy_is_found_and_set_aside(share: Path, raw: Path, movie: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,6 +40,8 @@ PUBLISH_WAIT_S = 30.0
 LONGEST_PAUSE_S = 300.0
 """Between two attempts to copy the same file."""
 QUARANTINE_MODE = 0o700
+PARTS_AGE = timedelta(days=2)
+"""Folders with younger copies are looked through for parts that nobody finished."""
 
 Json = Mapping[str, Any]  # Any: values of JSON
 
@@ -72,12 +75,20 @@ class Copier:
         return len(self._copies)
 
     def recover(self, worker: ShareWorker) -> None:
-        """Clear up what an earlier window left half: its parts go, its files are copied again."""
-        left = [tracked for tracked in self._session.tracked.values() if tracked.record.state == "copying"]
-        targets = [str(found.target) for tracked in left if (found := self._destination(tracked)) is not None]
-        if targets:
+        """Clear up what earlier windows left half: their parts go, their files are copied again.
+
+        A window that was killed, or lost its lease, may have left a part beside any copy of the last days.
+        """
+        waiting = list(self._session.tracked.values())
+        left = [tracked for tracked in waiting if tracked.record.state == "copying"]
+        folders = {str(found.target.parent) for one in waiting if (found := self._destination(one)) is not None}
+        since = self._session.now() - PARTS_AGE
+        with self._session.transfer.engine.connect() as connection:
+            folders |= files.folders_of_copies(connection, self._session.microscope, since=since)
+        if folders:
+            token = self._session.lease.token
             try:
-                worker.request("discard_parts", targets=targets, token=self._session.lease.token).result(PUBLISH_WAIT_S)
+                worker.request("discard_parts", folders=sorted(folders), token=token).result(PUBLISH_WAIT_S)
             except (TransferError, TimeoutError) as error:
                 log.warning("parts could not be cleared", extra={"problem": str(error)})
         if left:

@@ -44,7 +44,7 @@ class Mount:
     ) -> None:
         self.root = str(root)
         self._session = session
-        self._worker = ShareWorker(
+        self._worker = session.transfer.open_worker(
             root,
             sentinel=sentinel,
             excludes=excludes,

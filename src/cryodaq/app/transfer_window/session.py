@@ -23,6 +23,7 @@ from cryodaq.ledger.exposures import ExposureRecord
 from cryodaq.ledger.files import UNCOPIED, ChangedFile, FileRecord, StateChange
 from cryodaq.ledger.leases import Lease
 from cryodaq.ledger.samples import SampleRecord
+from cryodaq.transfer.workers import ShareWorker
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -49,6 +50,10 @@ class Transfer:
     on_tick: Callable[[], None] = lambda: None
     """Called about twice a second, from a thread of its own: triggers and deliveries are pumped there."""
     clock: Callable[[], float] = time.monotonic
+    open_worker: Callable[..., ShareWorker] = ShareWorker
+    """Opens what does the I/O on one mount."""
+    new_wake: Callable[[], threading.Event] = threading.Event
+    """Makes what a window rests on between two ticks."""
 
     @property
     def engine(self) -> Engine:

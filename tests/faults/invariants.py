@@ -1,0 +1,181 @@
+"""What must hold after every schedule."""
+
+from __future__ import annotations
+
+import stat
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from tests.faults.world import EPOCH, Source, World, stem_of
+
+from cryodaq.transfer.copy import new_hash
+
+ROWS = """
+select f.id, f.path, f.version, f.role, f.state, f.target, f.xxh3_128, f.gone_at is not null as gone, f.problem,
+       e.sample_id, e.decision, (select count(*) from ledger.movie m where m.file_id = f.id) as movies
+from ledger.file f join ledger.exposure e on f.exposure_id = e.id
+where f.microscope = :microscope order by f.path, f.version
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A version of a file as the ledger has it."""
+
+    id: int
+    path: str
+    version: int
+    role: str
+    state: str
+    target: str | None
+    xxh3_128: str | None
+    gone: bool
+    problem: str | None
+    sample_id: str | None
+    decision: str | None
+    movies: int
+
+
+def rows_of(engine: sa.Engine, microscope: str) -> list[Row]:
+    with engine.connect() as connection:
+        found = connection.execute(sa.text(ROWS), {"microscope": microscope})
+        return [Row(**row._mapping) for row in found]
+
+
+def hash_of(content: bytes) -> str:
+    digest = new_hash()
+    digest.update(memoryview(content))
+    return digest.hexdigest()
+
+
+def newest(rows: list[Row]) -> dict[str, Row]:
+    return {row.path: row for row in rows}
+
+
+def unsettled(world: World, engine: sa.Engine, microscope: str) -> list[str]:
+    """Return what is still to be done."""
+    rows = rows_of(engine, microscope)
+    found = newest(rows)
+    left = [f"{row.path}@{row.version} is {row.state}" for row in rows if row.state == "copied"]
+    for source in world.sources.values():
+        row = found.get(source.path)
+        if (world.share / source.path).exists():
+            if row is None:
+                left.append(f"{source.path} was never seen")
+            elif row.state not in {"verified", "held"} or (source.finished and row.state == "held"):
+                left.append(f"{source.path} is {row.state}: {row.problem}")
+            elif row.gone:
+                left.append(f"{source.path} is taken for gone")
+            elif source.finished and row.xxh3_128 != hash_of(source.whole[-1]):
+                left.append(f"{source.path}@{row.version} is of an older content")
+        elif row is not None and not row.gone:
+            left.append(f"{source.path} is not taken for gone")
+    return left
+
+
+def broken_invariants(world: World, engine: sa.Engine, microscope: str) -> list[str]:
+    """Return one sentence for everything that should not be."""
+    rows = rows_of(engine, microscope)
+    broken = [] if not (left := unsettled(world, engine, microscope)) else [f"not settled: {one}" for one in left]
+    broken += _of_rows(world, rows)
+    broken += _of_sources(world, rows)
+    broken += _of_storage(world, rows)
+    broken += _of_owners(world, rows, first_poll_s=_first_poll_s(engine, microscope))
+    return broken
+
+
+def _first_poll_s(engine: sa.Engine, microscope: str) -> float:
+    query = sa.text("select min(first_asked_at) from ledger.current_state where microscope = :microscope")
+    with engine.connect() as connection:
+        found = connection.execute(query, {"microscope": microscope}).scalar_one()
+    return float((found - EPOCH).total_seconds())
+
+
+def _of_rows(world: World, rows: list[Row]) -> list[str]:
+    """Every row that has a copy: it is there, whole, under one name, and has one movie."""
+    broken = []
+    for row in rows:
+        name = f"{row.path}@{row.version} ({row.state})"
+        if row.state not in {"copied", "verified", "removed"}:
+            if row.movies:
+                broken.append(f"{name} has a movie and no copy")
+            continue
+        target = Path(row.target or "")
+        if not target.is_file():
+            broken.append(f"{name}: there is no {target}")
+        elif hash_of(target.read_bytes()) != row.xxh3_128:
+            broken.append(f"{name}: {target} has another hash")
+        elif _expects_frames(row) and target.read_bytes() not in world.sources[row.path].whole:
+            broken.append(f"{name}: {target} never was a whole file")
+        wanted = 1 if row.role == "movie" and row.sample_id is not None else 0
+        if row.movies != wanted:
+            broken.append(f"{name} of {row.sample_id} has {row.movies} movies")
+    for target, count in Counter(row.target for row in rows if row.target).items():
+        if count > 1:
+            broken.append(f"{target} stands for {count} rows")
+    return broken
+
+
+def _expects_frames(row: Row) -> bool:
+    """Whether the sample says how many frames a movie has; in quarantine a pause between frames looks like the end."""
+    return row.role != "movie" or (row.sample_id is not None and row.decision != "operator")
+
+
+def _of_sources(world: World, rows: list[Row]) -> list[str]:
+    """Every whole source is still there, or its copy is; nobody but the microscope's people removed another one."""
+    broken = []
+    removed = {row.path: row for row in rows if row.state == "removed"}
+    loose = {row.path for row in rows if not _expects_frames(row)}
+    versions = Counter(row.path for row in rows if row.state in {"copied", "verified", "removed"})
+    for source in world.sources.values():
+        there = (world.share / source.path).exists()
+        if not there and not source.taken and source.path not in removed:
+            broken.append(f"{source.path} is gone, and no verified row says why")
+        if not there and not source.taken and source.path in removed:
+            row = removed[source.path]
+            if not source.whole or row.xxh3_128 != hash_of(source.whole[-1]):
+                broken.append(f"{source.path} was removed, and its newest content was not the one copied")
+        if not source.living and versions[source.path] > max(1, len(source.whole)) and source.path not in loose:
+            broken.append(f"{source.path} has {versions[source.path]} versions of {len(source.whole)} contents")
+    return broken + [f"left aside: {path.name}" for path in world.share.rglob(".cryodaq-aside-*")]
+
+
+def _of_storage(world: World, rows: list[Row]) -> list[str]:
+    """Nothing lies under a visible name that the ledger does not know; nothing half is left."""
+    known = {row.target for row in rows}
+    broken = []
+    for path in world.storage.rglob("*"):
+        if not path.is_file() or path.is_symlink():
+            continue
+        if path.name.endswith(".part"):
+            broken.append(f"left half: {path}")
+        elif not path.name.endswith(".damaged") and str(path) not in known:
+            broken.append(f"{path} is in no row")
+        if path.stat().st_mode & stat.S_IRWXO:
+            broken.append(f"{path} can be read by everybody")
+    quarantine = world.storage / "quarantine" / f"tem{world.number}"
+    if quarantine.exists() and stat.S_IMODE(quarantine.stat().st_mode) != 0o700:
+        broken.append(f"{quarantine} is open")
+    return broken
+
+
+def _of_owners(world: World, rows: list[Row], *, first_poll_s: float) -> list[str]:
+    """An exposure belongs to a sample that was current about when it appeared, or to nobody."""
+    broken = []
+    stems: dict[str, list[Source]] = {}
+    for source in world.sources.values():
+        stems.setdefault(stem_of(source.path), []).append(source)
+    for row in rows:
+        if row.decision == "operator" or row.decision is None or world.jumped:
+            continue
+        mine = stems[stem_of(row.path)]
+        possible = world.possible_owners([one.path for one in mine])
+        if min(one.first_s for one in mine) <= first_poll_s:
+            possible.add(None)  # it was there before anybody asked whose it could be
+        if row.sample_id not in possible and not (row.sample_id is None and len(possible) > 1):
+            broken.append(f"{row.path}@{row.version} belongs to {row.sample_id} ({row.decision}), not to {possible}")
+        if row.target and row.sample_id and f"/{row.sample_id}/" not in row.target:
+            broken.append(f"{row.path}@{row.version} of {row.sample_id} lies in {row.target}")
+    return broken

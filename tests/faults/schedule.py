@@ -1,0 +1,238 @@
+"""One schedule: a transferer that fails and starts again, others beside it, then peace, then the invariants."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+from tests.faults.inline import InlineBackground, InlineWake, InlineWorker
+from tests.faults.invariants import broken_invariants, unsettled
+from tests.faults.points import Crash, Plan, Points, at_rest
+from tests.faults.world import World
+
+from cryodaq.app.assign_exposures import Assigning, assign_exposures
+from cryodaq.app.clear_microscope import Clearing, clear_microscope
+from cryodaq.app.follow_logbook import Following
+from cryodaq.app.transfer_movies import Transfer, transfer_window, wait_for_work
+from cryodaq.domain.layout import experiment_layout
+from cryodaq.domain.microscope import Microscope, RetentionRule, Share
+from cryodaq.domain.parameters import InstrumentDefaults
+from cryodaq.errors import LeaseLostError, LedgerError, ShareStalledError, TransferError
+
+ACTIVE_S = 180.0
+PEACE_S = 4000.0
+ENDINGS = (Crash, OperationalError, LeaseLostError)
+"""What may end a process while faults happen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one schedule."""
+
+    seed: int
+    points: int
+    happened: dict[str, int]
+    broken: list[str]
+    log: list[str]
+
+
+class Schedule:
+    """Runs the system in its world."""
+
+    def __init__(self, seed: int, points: Points, *, engine: sa.Engine, folder: Path, number: int) -> None:
+        self.plan = points.plan = Plan(seed)
+        self.world = World(self.plan, folder, number)
+        self.engine = engine
+        self.plan.between = self._between
+        self._depth = 0
+        self._others = True
+        self._clears = self.plan.rng.random() < 0.5
+        self.microscope = Microscope(
+            name=f"tem{number}",
+            instrument=self.world.instrument,
+            station=0,
+            shares=(Share(root=PurePosixPath(self.world.share)),),
+            gain_root=None,
+            detector="",
+            defaults=InstrumentDefaults(voltage_kv=300, cs_mm=2.7, amplitude_contrast=0.1),
+            retention=RetentionRule(enabled=True, older_than_h=0.0, larger_than_mb=0.0),
+            queue="q",
+        )
+
+    def transfer(self) -> Transfer:
+        world = self.world
+        following = Following(
+            engine=self.engine,
+            logbook=world.logbook,
+            microscope=self.microscope,
+            experiment_pattern=r"\d{8}-F\d+",
+            storage_root=PurePosixPath(world.storage),
+            now=world.now,
+            background=partial(InlineBackground, world),
+        )
+        return Transfer(
+            following=following,
+            floor_fraction=0.0,
+            clock=world.clock,
+            open_worker=self._open_worker,
+            new_wake=partial(InlineWake, world),
+        )
+
+    def _open_worker(self, root: PurePosixPath, **settings: Any) -> InlineWorker:
+        worker = InlineWorker(self.world, root, **settings)
+        self.world.workers.append(worker)
+        return worker
+
+    # processes
+
+    def _between(self, name: str) -> None:
+        self.world.between(name)
+        resting = name in {"rest", "clock"} or name.startswith("request")
+        if resting and self._depth == 1 and not self.plan.open_transactions and self.plan.draw(0.15):
+            self._beside()
+
+    def _beside(self) -> None:
+        """Another process does something while the first one is asleep."""
+        act = self.plan.rng.choice([self._another_window, self._clear, self._assign])
+        self.plan.happened[f"beside: {act.__name__.strip('_')}"] += 1
+        self.process(act)
+
+    def process(self, act: Callable[[], object]) -> None:
+        """Run something as a process of its own, which may crash."""
+        workers, self.world.workers = self.world.workers, []
+        armed, transactions = self.plan.armed, self.plan.open_transactions
+        self.plan.armed = self.plan.open_transactions = 0
+        self._depth += 1
+        try:
+            act()
+        except ENDINGS as error:
+            if not self.plan.rate and not isinstance(error, LeaseLostError):
+                raise
+            self.world.note(f"a process ended: {type(error).__name__}")
+        finally:
+            self.plan.dead = False
+            self._depth -= 1
+            self.plan.armed, self.plan.open_transactions = armed, transactions
+            self.world.workers = workers
+
+    def _another_window(self) -> None:
+        ends = self.world.t + self.plan.rng.uniform(1, 60)
+        transfer_window(self.transfer(), 1e9, lambda: self.world.t > ends)
+
+    def _clear(self) -> None:
+        if not self._clears:
+            return
+        clearing = Clearing(
+            engine=self.engine,
+            microscope=self.microscope,
+            storage_root=PurePosixPath(self.world.storage),
+            now=self.world.now,
+            open_worker=self._open_worker,
+        )
+        try:
+            clear_microscope(clearing)
+        except (ShareStalledError, TransferError) as error:
+            self.world.note(f"clearing ended: {error}")
+
+    def _assign(self) -> None:
+        with at_rest(self.plan), self.engine.connect() as connection:
+            known = (
+                connection.execute(
+                    sa.text("select id from ledger.sample where microscope = :m order by id"),
+                    {"m": self.microscope.name},
+                )
+                .scalars()
+                .all()
+            )
+        if not known:
+            return
+        assigning = Assigning(
+            engine=self.engine,
+            microscope=self.microscope.name,
+            storage_root=PurePosixPath(self.world.storage),
+            now=self.world.now,
+            grant_access=lambda _: None,
+            open_worker=self._open_worker,
+        )
+        try:
+            assign_exposures(assigning, sample_id=self.plan.rng.choice(known))
+        except (LedgerError, TransferError, TimeoutError) as error:
+            self.world.note(f"assigning ended: {error}")
+
+    def prepare(self) -> None:
+        """Make the folders of all samples that are current or were."""
+        layout = experiment_layout(
+            PurePosixPath(self.world.storage), self.world.experiment, instrument=self.world.instrument
+        )
+        for sample_id in self.world.samples.values():
+            for folder in (layout.sample(sample_id).raw, layout.sample(sample_id).gain_references):
+                Path(folder).mkdir(parents=True, exist_ok=True)
+
+    def _pass(self) -> None:
+        """Run once as a pass of the microscope's DAG does: wait for a sample, then a window."""
+        rng, world = self.plan.rng, self.world
+        ends = world.t + rng.uniform(5, 90)
+        transfer = self.transfer()
+        with at_rest(self.plan):
+            self.prepare()
+        if wait_for_work(transfer, stop=lambda: world.t > ends, wait_s=30).sample_id is not None:
+            transfer_window(transfer, rng.uniform(5, 60), lambda: world.t > ends)
+
+    def run(self) -> Outcome:
+        plan, world = self.plan, self.world
+        until = world.t + ACTIVE_S
+        world.plan_operator(until)
+        world.plan_exposures(plan.rng.randint(2, 7), until - 60)
+        rate = 10 ** plan.rng.uniform(-3.5, -1.7)
+        while world.t < until:
+            plan.rate = rate
+            self.process(self._pass)
+            world.pass_time(plan.rng.choice([0.5, 3.0, 20.0]))
+        plan.rate = 0.0
+        self._settle()
+        if self._clears:
+            self.process(self._clear)
+        broken = broken_invariants(world, self.engine, self.microscope.name)
+        return Outcome(seed=plan.seed, points=plan.number, happened=dict(plan.happened), broken=broken, log=world.log)
+
+    def _settle(self) -> None:
+        """Let everything end: no faults, until nothing is left to do."""
+        world = self.world
+        world.logbook.is_down = False
+        world.pass_time(max(0.0, world.last_event_s - world.t) + 1)
+        world._unmount(away=False)
+        self.prepare()
+        ends, asked = world.t + PEACE_S, [world.t]
+
+        def done() -> bool:
+            if world.t > ends:
+                return True
+            if world.t < asked[0]:
+                return False
+            asked[0] = world.t + 15
+            with at_rest(self.plan):
+                return world.t > ends - PEACE_S + 80 and not unsettled(world, self.engine, self.microscope.name)
+
+        while world.t < ends and not done():
+            self.process(lambda: transfer_window(self.transfer(), 1e9, done))
+            asked[0] = world.t
+            self.prepare()
+
+
+def run_schedule(seed: int, points: Points, *, engine: sa.Engine, folder: Path, number: int) -> Outcome:
+    """Run one schedule in an empty folder, which is removed afterwards unless something is broken."""
+    schedule = Schedule(seed, points, engine=engine, folder=folder, number=number)
+    try:
+        outcome = schedule.run()
+    except BaseException:
+        print(f"seed {seed}: what happened before the error:", *schedule.world.log[-40:], sep="\n  ")
+        raise
+    if not outcome.broken:
+        shutil.rmtree(folder)
+    return outcome

@@ -1,0 +1,40 @@
+"""Random schedules of faults, as many as a minute has room for; scripts/faults runs more."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 50
+LEAST = 5
+"""Even a machine that is very busy runs so many."""
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_misfiled_or_wrongly_removed_whatever_fails() -> None:
+    """Run in a process of its own, because the schedules wrap system calls."""
+    seed = random.randrange(10**6)
+    command = [sys.executable, "-m", "tests.faults.run", "--schedules", "300", "--seed", str(seed)]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [*command, "--limit-s", str(LIMIT_S)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    print(done.stdout[-6000:], done.stderr[-3000:])
+    assert done.returncode == 0, f"seeds from {seed}; see the README beside this test"
+    counted = re.search(r"^(\d+) schedules, (\d+) points, (\d+) faults", done.stdout, re.MULTILINE)
+    assert counted is not None
+    assert int(counted[1]) >= LEAST
+    assert int(counted[3]) > 0

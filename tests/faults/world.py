@@ -1,0 +1,358 @@
+"""What happens around the transfer: a microscope that writes, an operator, clocks; and the truth about all of it."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from tests.faults.inline import InlineWorker
+from tests.faults.points import Crash, Plan, at_rest
+
+from cryodaq.domain.experiment import CurrentState
+from cryodaq.domain.file_roles import exposure_stem
+from cryodaq.simulator.camera import GrowingTiff
+from cryodaq.testing.fake_logbook import FakeLogbook
+
+FRAMES = 3
+EPOCH = datetime(2026, 1, 1, 8, tzinfo=UTC)
+START_S = 1000.0
+
+
+def movie_states(rng: np.random.Generator) -> list[bytes]:
+    """Return what a growing TIFF is after each of its frames."""
+    from io import BytesIO
+
+    handle = BytesIO()
+    movie = GrowingTiff(handle)
+    states = []
+    for _ in range(FRAMES):
+        movie.append(rng.integers(0, 9, (16, 16), dtype=np.uint8))
+        states.append(handle.getvalue())
+    return states
+
+
+@dataclass
+class Source:
+    """The truth about one path on the share."""
+
+    path: str
+    first_s: float
+    whole: list[bytes] = field(default_factory=list)
+    """Every complete content it ever had, in order."""
+    finished: bool = False
+    """Its present content is complete."""
+    living: bool = False
+    taken: bool = False
+    """The microscope's people removed or renamed it."""
+    held_for_good: bool = False
+    """It will never be complete."""
+
+
+class RecordingLogbook(FakeLogbook):
+    """Remembers when it answered."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self.answered: list[float] = []
+
+    def current_state(self, instrument: str, *, station: int) -> CurrentState:
+        state = super().current_state(instrument, station=station)
+        self.answered.append(self._clock())
+        return state
+
+
+class World:
+    """One schedule's world, moved by `pass_time` and by points."""
+
+    def __init__(self, plan: Plan, root: Path, number: int) -> None:
+        self.plan, self.root, self.number = plan, root, number
+        self.t = START_S
+        self.skew_s = 0.0
+        self.jumped = False
+        self.share, self.storage = root / "share", root / "storage"
+        for folder in (self.share, self.storage):
+            folder.mkdir(parents=True)
+        (self.share / ".online").touch()
+        self.sources: dict[str, Source] = {}
+        self.scans: list[float] = []
+        self.workers: list[InlineWorker] = []
+        self.logbook = RecordingLogbook(lambda: self.t)
+        self.logbook._ids = number * 100
+        self.instrument, self.experiment = f"TEM{number}", f"20260101-F{number}"
+        self.samples: dict[str, str] = {}
+        self.current: list[tuple[float, str | None]] = [(0.0, None)]
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._acting = False
+        self._pixels = np.random.default_rng(plan.seed)
+        self.logbook.add_instrument(self.instrument)
+        self.logbook.add_experiment(self.experiment, instrument=self.instrument)
+        self.logbook.switch(self.experiment, instrument=self.instrument)
+        self.log: list[str] = []
+
+    # clocks
+
+    def clock(self) -> float:
+        self.plan.point("clock")
+        return self.t
+
+    def now(self) -> datetime:
+        self.plan.point("clock")
+        if self.plan.draw(0.02):
+            self.jump(self.plan.rng.choice([-7200, -30, -1, 1, 30, 7200]))
+        return EPOCH + timedelta(seconds=self.t + self.skew_s)
+
+    def jump(self, seconds: float) -> None:
+        self.skew_s += seconds
+        self.jumped = True
+        self.plan.happened["clock jump"] += 1
+        self.note(f"clock jump {seconds}")
+
+    def pass_time(self, seconds: float) -> None:
+        self.t += seconds
+        self.act()
+
+    def remember_scan(self, began: float) -> None:
+        self.scans.append(began)
+
+    def run_workers(self) -> None:
+        for worker in list(self.workers):
+            worker.work()
+
+    def note(self, what: str) -> None:
+        self.log.append(f"{self.t:9.2f} {what}")
+
+    # the microscope's and the operator's acts
+
+    def at(self, when: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._order), act))
+
+    @property
+    def last_event_s(self) -> float:
+        return max((when for when, _, _ in self._events), default=self.t)
+
+    def between(self, _name: str) -> None:
+        """At a point: now and then time has passed, and the microscope went on."""
+        if self.plan.armed and self.plan.rate and self.plan.rng.random() < 0.01:
+            self.t += self.plan.rng.uniform(0, 2)
+        self.act()
+
+    def act(self) -> None:
+        """Do what is due."""
+        if self._acting or not self._events or self._events[0][0] > self.t:
+            return
+        self._acting = True
+        try:
+            with at_rest(self.plan):
+                while self._events and self._events[0][0] <= self.t:
+                    _, _, act = heapq.heappop(self._events)
+                    act()
+        finally:
+            self._acting = False
+
+    def write(self, path: str, content: bytes, *, whole: bool) -> None:
+        """Have a path contain something; the microscope's clock is 7 hours wrong and only moves on."""
+        target = self.share / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._known(path)
+        if not target.exists():
+            self.sources[path].taken = False
+        target.write_bytes(content)
+        self._stamp(target)
+        self._contains(path, content, whole=whole)
+        self.note(f"write {path} {len(content)} {'whole' if whole else 'unfinished'}")
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Put another file in the place of one."""
+        if not (self.share / path).exists():
+            return
+        other = self.share / path
+        other = other.with_name(f".cryodaq-other{next(self._order)}")
+        other.write_bytes(content)
+        self._stamp(other)
+        other.replace(self.share / path)
+        self._contains(path, content, whole=True)
+        self.note(f"replace {path}")
+
+    def _known(self, path: str) -> Source:
+        if path not in self.sources:
+            self.sources[path] = Source(path=path, first_s=self.t)
+        return self.sources[path]
+
+    def _contains(self, path: str, content: bytes, *, whole: bool) -> None:
+        source = self._known(path)
+        source.finished = whole
+        if whole and (not source.whole or source.whole[-1] != content):
+            source.whole.append(content)
+
+    def _stamp(self, target: Path) -> None:
+        stamp = int((self.t + next(self._order) * 1e-3 + 7 * 3600) * 1e9)
+        os.utime(target, ns=(stamp, stamp))
+        os.utime(target.parent, ns=(stamp, stamp))
+
+    def take(self, path: str) -> None:
+        """The people at the microscope remove a file."""
+        target = self.share / path
+        if target.exists():
+            target.unlink()
+            self._stamp_folder(target.parent)
+        self.sources[path].taken = True
+        self.note(f"take {path}")
+
+    def rename(self, path: str, other: str) -> None:
+        source, target = self.share / path, self.share / other
+        if not source.exists() or target.exists():
+            return
+        source.rename(target)
+        self._stamp_folder(target.parent)
+        self.sources[path].taken = True
+        known = self.sources[path]
+        self._known(other).whole.append(known.whole[-1]) if known.whole else None
+        self._known(other).finished = known.finished
+        self.note(f"rename {path} {other}")
+
+    def _stamp_folder(self, folder: Path) -> None:
+        stamp = int((self.t + next(self._order) * 1e-3 + 7 * 3600) * 1e9)
+        os.utime(folder, ns=(stamp, stamp))
+
+    def choose(self, name: str | None) -> None:
+        """The operator makes a sample current, or none."""
+        if name is None:
+            self.logbook.standby(self.instrument)
+        else:
+            if name not in self.samples:
+                params = {"total_frames": FRAMES}
+                self.samples[name] = self.logbook.add_sample(self.experiment, name, params=params)
+            self.logbook.make_current(self.experiment, name)
+            self.logbook.switch(self.experiment, instrument=self.instrument)
+        self.current.append((self.t, None if name is None else self.samples[name]))
+        self.note(f"current {name}")
+
+    def owners_between(self, since: float, until: float) -> set[str | None]:
+        """Return what was current at any time between two."""
+        found = {sample for when, sample in self.current if since <= when <= until}
+        if found:
+            found.add(None)  # where the operator did something, nobody may be the right answer
+        return found | {next(sample for when, sample in reversed(self.current) if when <= since)}
+
+    def possible_owners(self, paths: Sequence[str]) -> set[str | None]:
+        """Return who may own an exposure, from when its files appeared and what could be seen then."""
+        begun = [self.sources[path].first_s for path in paths]
+        scans_before = [when for when in self.scans if when < min(begun)]
+        since = scans_before[-4] if len(scans_before) > 3 else 0.0
+        scans_after = [when for when in self.scans if when > max(begun)]
+        until = scans_after[1] if len(scans_after) > 1 else float("inf")
+        since = max((when for when in self.logbook.answered if when < since), default=0.0)
+        answered = [when for when in self.logbook.answered if when > until + 3]
+        return self.owners_between(since, answered[1] if len(answered) > 1 else float("inf"))
+
+    # the schedule's events
+
+    def plan_exposures(self, count: int, until_s: float) -> None:
+        rng = self.plan.rng
+        for n in range(1, count + 1):
+            folder = rng.choice(["one", "one", "two", "deep/er/three"])
+            self._plan_exposure(f"{folder}/grid_{n:05}", rng.uniform(self.t + 5, until_s))
+        self._plan_log(rng.uniform(self.t, until_s))
+
+    def _plan_exposure(self, stem: str, when: float) -> None:
+        rng = self.plan.rng
+        movie, states = f"{stem}.tif", movie_states(self._pixels)
+        frames = states[:2] if rng.random() < 0.15 else states
+        for k, state in enumerate(frames):
+            whole = k + 1 == FRAMES
+            self.at(when, lambda state=state, whole=whole: self.write(movie, state, whole=whole))
+            when += rng.choice([0.01, 0.5, 3.0, 20.0, 70.0]) * rng.uniform(0.5, 1.5)
+        for suffix, begin, end in ((".jpg", b"\xff\xd8", b"\xff\xd9"), (".xml", b"<a>", b"</a>")):
+            if rng.random() < 0.6:
+                text = begin + str(rng.random()).encode() * 40 + end
+                moment = when + rng.uniform(-3, 12)
+                path = stem + suffix
+                self.at(moment, lambda path=path, text=text: self.write(path, text[:-3], whole=False))
+                self.at(moment + rng.choice([0.01, 4]), lambda path=path, text=text: self.write(path, text, whole=True))
+        if len(frames) < FRAMES:
+            return
+        self._plan_later(movie, when + rng.uniform(0, 90))
+
+    def _plan_later(self, movie: str, when: float) -> None:
+        """Plan what becomes of a finished movie."""
+        rng, other = self.plan.rng, movie_states(self._pixels)[-1]
+        fate = rng.random()
+        if fate < 0.12:
+            self.at(when, lambda: self.replace(movie, other))
+        elif fate < 0.2:
+            self.at(when, lambda: self._rewrite(movie, other))
+        elif fate < 0.27:
+            self.at(when, lambda: self.rename(movie, movie.replace("grid", "moved")))
+        elif fate < 0.34:
+            self.at(when, lambda: self.take(movie))
+            if rng.random() < 0.5:
+                self.at(when + rng.uniform(1, 60), lambda: self.write(movie, other, whole=True))
+
+    def _rewrite(self, movie: str, content: bytes) -> None:
+        if (self.share / movie).exists():
+            self.write(movie, content, whole=True)
+
+    def _plan_log(self, when: float) -> None:
+        text = b""
+        for n in range(4):
+            text += f"line {n}\n".encode()
+            self.at(when, lambda text=text: self._append("one/session.log", text))
+            when += self.plan.rng.uniform(1, 60)
+
+    def _append(self, path: str, text: bytes) -> None:
+        self.write(path, text, whole=True)
+        self.sources[path].living = True
+
+    def plan_operator(self, until_s: float) -> None:
+        rng = self.plan.rng
+        self.choose("first")
+        for name in rng.sample(["second", "first", None, "third", "second"], rng.randint(0, 3)):
+            self.at(rng.uniform(self.t + 20, until_s), lambda name=name: self.choose(name))
+        if rng.random() < 0.3:
+            began = rng.uniform(self.t, until_s)
+            self.at(began, lambda: setattr(self.logbook, "is_down", True))
+            self.at(began + rng.uniform(2, 60), lambda: setattr(self.logbook, "is_down", False))
+        if rng.random() < 0.2:
+            began = rng.uniform(self.t + 10, until_s)
+            self.at(began, lambda: self._unmount(away=True))
+            self.at(began + rng.uniform(2, 30), lambda: self._unmount(away=False))
+
+    def _unmount(self, *, away: bool) -> None:
+        """The share goes, with everything, and comes back as it was."""
+        aside = self.root / "unmounted"
+        if away and not aside.exists():
+            self.share.rename(aside)
+            self.share.mkdir()
+            self._unmounted_at = self.t
+        elif not away and aside.exists():
+            self._merge(aside)
+        self.note(f"unmount {away}")
+
+    def _merge(self, aside: Path) -> None:
+        """What was written into the empty mount point is hidden by the mount; here it is written again behind it."""
+        written = [path for path in self.share.rglob("*") if path.is_file()]
+        for path in written:
+            target = aside / path.relative_to(self.share)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        import shutil
+
+        shutil.rmtree(self.share)
+        aside.rename(self.share)
+
+
+def stem_of(path: str) -> str:
+    """Return the exposure that a path belongs to."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{exposure_stem(name)}"
+
+
+__all__ = ["EPOCH", "FRAMES", "Crash", "World", "stem_of"]
