@@ -20,12 +20,8 @@ from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
 
 
-class Logbook(Protocol):
-    """An explgbk-compatible elogbook. Every writing call may be sent twice with the same result.
-
-    Every method raises `LogbookUnreachableError` without an answer, `LogbookAccessError` when the account
-    may not, and `LogbookError` when the answer is a refusal or makes no sense.
-    """
+class AssignmentSource(Protocol):
+    """Says what is current on a microscope; raises what `Logbook` raises."""
 
     def current_state(self, instrument: str, *, station: int) -> CurrentState:
         """Return what is current on a microscope; `instrument` is compared case-insensitively."""
@@ -34,6 +30,14 @@ class Logbook(Protocol):
     def instruments(self) -> Sequence[Instrument]:
         """Return all microscopes."""
         ...
+
+
+class Logbook(AssignmentSource, Protocol):
+    """An explgbk-compatible elogbook. Every writing call may be sent twice with the same result.
+
+    Every method raises `LogbookUnreachableError` without an answer, `LogbookAccessError` when the account
+    may not, and `LogbookError` when the answer is a refusal or makes no sense.
+    """
 
     def samples(self, experiment: str) -> Sequence[Sample]:
         """Return the samples of an experiment, newest first."""

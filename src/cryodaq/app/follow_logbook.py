@@ -21,7 +21,7 @@ from cryodaq.ledger import events, observations, samples
 from cryodaq.ledger.events import Severity, Subject
 from cryodaq.ledger.observations import Observation
 from cryodaq.ledger.samples import NewSample
-from cryodaq.ports import Logbook
+from cryodaq.ports import AssignmentSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Following:
     """What following the elogbook needs."""
 
     engine: Engine
-    logbook: Logbook
+    logbook: AssignmentSource
     microscope: Microscope
     experiment_pattern: str
     """The site's regular expression for experiments' names."""

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.follow_logbook import Current, Follower, followed, poll
@@ -22,7 +21,6 @@ from cryodaq.app.transfer_window.owning import decide_owners, needs_poll
 from cryodaq.app.transfer_window.session import Session, Transfer
 from cryodaq.app.transfer_window.telling import Teller
 from cryodaq.app.transfer_window.verifying import Verifier
-from cryodaq.domain.layout import SampleLayout
 from cryodaq.ledger import files, leases, movies
 from cryodaq.transfer.workers import ShareWorker
 
@@ -159,8 +157,7 @@ class _Window:
         sample = self._session.sample(current.sample_id)
         if sample is None:
             return None
-        raw = SampleLayout(root=PurePosixPath(sample.folder)).raw
-        if self._session.folder_is_ready(raw):
+        if self._session.folder_is_ready(self._session.transfer.raw_folder_of(sample)):
             return None
         return f"sample {sample.name} of {sample.experiment} is current and must be prepared"
 

@@ -14,6 +14,7 @@ from cryodaq.cli import (
     simulating,
     staff_commands,
     stages,
+    transferring,
     user_commands,
 )
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("up")(running.up)
 app.command("simulate")(simulating.simulate)
+app.command("transfer")(transferring.transfer)
 app.command("align")(stages.align)
 app.command("ctf")(stages.ctf)
 app.command("pick")(stages.pick)

@@ -60,9 +60,7 @@ class SampleLayout:
 
         Raises `UnsafeNameError` for a path that would leave the folder.
         """
-        safe = safe_relative_path(relative)
-        name = safe.name if version == 1 else f"{safe.stem}.v{version}{safe.suffix}"
-        return self.raw / safe.parent / name
+        return self.raw / versioned(relative, version)
 
     def branch(self, name: str) -> BranchLayout:
         """Return the products' folders of one branch of parameters."""
@@ -170,6 +168,15 @@ class BranchLayout:
     def corrected_micrographs_star(self) -> PurePosixPath:
         """All micrographs after motion correction."""
         return self.root / "corrected_micrographs.star"
+
+
+def versioned(relative: PurePosixPath, version: int) -> PurePosixPath:
+    """Return the path of one version of a file, `<stem>.v2<suffix>` for the second.
+
+    Raises `UnsafeNameError` for a path that would leave its folder.
+    """
+    safe = safe_relative_path(relative)
+    return safe if version == 1 else safe.with_name(f"{safe.stem}.v{version}{safe.suffix}")
 
 
 def month_of(experiment: str, started_at: datetime | None) -> str:

@@ -13,8 +13,8 @@ class Share:
     """One folder tree that the camera server offers."""
 
     root: PurePosixPath
-    sentinel: str = ".online"
-    """A file in the root that proves that the share is mounted."""
+    sentinel: str | None = ".online"
+    """A file in the root that proves that the share is mounted; None: nothing proves it."""
     excludes: tuple[str, ...] = ()
     """Name patterns that are never looked at, beside Windows' own junk."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, update
 from cryodaq.errors import LedgerError
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.samples import SampleRecord, find_sample
-from cryodaq.ledger.tables import exposure, file, sample
+from cryodaq.ledger.tables import exposure, file, sample, share_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,3 +86,45 @@ def withdraw_proof(connection: Connection, damaged: Sequence[HeldFile], *, micro
         )
     facts = {"files": len(damaged), "first": damaged[0].path} if damaged else {}
     record_event(connection, "proof_withdrawn", at=at, subject=Subject(microscope=microscope), facts=facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How far a microscope's files have come."""
+
+    files: int
+    """On the share, or copied before they left it."""
+    size_bytes: int
+    copied: int
+    copied_bytes: int
+    verified: int
+    held: int
+    """A person must look at them."""
+    waiting: int
+    """On the share and not verified yet; what is held does not count."""
+    scan_began_at: datetime | None
+    """Of the last scan that came to its end."""
+
+    @property
+    def left_bytes(self) -> int:
+        """What is still to be copied."""
+        return self.size_bytes - self.copied_bytes
+
+
+def backlog(connection: Connection, microscope: str) -> Backlog:
+    """Count a microscope's files by how far they are."""
+    has_copy, size = file.c.state.in_(("copied", "verified", "removed")), func.coalesce(func.sum(file.c.size_bytes), 0)
+    row = connection.execute(
+        select(
+            func.count().label("files"),
+            size.label("size_bytes"),
+            func.count().filter(has_copy).label("copied"),
+            func.coalesce(func.sum(file.c.size_bytes).filter(has_copy), 0).label("copied_bytes"),
+            func.count().filter(file.c.state.in_(("verified", "removed"))).label("verified"),
+            func.count().filter(file.c.state == "held").label("held"),
+            func.count().filter(file.c.state.in_(("seen", "complete", "copying", "copied"))).label("waiting"),
+        ).where(file.c.microscope == microscope, file.c.state != "vanished")
+    ).one()
+    scanned = select(func.min(share_state.c.scan_began_at)).where(share_state.c.microscope == microscope)
+    counts = {name: int(value) for name, value in row._mapping.items()}  # noqa: SLF001  # public name
+    return Backlog(**counts, scan_began_at=connection.execute(scanned).scalar_one())

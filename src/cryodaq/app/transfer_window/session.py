@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cryodaq.app.follow_logbook import Following
 from cryodaq.domain.completeness import Look
 from cryodaq.domain.file_roles import FileRole
-from cryodaq.domain.layout import SampleLayout, quarantine_root
+from cryodaq.domain.layout import SampleLayout, quarantine_root, versioned
 from cryodaq.domain.microscope import Microscope
 from cryodaq.domain.names import safe_relative_path
 from cryodaq.ledger import events, exposures, files, leases, samples
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 ALARM_EVERY_S = 20.0
 """An alarm that stays the same is refreshed at most so often."""
+
+
+def _raw_folder(owner: SampleRecord) -> PurePosixPath:
+    return SampleLayout(root=PurePosixPath(owner.folder)).raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,8 @@ class Transfer:
     clock: Callable[[], float] = time.monotonic
     open_worker: Callable[..., ShareWorker] = ShareWorker
     """Opens what does the I/O on one mount."""
+    raw_folder_of: Callable[[SampleRecord], PurePosixPath] = _raw_folder
+    """Where the microscope's tree of a sample is kept."""
     new_wake: Callable[[], threading.Event] = threading.Event
     """Makes what a window rests on between two ticks."""
 
@@ -244,14 +250,13 @@ class Session:
         relative = safe_relative_path(record.path)
         if owner.sample_id is None:
             base = quarantine_root(self.transfer.following.storage_root, self.microscope)
-            layout = SampleLayout(root=base)
-            return Destination(base=layout.raw, target=layout.raw_file(relative, version=record.version), sample=None)
+            raw = SampleLayout(root=base).raw
+            return Destination(base=raw, target=raw / versioned(relative, record.version), sample=None)
         found = self.sample(owner.sample_id)
         if found is None:
             return None
-        layout = SampleLayout(root=PurePosixPath(found.folder))
-        target = layout.raw_file(relative, version=record.version)
-        return Destination(base=layout.raw, target=target, sample=found)
+        raw = self.transfer.raw_folder_of(found)
+        return Destination(base=raw, target=raw / versioned(relative, record.version), sample=found)
 
     def alarm(self, key: str, message: str | None, *, severity: Severity = "warning") -> None:
         """Raise an alarm of this microscope, or clear it when there is nothing to say; repeated at its own pace."""

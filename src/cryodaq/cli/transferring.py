@@ -1,0 +1,135 @@
+"""`cryodaq transfer SOURCE TARGET`: the copy engine alone, with its ledger, its proofs and a live display."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cryodaq.cli.places import home_folder
+from cryodaq.cli.running import HomeOption
+
+if TYPE_CHECKING:
+    from cryodaq.ledger.custody import Backlog
+
+RATE_OVER_S = 30.0
+LINE_EVERY_S = 5.0
+
+
+def transfer(
+    source: Annotated[Path, typer.Argument(help="Folder that is written to, such as a mounted share.")],
+    target: Annotated[Path, typer.Argument(help="Folder that gets the copies; made when it is not there.")],
+    once: Annotated[bool, typer.Option("--once", help="End when everything is copied and verified.")] = False,
+    sentinel: Annotated[str | None, typer.Option(help="A file in SOURCE that proves that it is mounted.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Name pattern that is not looked at; repeatable.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Copy a growing folder: only complete files, hashed, read again from storage, never replacing anything.
+
+    The ledger is the database of CRYODAQ_DATABASE_URL, else the embedded one. A second start goes on where the first
+    one ended. Ctrl-C ends it. SOURCE is only read.
+    """
+    from cryodaq.app.transfer_folder import FolderTransfer, transfer_folder
+    from cryodaq.database import open_engine
+    from cryodaq.wiring import utc_now
+
+    with _ledger_url(home) as url, _told_to_stop() as stop:
+        engine = open_engine(url)
+        folder = FolderTransfer(
+            engine=engine,
+            source=source.expanduser().resolve(),
+            target=target.expanduser().resolve(),
+            now=utc_now,
+            sentinel=sentinel,
+            excludes=tuple(exclude or ()),
+        )
+        with _display() as show:
+            left = transfer_folder(folder, once=once, stop=stop, show=show)
+        print(f"{left.verified} of {left.files} files are verified; hashes are in {folder.target / 'manifest.xxh128'}")
+        engine.dispose()
+    if left.held or left.waiting:
+        print(f"{left.held} files are held, {left.waiting} wait: cryodaq where NAME says why")
+        sys.exit(1)
+
+
+@contextmanager
+def _ledger_url(home: Path | None) -> Iterator[str]:
+    from cryodaq.launch.ledger_alone import embedded_ledger
+    from cryodaq.wiring import DATABASE_VARIABLE
+
+    if DATABASE_VARIABLE in os.environ:
+        yield os.environ[DATABASE_VARIABLE]
+        return
+    with embedded_ledger(home_folder(home)) as url:
+        yield url
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[Callable[[], bool]]:
+    """Say whether Ctrl-C or SIGTERM came; copies under way get a few seconds then. A second one ends at once."""
+    told = False
+
+    def hear(number: int, _: FrameType | None) -> None:
+        nonlocal told
+        told = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Rate:
+    """Bytes a second over the last half minute."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def add(self, copied_bytes: int) -> float:
+        now = time.monotonic()
+        self._seen.append((now, copied_bytes))
+        while now - self._seen[0][0] > RATE_OVER_S:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        return (copied_bytes - before) / (now - since) if now > since else 0.0
+
+
+def sentence(found: Backlog, *, bytes_per_s: float) -> str:
+    """Say how far it is, at what rate, and when it will be done."""
+    said = f"{found.copied}/{found.files} files, {found.copied_bytes / 1e9:.2f}/{found.size_bytes / 1e9:.2f} GB copied"
+    said += f", {found.verified} verified, {bytes_per_s / 1e6:.0f} MB/s"
+    said += f", backlog {found.files - found.copied} files {found.left_bytes / 1e9:.2f} GB"
+    if found.left_bytes > 0 and bytes_per_s > 0:
+        minutes, seconds = divmod(int(found.left_bytes / bytes_per_s), 60)
+        said += f", {minutes}:{seconds:02} left"
+    return said + (f", {found.held} held" if found.held else "")
+
+
+@contextmanager
+def _display() -> Iterator[Callable[[Backlog], None]]:
+    """Give what shows a backlog: one line that changes in a terminal, a line every few seconds elsewhere."""
+    rate, said_at, live = _Rate(), [float("-inf")], sys.stdout.isatty()
+
+    def show(found: Backlog) -> None:
+        text = sentence(found, bytes_per_s=rate.add(found.copied_bytes))
+        if live:
+            print(f"\r\x1b[K{text}", end="", flush=True)
+        elif time.monotonic() - said_at[0] >= LINE_EVERY_S:
+            said_at[0] = time.monotonic()
+            print(text, flush=True)
+
+    yield show
+    if live:
+        print()
