@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from tests.faults.kills import kill_and_compare
 from tests.faults.points import Points
 from tests.faults.schedule import run_schedule
 
@@ -60,6 +61,7 @@ def main() -> int:
     )
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin no schedule after so long")
     parser.add_argument("--log", action="store_true", help="print what happened in each schedule")
+    parser.add_argument("--kills", type=int, default=0, help="instead: kill real processes so many times")
     given = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # sets are walked in one order then, and a seed repeats its schedule
         environment = os.environ | {"PYTHONHASHSEED": "0"}
@@ -68,9 +70,11 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="cryodaq-faults-", dir=memory if memory.is_dir() else None))
     folder.chmod(0o711)
     copy.BUFFER_BYTES = BUFFER_BYTES
-    print(f"schedules {given.schedules}, seeds from {given.seed}", flush=True)
+    print(f"{given.kills or given.schedules} {'kills' if given.kills else 'schedules'}, seed {given.seed}", flush=True)
     try:
         with ledger(folder) as engine:
+            if given.kills:
+                return kill_and_compare(folder, engine, kills=given.kills, seed=given.seed)
             return run(given, engine, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

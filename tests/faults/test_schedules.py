@@ -17,24 +17,34 @@ LEAST = 5
 """Even a machine that is very busy runs so many."""
 
 
-@pytest.mark.timeout(300)
-def test_nothing_is_lost_misfiled_or_wrongly_removed_whatever_fails() -> None:
+def run_faults(*options: str) -> subprocess.CompletedProcess[str]:
     """Run in a process of its own, because the schedules wrap system calls."""
     seed = random.randrange(10**6)
-    command = [sys.executable, "-m", "tests.faults.run", "--schedules", "300", "--seed", str(seed)]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [*command, "--limit-s", str(LIMIT_S)],
+        [sys.executable, "-m", "tests.faults.run", *options, "--seed", str(seed)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=380,
     )
-    print(done.stdout[-6000:], done.stderr[-3000:])
-    assert done.returncode == 0, f"seeds from {seed}; see the README beside this test"
+    print(done.stdout[-6000:], done.stderr[-3000:])  # begins with the seed; the README says how to run it again
+    return done
+
+
+@pytest.mark.timeout(400)
+def test_nothing_is_lost_misfiled_or_wrongly_removed_whatever_fails() -> None:
+    done = run_faults("--schedules", "300", "--limit-s", str(LIMIT_S))
+    assert done.returncode == 0
     counted = re.search(r"^(\d+) schedules, (\d+) points, (\d+) faults", done.stdout, re.MULTILINE)
     assert counted is not None
     assert int(counted[1]) >= LEAST
     assert int(counted[3]) > 0
+
+
+@pytest.mark.timeout(400)
+def test_killed_processes_lose_nothing() -> None:
+    done = run_faults("--kills", "8")
+    assert done.returncode == 0

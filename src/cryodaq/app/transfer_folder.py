@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,6 +42,7 @@ class FolderTransfer:
     sentinel: str | None = None
     excludes: tuple[str, ...] = ()
     scan_pause_s: float = 1.0
+    clock: Callable[[], float] = time.monotonic
 
     @property
     def key(self) -> str:
@@ -164,7 +166,12 @@ def _parts(folder: FolderTransfer) -> Transfer:
         now=folder.now,
     )
     target = PurePosixPath(folder.target)
-    return Transfer(following=following, raw_folder_of=lambda _: target, scan_pause_s=folder.scan_pause_s)
+    return Transfer(
+        following=following,
+        raw_folder_of=lambda _: target,
+        scan_pause_s=folder.scan_pause_s,
+        clock=folder.clock,
+    )
 
 
 class _Looker:
