@@ -105,8 +105,11 @@ class FieldFit:
         found = np.zeros((position.shape[1], count, 2))
         for order in range(highest_order + 1):
             members = np.flatnonzero(self.orders == order)
-            together = np.concatenate([score[members] for score in scores])
-            smooth = likeliest_tracks(together, noise, jumps=jumps if order == 0 else ())
+            if order == 0:
+                # The whole field has so much to say that each direction speaks for itself.
+                smooth = np.concatenate([likeliest_tracks(score[members], noise, jumps=jumps) for score in scores])
+            else:
+                smooth = likeliest_tracks(np.concatenate([score[members] for score in scores]), noise)
             found[:, members, 0], found[:, members, 1] = np.split(smooth.T, 2, axis=1)
         for axis in (0, 1):
             found[..., axis] = np.linalg.solve(solvers[axis], found[..., axis].T).T

@@ -22,7 +22,7 @@ Float64 = NDArray[np.float64]
 DOSE_CURVE_POINTS = 512
 SMALLEST_BINNED_PX = 1024
 """Small frames are not binned: their motion is in their fine detail, and time is no concern."""
-WHOLE_FIELD_PATCHES = (4, 4)
+WHOLE_FIELD_PATCHES = (3, 3)
 UNEVEN_FRAMES = 0.1
 """Difference in counts from which frames were exposed differently; thinning ice and evaporation stay below."""
 

@@ -14,7 +14,7 @@ Complex = NDArray[np.complex64]
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-OVERLAP = 0.3
+OVERLAP = 0.2
 """Part of a patch that it shares with the next one; it fades there."""
 SMALLEST_PATCH_PX = 64
 LONGEST_WAVE_ANG = 300.0

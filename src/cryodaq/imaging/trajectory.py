@@ -18,6 +18,9 @@ SETTLING_RATES = (0.0, 2.0, 5.0, 12.0, 30.0)
 """How fast motion may die away, per exposure; 0 is a steady drift."""
 SETTLING_RATIOS = (0.0, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e5)
 WALK_RATIOS = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e3, 1e6)
+JITTER_RATIOS = (1.0, 1e1, 1e2, 1e4)
+"""Displacements of single frames, as a shaking stage makes them; tried with these walks."""
+WALKS_WITH_JITTER = (0.0, 1e-1, 1e1)
 BEND_RATIOS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1e1)
 
 
@@ -62,10 +65,10 @@ def likeliest_tracks(
     """Smooth measured tracks as much as they can bear, and no more.
 
     A true track is taken as motion that settles at one of several rates, plus a random walk, plus the integral
-    of a random walk. How strong each of them is, is found from all series together by their marginal likelihood,
-    and the answers of all strengths are averaged with it, so that a still specimen stays still, a steady
-    drift stays smooth, and real jumps survive (C. Rasmussen and C. Williams, Gaussian Processes for Machine
-    Learning, 2006, chapter 5).
+    of a random walk, plus jitter. How strong each of them is, is found from all series together by their marginal
+    likelihood, and the answers of all strengths are averaged with it, so that a still specimen stays still, a
+    steady drift stays smooth, and real jumps survive (C. Rasmussen and C. Williams, Gaussian Processes for
+    Machine Learning, 2006, chapter 5).
 
     Parameters
     ----------
@@ -179,7 +182,12 @@ def _covariances(frame_count: int) -> list[Float64]:
     steps[:, 0] = 0
     walk = _walk_covariance(frame_count)
     bend = steps @ walk @ steps.T
-    return [s * settling + a * walk + b * bend for s in SETTLING_RATIOS for a in WALK_RATIOS for b in BEND_RATIOS]
+    smooth = [s * settling + a * walk + b * bend for s in SETTLING_RATIOS for a in WALK_RATIOS for b in BEND_RATIOS]
+    jitter = np.eye(frame_count)
+    shaken = [
+        s * settling + a * walk + j * jitter for s in SETTLING_RATIOS for a in WALKS_WITH_JITTER for j in JITTER_RATIOS
+    ]
+    return smooth + shaken
 
 
 def motion_statistics(

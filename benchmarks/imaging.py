@@ -1,0 +1,208 @@
+"""Motion correction against RELION, on movies whose truth is known, interleaved in one run.
+
+    scripts/bench imaging                     movies of 1024² x 20, ours alone
+    scripts/bench imaging --relion            the same with RELION (Debian's package is installed when it is missing)
+    scripts/bench imaging --set 2k|k3         larger movies: 2048² x 40; 5760 x 4092 x 40 (minutes to make)
+
+Prints for each movie what a whole process took (decoding and writing included), how far the found trajectories are
+from the true ones (RMS over 5 x 5 places and all frames, as found and with each place's mean removed), and the signal
+to noise of the sum in bands of resolution, relative to the same frames added up along the true motion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import relion_peer
+import tifffile
+from likeness import BANDS_ANG, signal_to_noise
+from made_movies import MadeMovie, MovieCase, make_movie, sum_by_truth
+from numpy.typing import NDArray
+
+SMALL = {"shape_yx": (1024, 1024), "frame_count": 20, "flow_ang": 4.0}
+SETS: dict[str, tuple[MovieCase, ...]] = {
+    "1k": (
+        MovieCase(name="rough flow", seed=101, **SMALL),
+        MovieCase(name="jump", seed=102, jump_ang=10.0, **SMALL),
+        MovieCase(name="carbon, ice", seed=103, carbon=True, contamination=True, **SMALL),
+        MovieCase(name="still", seed=104, shape_yx=(1024, 1024), frame_count=20, flow="none", drift_ang=0.0),
+    ),
+    "2k": (
+        MovieCase(name="rough flow", seed=201),
+        MovieCase(name="quadratic", seed=202, flow="quadratic"),
+        MovieCase(name="jump", seed=203, flow="quadratic", jump_ang=12.0),
+        MovieCase(name="carbon, ice", seed=204, carbon=True, contamination=True),
+        MovieCase(name="still", seed=205, flow="none", drift_ang=0.0),
+        MovieCase(name="0.45 e/px/frame", seed=206, dose_per_frame_e_ang2=0.65),
+        MovieCase(name="39 px drift", seed=207, drift_ang=32.0),
+    ),
+    "k3": (MovieCase(name="K3", seed=20, shape_yx=(4092, 5760), flow_ang=8.0, carbon=True, contamination=True),),
+}
+PATCHES = {"1k": (4, 4), "2k": (5, 5), "k3": (5, 7)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One row of the table."""
+
+    engine: str
+    wall_s: float
+    cpu_s: float
+    peak_gb: float
+    strict_px: float | None
+    free_px: float | None
+    ratios: NDArray[np.float64]
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("--set", choices=sorted(SETS), default="1k", dest="chosen")
+    cli.add_argument("--relion", action="store_true", help="run RELION too; installs Debian's package when missing")
+    cli.add_argument("--only", help="a case by its name")
+    cli.add_argument("--seed-offset", type=int, default=0, help="other movies of the same kinds")
+    cli.add_argument("--keep", type=Path, help="folder in which made movies are kept for the next run")
+    cli.add_argument("--align", type=Path, help=argparse.SUPPRESS)
+    args = cli.parse_args()
+    if args.align:
+        align(args.align)
+        return
+    if args.relion:
+        relion_peer.install()
+    print(f"{os.cpu_count()} cores, {_processor()}; load {os.getloadavg()[0]:.1f}")
+    bands = " ".join(f"{low:g}-{high:g}".rjust(6) for low, high in BANDS_ANG)
+    print(f"{'movie':16s} {'engine':12s} wall s  CPU s  GB  strict  free px   SNR ratio {bands} Å")
+    for case in SETS[args.chosen]:
+        if args.only in (None, case.name):
+            measure(replace(case, seed=case.seed + args.seed_offset), args)
+
+
+def measure(case: MovieCase, args: argparse.Namespace) -> None:
+    """Make one movie, let every engine align it in turn, and print their lines."""
+    movie = _made(case, args.keep)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tifffile.imwrite(folder / "movie.tif", movie.frames, compression="lzw")
+        relion_peer.mrcfile.write(folder / "gain.mrc", movie.gain)
+        best = signal_to_noise(sum_by_truth(movie), movie.truth, pixel_size_ang=case.pixel_size_ang)
+        for patches_yx in ((1, 1), PATCHES[args.chosen]):
+            lines = [_ours(movie, folder, patches_yx, best)]
+            if args.relion:
+                lines.append(_relion(movie, folder, patches_yx, best))
+            for line in lines:
+                _print(case.name, line)
+            if args.relion:
+                print(f"{'':16s} wall {lines[1].wall_s / lines[0].wall_s:.1f} times RELION's speed", flush=True)
+
+
+def _made(case: MovieCase, keep: Path | None) -> MadeMovie:
+    path = None if keep is None else keep / f"{case.name.replace(' ', '_').replace('/', '')}_{case.seed}.pickle"
+    if path is not None and path.is_file():
+        made: MadeMovie = pickle.loads(path.read_bytes())  # noqa: S301  # written by this script
+        return made
+    movie = make_movie(case)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(movie, 4))
+    return movie
+
+
+def _ours(movie: MadeMovie, folder: Path, patches_yx: tuple[int, int], best: NDArray[np.float64]) -> Line:
+    case = movie.case
+    order = {"pixel": case.pixel_size_ang, "dose": case.dose_per_frame_e_ang2, "patches": patches_yx}
+    (folder / "order.json").write_text(json.dumps(order))
+    wall_s, cpu_s, peak_gb = relion_peer.timed([sys.executable, __file__, "--align", str(folder)], folder)
+    with relion_peer.mrcfile.open(folder / "micrograph.mrc") as made:
+        ratios = signal_to_noise(made.data, movie.truth, pixel_size_ang=case.pixel_size_ang) / best
+    error = np.load(folder / "track.npy") - _true_track(movie)
+    return Line(
+        engine=f"ours {patches_yx[1]}x{patches_yx[0]}",
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+        peak_gb=peak_gb,
+        strict_px=_rms(error),
+        free_px=_rms(error - error.mean(axis=0)),
+        ratios=ratios,
+    )
+
+
+def _relion(movie: MadeMovie, folder: Path, patches_yx: tuple[int, int], best: NDArray[np.float64]) -> Line:
+    case = movie.case
+    run = relion_peer.align(
+        folder,
+        pixel_size_ang=case.pixel_size_ang,
+        dose_per_frame_e_ang2=case.dose_per_frame_e_ang2,
+        patches_yx=patches_yx,
+    )
+    ratios = signal_to_noise(run.sum, movie.truth, pixel_size_ang=case.pixel_size_ang) / best
+    return Line(
+        engine=f"RELION {patches_yx[1]}x{patches_yx[0]}",
+        wall_s=run.wall_s,
+        cpu_s=run.cpu_s,
+        peak_gb=run.peak_gb,
+        strict_px=None,
+        free_px=None,
+        ratios=ratios,
+    )
+
+
+def align(folder: Path) -> None:
+    """Align the movie in a folder, as the pipeline's stage does, and leave the found track beside it (a child)."""
+    from cryodaq.formats.gain import read_gain
+    from cryodaq.formats.movie import read_frames
+    from cryodaq.formats.mrc import write_micrograph
+    from cryodaq.imaging.motion import AlignmentOptions, align_movie
+
+    order = json.loads((folder / "order.json").read_text())
+    aligned = align_movie(
+        read_frames(folder / "movie.tif"),
+        gain=read_gain(folder / "gain.mrc"),
+        pixel_size_ang=order["pixel"],
+        dose_per_frame_e_ang2=order["dose"],
+        voltage_kv=300.0,
+        options=AlignmentOptions(patches_yx=tuple(order["patches"])),
+    )
+    write_micrograph(folder / "micrograph.mrc", aligned.unweighted, pixel_size_ang=order["pixel"])
+    write_micrograph(folder / "micrograph_DW.mrc", aligned.dose_weighted, pixel_size_ang=order["pixel"])
+    np.save(folder / "track.npy", aligned.field.displacement_px_yx(_places(aligned.field.shape_yx)))
+
+
+def _places(shape_yx: tuple[int, int]) -> NDArray[np.float64]:  # (25, yx)
+    y, x = np.meshgrid(*((np.arange(5) + 0.5) * n / 5 for n in shape_yx), indexing="ij")
+    return np.stack([y.ravel(), x.ravel()], axis=1)
+
+
+def _true_track(movie: MadeMovie) -> NDArray[np.float64]:  # (frame, 25, yx)
+    places = _places(movie.case.shape_yx)
+    track = np.array([movie.displacement_yx(places, frame) for frame in range(movie.case.frame_count)])
+    return np.asarray(track - track[0])
+
+
+def _rms(error: NDArray[np.float64]) -> float:
+    return float(np.sqrt((error**2).sum(axis=-1).mean()))
+
+
+def _print(name: str, line: Line) -> None:
+    errors = "     -      -" if line.strict_px is None else f"{line.strict_px:6.2f} {line.free_px:6.2f}"
+    ratios = " ".join(f"{ratio:6.3f}" for ratio in line.ratios)
+    print(
+        f"{name:16s} {line.engine:12s} {line.wall_s:6.1f} {line.cpu_s:6.1f} {line.peak_gb:4.1f} {errors}   "
+        f"          {ratios}",
+        flush=True,
+    )
+
+
+def _processor() -> str:
+    text = Path("/proc/cpuinfo").read_text(errors="replace")
+    return next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "?")
+
+
+if __name__ == "__main__":
+    main()
