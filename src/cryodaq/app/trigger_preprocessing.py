@@ -252,6 +252,8 @@ def _fetch(
         triggers.keep_waiting(connection, movie, f"its gain reference cannot be copied: {error}", at=at)
         return
     triggers.want_gain(connection, chosen.reference_id or 0, sample_id=sample.id, target=str(target), at=at)
+    why = f": {chosen.problem}" if chosen.problem else ""
+    triggers.keep_waiting(connection, movie, f"waits until its gain reference {chosen.name} is copied{why}", at=at)
 
 
 def choose_gain(candidates: list[GainCandidate], *, named: str | None, movie_mtime_ns: int) -> GainCandidate | None:

@@ -27,7 +27,7 @@ def list_quarantine(home: HomeOption = None) -> None:
     for folder in found:
         seen = folder.seen_from.astimezone(zone).isoformat(timespec="seconds")
         print(f"{folder.microscope}  {folder.acquisition_folder}  since {seen}", end="  ")
-        print(f"{folder.movies} movies, {folder.size_bytes / 1e9:.2f} GB")
+        print(f"{folder.movies} movie{'s' * (folder.movies != 1)}, {folder.size_bytes / 1e9:.2g} GB")
     if not found:
         print("nothing waits")
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.ledger.events import Subject, record_event
@@ -82,6 +82,34 @@ def forget_unsettled(connection: Connection, gain_ids: Sequence[int]) -> None:
     connection.execute(
         gain_reference.delete().where(gain_reference.c.id.in_(list(gain_ids)), gain_reference.c.settled_at.is_(None))
     )
+
+
+def forget_gone(
+    connection: Connection, microscope: str, root: str, *, present: Collection[tuple[str, int, int]]
+) -> None:
+    """Drop finished gain files that are not on the gain root any more, or not as they were, and were never copied.
+
+    Nobody can bring them to a movie. What was copied to a sample once stays.
+
+    Parameters
+    ----------
+    present
+        (path, size in bytes, time of modification in ns) of all that lies there.
+    """
+    known = connection.execute(
+        select(gain_reference.c.id, gain_reference.c.path, gain_reference.c.size_bytes, gain_reference.c.mtime_ns)
+        .where(
+            gain_reference.c.microscope == microscope,
+            gain_reference.c.root == root,
+            gain_reference.c.settled_at.is_not(None),
+        )
+        .where(~exists().where(gain_copy.c.gain_id == gain_reference.c.id, gain_copy.c.copied_at.is_not(None)))
+    )
+    there = set(present)
+    gone = [row.id for row in known if (row.path, row.size_bytes, row.mtime_ns) not in there]
+    if gone:
+        connection.execute(gain_copy.delete().where(gain_copy.c.gain_id.in_(gone)))
+        connection.execute(gain_reference.delete().where(gain_reference.c.id.in_(gone)))
 
 
 def wanted_gains(connection: Connection, microscope: str, root: str) -> list[WantedGain]:

@@ -60,6 +60,8 @@ class GainCandidate:
     """Absolute path of its copy with this sample; None when it must be fetched from the gain root first."""
     reference_id: int | None
     """Its row of the gain root; None for a file of the session itself."""
+    problem: str | None = None
+    """Why it could not be copied so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,21 +187,30 @@ def gain_candidates(connection: Connection, waiting: WaitingMovie) -> list[GainC
         GainCandidate(name=row.path.rpartition("/")[2], mtime_ns=row.mtime_ns, target=row.target, reference_id=None)
         for row in connection.execute(own)
     ]
+    copied = gain_copy.c.copied_at.is_not(None)
     root = (
-        select(gain_reference.c.id, gain_reference.c.path, gain_reference.c.mtime_ns, gain_copy.c.target)
+        select(
+            gain_reference.c.id,
+            gain_reference.c.path,
+            gain_reference.c.mtime_ns,
+            case((copied, gain_copy.c.target)).label("target"),
+            case((~copied, gain_copy.c.problem)).label("problem"),
+        )
         .select_from(gain_reference)
         .outerjoin(
             gain_copy,
-            and_(
-                gain_copy.c.gain_id == gain_reference.c.id,
-                gain_copy.c.sample_id == waiting.sample_id,
-                gain_copy.c.copied_at.is_not(None),
-            ),
+            and_(gain_copy.c.gain_id == gain_reference.c.id, gain_copy.c.sample_id == waiting.sample_id),
         )
         .where(gain_reference.c.microscope == waiting.microscope, gain_reference.c.settled_at.is_not(None))
     )
     found += [
-        GainCandidate(name=row.path.rpartition("/")[2], mtime_ns=row.mtime_ns, target=row.target, reference_id=row.id)
+        GainCandidate(
+            name=row.path.rpartition("/")[2],
+            mtime_ns=row.mtime_ns,
+            target=row.target,
+            reference_id=row.id,
+            problem=row.problem,
+        )
         for row in connection.execute(root)
     ]
     return sorted(found, key=lambda gain: gain.mtime_ns, reverse=True)

@@ -12,7 +12,7 @@ from tests.integration.app.conftest import EXPERIMENT, PARAMS, SAMPLE_ID, Bench
 from cryodaq.app.prepare_sample import prepare_sample, refresh_parameters
 from cryodaq.app.trigger_preprocessing import admit_movies
 from cryodaq.domain.experiment import Sample
-from cryodaq.ledger import tables
+from cryodaq.ledger import gains, tables
 from cryodaq.ledger.triggers import waiting_movies
 from cryodaq.testing.fake_logbook import FakeLogbook
 
@@ -119,3 +119,31 @@ def test_movies_that_wait_stand_in_nobodys_way(bench: Bench) -> None:
         found = [movie.id for movie in waiting_movies(connection, "tem1", limit=2)]
     assert len(found) == 3
     assert new in found
+
+
+def test_a_gain_that_cannot_be_copied_is_named_and_forgotten_once_it_is_gone(bench: Bench) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    bench.add_gain("right.mrc", hours_before_movie=2)
+    bench.add_gain("wrong.mrc", hours_before_movie=1)
+    movie = bench.add_movie()
+    bench.wait(11)
+    admit_movies(bench.admission)
+    assert bench.movie(movie).problem == "waits until its gain reference wrong.mrc is copied"
+    with bench.engine.begin() as connection:
+        (wanted,) = gains.wanted_gains(connection, "tem1", "/gains")
+        gains.record_gain_problem(connection, wanted, problem="wrong.mrc is not on the share any more")
+    admit_movies(bench.admission)
+    assert "copied: wrong.mrc is not on the share any more" in bench.movie(movie).problem
+    with bench.engine.begin() as connection:
+        query = select(tables.gain_reference).where(tables.gain_reference.c.path == "right.mrc")
+        right = connection.execute(query).one()
+        present = [(right.path, right.size_bytes, right.mtime_ns)]
+        gains.forget_gone(connection, "tem1", "/gains", present=present)
+    admit_movies(bench.admission)
+    (target,) = bench.copy_wanted_gains()
+    assert target.endswith("/GainRefs/right.mrc")
+    assert admit_movies(bench.admission) == 1
+    with bench.engine.begin() as connection:
+        gains.forget_gone(connection, "tem1", "/gains", present=[])
+        assert connection.execute(select(tables.gain_copy.c.target)).scalars().all() == [target]

@@ -82,6 +82,9 @@ class GainKeeper:
             unsettled = gains.unsettled_gains(connection, self._session.microscope, self._mount.root)
             passed = [gain.id for gain in unsettled if self._present.get(gain.path) != (gain.size_bytes, gain.mtime_ns)]
             gains.forget_unsettled(connection, passed)
+            if (scan.first or rows or scan.found["vanished"]) and not scan.found["unreadable"]:
+                present = [(path, *facts) for path, facts in self._present.items()]
+                gains.forget_gone(connection, self._session.microscope, self._mount.root, present=present)
             shares.record_scan(
                 connection,
                 self._session.microscope,
