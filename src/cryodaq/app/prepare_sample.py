@@ -6,6 +6,7 @@ Only a folder that cannot be made stops a pass; everything else is an alarm that
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -268,9 +269,18 @@ def _wait_until_parsed(preparation: Preparation, sample: SampleRecord) -> bool:
         except SchedulerUnreachableError as error:
             problem = str(error)
         if problem:
-            return _note_dag(preparation, sample, "broken", problem)
+            return _note_dag(preparation, sample, "broken", _in_one_sentence(problem, file_name))
         preparation.sleep(0.5)
     return _note_dag(preparation, sample, "written", f"the scheduler did not read {file_name} in {PARSE_WAIT_S:.0f} s")
+
+
+def _in_one_sentence(problem: str, file_name: str) -> str:
+    """Return what a traceback comes to: its last line, and where in the file it began."""
+    lines = [line.strip() for line in problem.splitlines() if line.strip()]
+    if len(lines) < 2:
+        return problem
+    places = re.findall(rf'{re.escape(file_name)}", line (\d+)', problem)
+    return f"{file_name} cannot be read{f', line {places[-1]}' if places else ''}: {lines[-1]}"
 
 
 def _note_dag(preparation: Preparation, sample: SampleRecord, state: str, problem: str | None) -> bool:

@@ -112,13 +112,14 @@ def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) ->
     if branch is None:
         triggers.keep_waiting(connection, movie, "waits until its sample is prepared", at=at)
         return False
-    metadata, arrived = _metadata(connection, movie, at=at)
-    if not arrived and at - movie.registered_at < METADATA_WAIT:
-        return False
     try:
+        metadata, arrived = _metadata(connection, movie, at=at)
+        if not arrived and at - movie.registered_at < METADATA_WAIT:
+            return False
         parameters = _parameters(admission, connection, sample, branch, metadata)
-    except ParameterError as error:
-        triggers.keep_waiting(connection, movie, str(error), at=at)
+    except (ParameterError, OSError) as error:
+        why = f"its metadata cannot be read: {error}" if isinstance(error, OSError) else str(error)
+        triggers.keep_waiting(connection, movie, why, at=at)
         return False
     if admission.microscope.needs_gain and not _gain_is_bound(connection, movie, sample, metadata, at):
         return False
@@ -141,18 +142,16 @@ def _metadata(connection: Connection, movie: WaitingMovie, *, at: datetime) -> t
         return AcquisitionMetadata(**movie.metadata), True  # type: ignore[arg-type]  # stored by asdict below
     found: AcquisitionMetadata | None = None
     paths = triggers.copied_metadata_files(connection, movie.exposure_id)
+    key, damaged = f"metadata:{movie.sample_id}", False
     for path in paths:
         try:
             found = _merged(found, _said_of(movie, read_metadata(Path(path))))
         except FormatError as error:
-            events.raise_alarm(
-                connection,
-                f"metadata:{path}",
-                severity="warning",
-                message=f"{error}; {movie.run_name} is processed with the sample's parameters",
-                at=at,
-                subject=movie.subject,
-            )
+            damaged = True
+            message = f"{error}; {movie.run_name} is processed with the sample's parameters"
+            events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=movie.subject)
+    if paths and not damaged:
+        events.clear_alarm(connection, key, at=at)
     if found is not None:
         triggers.save_metadata(connection, movie.id, asdict(found))
     return found, bool(paths)
@@ -188,8 +187,7 @@ def _parameters(
     parameters, disagreements = resolve_parameters(
         operator, metadata, replace(instrument, calibrated_pixel_size_ang=calibrated)
     )
-    for disagreement in disagreements:
-        _warn(connection, sample, disagreement, at=admission.now())
+    _warn(connection, sample, disagreements, at=admission.now())
     return parameters
 
 
@@ -200,15 +198,14 @@ def _mapping(value: object) -> Mapping[str, ParameterValue]:
     return value
 
 
-def _warn(connection: Connection, sample: SampleRecord, disagreement: Disagreement, *, at: datetime) -> None:
-    events.raise_alarm(
-        connection,
-        f"disagreement:{sample.id}:{disagreement.field}",
-        severity="warning",
-        message=f"{sample.experiment}, sample {sample.name}: {disagreement.text}",
-        at=at,
-        subject=sample.subject,
-    )
+def _warn(connection: Connection, sample: SampleRecord, disagreements: Sequence[Disagreement], *, at: datetime) -> None:
+    """Keep the alarms about sources that contradict each other as the latest movie has it."""
+    prefix = f"disagreement:{sample.id}:"
+    for found in disagreements:
+        message = f"{sample.experiment}, sample {sample.name}: {found.text}"
+        key = f"{prefix}{found.field}"
+        events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=sample.subject)
+    events.clear_alarms_except(connection, prefix, keep=[f"{prefix}{one.field}" for one in disagreements], at=at)
 
 
 def _gain_is_bound(

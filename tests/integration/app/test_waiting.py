@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -14,6 +15,7 @@ from cryodaq.app.trigger_preprocessing import admit_movies
 from cryodaq.domain.experiment import Sample
 from cryodaq.ledger import gains, tables
 from cryodaq.ledger.triggers import waiting_movies
+from cryodaq.scheduler.in_process import InProcessScheduler
 from cryodaq.testing.fake_logbook import FakeLogbook
 
 WITHOUT = {key: value for key, value in PARAMS.items() if key not in {"apix", "fmdose"}}
@@ -147,3 +149,67 @@ def test_a_gain_that_cannot_be_copied_is_named_and_forgotten_once_it_is_gone(ben
     with bench.engine.begin() as connection:
         gains.forget_gone(connection, "tem1", "/gains", present=[])
         assert connection.execute(select(tables.gain_copy.c.target)).scalars().all() == [target]
+
+
+@pytest.fixture
+def ready(bench: Bench) -> Bench:
+    """A prepared sample on a camera that needs no gain."""
+    bench.without_gain()
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    return bench
+
+
+def add_movie_with_mdoc(bench: Bench, name: str, mdoc: Path, text: str) -> int:
+    mdoc.write_text(text)
+    movie = bench.add_movie(name)
+    bench.add_file(movie, role="metadata", target=mdoc)
+    return movie
+
+
+def test_damaged_and_contradicting_metadata_are_one_alarm_each_until_it_is_right_again(
+    ready: Bench, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        add_movie_with_mdoc(ready, f"a_{number}", tmp_path / f"a_{number}.mdoc", "[FrameSet = 0]\nPixelSpacing = x\n")
+    admit_movies(ready.admission)
+    (text,) = ready.alarms()
+    assert "'x' is no number; a_2 is processed with the sample's parameters" in text
+    add_movie_with_mdoc(ready, "a_3", tmp_path / "a_3.mdoc", "[FrameSet = 0]\nPixelSpacing = 2.0\n")
+    admit_movies(ready.admission)
+    (text,) = ready.alarms()
+    assert "pixel_size_ang: operator says 1, metadata says 2" in text
+    add_movie_with_mdoc(ready, "a_4", tmp_path / "a_4.mdoc", "[FrameSet = 0]\nPixelSpacing = 1.0\n")
+    assert admit_movies(ready.admission) == 1
+    assert ready.alarms() == []
+
+
+def test_metadata_that_cannot_be_read_now_holds_its_movie_only(ready: Bench, tmp_path: Path) -> None:
+    mdoc = tmp_path / "a_1.mdoc"
+    movie = add_movie_with_mdoc(ready, "a_1", mdoc, "[FrameSet = 0]\nPixelSpacing = 1.0\n")
+    mdoc.rename(tmp_path / "away")
+    add_movie_with_mdoc(ready, "a_2", tmp_path / "a_2.mdoc", "[FrameSet = 0]\nPixelSpacing = 1.0\n")
+    assert admit_movies(ready.admission) == 1
+    assert "its metadata cannot be read" in ready.movie(movie).problem
+    (tmp_path / "away").rename(mdoc)
+    assert admit_movies(ready.admission) == 1
+
+
+class TracingScheduler(InProcessScheduler):
+    """Says why a file cannot be read as Airflow does."""
+
+    def import_error(self, file_name: str) -> str | None:
+        """Return a traceback."""
+        return (
+            'Traceback (most recent call last):\n  File "<frozen importlib._bootstrap>", line 241, in _call\n'
+            f'  File "/dags/{file_name}", line 13\n    this is no python\n         ^^\nSyntaxError: invalid syntax\n'
+        )
+
+
+def test_a_broken_dag_file_is_one_sentence(bench: Bench) -> None:
+    bench.add_sample()
+    scheduler = TracingScheduler(lambda *_: None, dag_folder=bench.dag_folder / "elsewhere")
+    assert not prepare_sample(replace(bench.preparation, scheduler=scheduler), bench.sample)
+    (text,) = bench.alarms()
+    assert text.endswith(f"{bench.sample.dag_id}.py cannot be read, line 13: SyntaxError: invalid syntax")
+    assert "\n" not in text
