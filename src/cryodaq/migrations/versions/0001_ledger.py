@@ -12,6 +12,12 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("create schema if not exists ledger")
+    _create_independent_tables()
+    _create_tables_of_samples()
+    _create_tables_of_files_and_movies()
+
+
+def _create_independent_tables() -> None:
     op.create_table(
         "alarm",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -139,6 +145,9 @@ def upgrade() -> None:
         schema="ledger",
         comment="Gain files on the microscope's gain root; settled once two looks agreed.",
     )
+
+
+def _create_tables_of_samples() -> None:
     op.create_table(
         "lease",
         sa.Column("microscope", sa.Text(), nullable=False),
@@ -283,6 +292,9 @@ def upgrade() -> None:
         schema="ledger",
         comment="Copies of gains in samples' GainRefs: wanted by a movie, made by the transfer.",
     )
+
+
+def _create_tables_of_files_and_movies() -> None:
     op.create_table(
         "file",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
