@@ -96,6 +96,12 @@ class Storage(Table):
     dag_folder: AbsolutePath | None = Field(
         default=None, description="Where samples' DAG files lie; default: below the home of the system."
     )
+    processing_floor: float = Field(
+        default=0.1, ge=0, lt=1, description="No movie is processed while a smaller fraction of it is free."
+    )
+    copying_floor: float = Field(
+        default=0.02, ge=0, lt=1, description="Nothing is copied while a smaller fraction of it is free."
+    )
 
 
 class Elogbook(Table):
@@ -168,6 +174,9 @@ class MicroscopeTable(Table):
     detector: str = Field(default="", description="Name of the camera, as calibrations use it.")
     retention: Retention = Retention()
     queue: str | None = Field(default=None, description="Default: the name.")
+    no_movie_alarm_min: float = Field(
+        default=30.0, ge=0, description="Minutes without a new movie until people are told; 0: never."
+    )
     window_s: float = Field(default=120.0, ge=5, le=600, description="Length of one transfer task, s.")
 
 
@@ -313,6 +322,7 @@ def _to_domain(table: MicroscopeTable) -> words.Microscope:
         ),
         queue=table.queue or table.name,
         window_s=table.window_s,
+        no_movie_alarm_s=table.no_movie_alarm_min * 60 or None,
         needs_gain=table.needs_gain,
     )
 

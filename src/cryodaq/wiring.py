@@ -199,7 +199,12 @@ class System:
             now=utc_now,
             poll_s=self.facility.elogbook.poll_s,
         )
-        return Transfer(following=following, on_tick=partial(self.pump, microscope))
+        return Transfer(
+            following=following,
+            floor_fraction=self.facility.storage.copying_floor,
+            processing_floor_fraction=self.facility.storage.processing_floor,
+            on_tick=partial(self.pump, microscope),
+        )
 
     def pump(self, microscope: str) -> None:
         """Hand over what is ready: movies to the scheduler, results to the elogbook."""

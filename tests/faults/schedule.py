@@ -94,7 +94,7 @@ class Schedule:
     def _between(self, name: str) -> None:
         self.world.between(name)
         resting = name in {"rest", "clock"} or name.startswith("request")
-        if resting and self._depth == 1 and not self.plan.open_transactions and self.plan.draw(0.15):
+        if resting and self._depth == 1 and not self.plan.open_transactions and self.plan.draw(1.0):
             self._beside()
 
     def _beside(self) -> None:
@@ -189,7 +189,7 @@ class Schedule:
         until = world.t + ACTIVE_S
         world.plan_operator(until)
         world.plan_exposures(plan.rng.randint(2, 7), until - 60)
-        rate = 10 ** plan.rng.uniform(-3.5, -1.7)
+        rate = 10 ** plan.rng.uniform(-3.5, -1.6)
         while world.t < until:
             plan.rate = rate
             self.process(self._pass)

@@ -105,12 +105,10 @@ def _assign(
         )
         raise LedgerError(message)
     numbers = [one.id for one in waiting]
-    copied = [
-        record
-        for record in files.files_of_exposures(connection, numbers)
-        if record.state in HAS_COPY and record.target is not None
-    ]
+    held = files.files_of_exposures(connection, numbers)
+    copied = [record for record in held if record.state in HAS_COPY and record.target is not None]
     moved = _move(assigning, worker, sample, copied)
+    _discard_parts(assigning, worker, held, token=lease.token)
     exposures.assign(connection, numbers, sample_id=sample.id, at=at)
     files.retarget(connection, {record.id: record.target or "" for record in moved})
     registered = [record for record in moved if record.role == FileRole.MOVIE]
@@ -148,6 +146,13 @@ def _move(
                 raise error_from_message(said["error"])
         moved += [replace(record, target=str(target)) for record, target in zip(chunk, targets, strict=True)]
     return moved
+
+
+def _discard_parts(assigning: Assigning, worker: ShareWorker, held: Sequence[FileRecord], *, token: str) -> None:
+    """Remove what the transfer that was just fenced left half in quarantine; the next one looks elsewhere."""
+    raw = SampleLayout(root=quarantine_root(assigning.storage_root, assigning.microscope)).raw
+    folders = sorted({str((raw / record.path).parent) for record in held})
+    _wait(worker, worker.request("discard_parts", folders=folders, token=token))
 
 
 def _wait(worker: ShareWorker, asked: Future[dict[str, Any]]) -> dict[str, Any]:

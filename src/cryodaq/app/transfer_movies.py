@@ -19,6 +19,7 @@ from cryodaq.app.transfer_window.judging import Judge
 from cryodaq.app.transfer_window.mounts import Mount
 from cryodaq.app.transfer_window.owning import decide_owners, needs_poll
 from cryodaq.app.transfer_window.session import Session, Transfer
+from cryodaq.app.transfer_window.suspecting import Suspecter
 from cryodaq.app.transfer_window.telling import Teller
 from cryodaq.app.transfer_window.verifying import Verifier
 from cryodaq.ledger import files, leases, movies
@@ -129,6 +130,7 @@ class _Window:
         self._copier = Copier(session)
         self._verifier = Verifier(session, self._storage)
         self._teller = Teller(session, self._storage)
+        self._suspecter = Suspecter(session)
         self._pump = transfer.following.background(transfer.on_tick, every_s=PUMP_EVERY_S, name="pump")
         self._renewed_s = session.clock()
         self._asked_for: float = 0.0
@@ -258,6 +260,7 @@ class _Window:
         if self._gains is not None:
             self._gains.tick(self._storage)
         self._teller.tell(current)
+        self._suspecter.look(current)
         self._pump.check()
         session.wake.wait(TICK_S)
         session.wake.clear()

@@ -271,9 +271,11 @@ def choose_gain(candidates: list[GainCandidate], *, named: str | None, movie_mti
 
 
 def send_triggers(admission: Admission) -> int:
-    """Send what is due to the scheduler; return how many runs it took."""
+    """Send what is due to the scheduler; return how many runs it took. None while the storage is too full."""
     sent = 0
     with admission.engine.begin() as connection:
+        if events.is_raised(connection, f"{events.PROCESSING_PAUSED}:{admission.microscope.name}"):
+            return 0
         for due in triggers.due_triggers(connection, admission.microscope.name, at=admission.now()):
             try:
                 admission.scheduler.trigger(due.dag_id, due.run_id, conf=due.conf)

@@ -34,6 +34,8 @@ name = "cryodaq demo"
 
 [storage]
 root = "{home}/storage"
+processing_floor = 0.01
+copying_floor = 0.005
 
 [[microscopes]]
 name = "tem1"

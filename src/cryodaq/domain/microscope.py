@@ -48,6 +48,8 @@ class Microscope:
     queue: str
     window_s: float = 120.0
     """How long one transfer task streams before the next one takes over."""
+    no_movie_alarm_s: float | None = None
+    """People are told when a sample had movies and gets no new one for so long; None: they are not."""
     needs_gain: bool = True
     """Whether movies of this camera are recorded without gain correction."""
 

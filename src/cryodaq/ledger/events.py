@@ -14,6 +14,8 @@ from cryodaq.ledger.tables import alarm, event
 
 CHANNEL = "cryodaq_event"
 """NOTIFY only wakes the pages; the table is the truth."""
+PROCESSING_PAUSED = "target-low-processing"
+"""The alarm of a microscope, `<this>:<name>`, while which no movie is handed over for processing."""
 Severity = Literal["notice", "warning", "error"]
 
 
@@ -137,6 +139,12 @@ def open_alarms(connection: Connection, *, microscope: str | None = None) -> lis
         )
         for row in connection.execute(query)
     ]
+
+
+def is_raised(connection: Connection, key: str) -> bool:
+    """Whether an alarm is open."""
+    found = connection.execute(select(alarm.c.id).where(alarm.c.key == key, alarm.c.cleared_at.is_(None))).first()
+    return found is not None
 
 
 def events_after(connection: Connection, last_id: int, *, limit: int = 500) -> list[Event]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, bindparam, case, func, select, update
+from sqlalchemy import Connection, Row, bindparam, case, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.ownership import Decision, Ownership
@@ -200,6 +200,43 @@ def unowned_folders(connection: Connection, microscope: str | None = None) -> li
         UnownedFolder(**{**row._mapping, "size_bytes": int(row.size_bytes)})  # noqa: SLF001  # public name
         for row in connection.execute(query)
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFolder:
+    """An acquisition folder with movies of a sample."""
+
+    folder: str
+    first_at: datetime
+    last_at: datetime
+    """When its first and its latest movie were seen, our clock."""
+    shared: bool
+    """Another sample had movies in it before."""
+
+
+def session_folders(connection: Connection, sample_id: str) -> list[SessionFolder]:
+    """Return the acquisition folders with movies of a sample, the one that began last at the end."""
+    mine = (
+        select(
+            exposure.c.microscope,
+            exposure.c.acquisition_folder.label("folder"),
+            func.min(exposure.c.seen_until).label("first_at"),
+            func.max(exposure.c.seen_until).label("last_at"),
+        )
+        .join(file, file.c.exposure_id == exposure.c.id)
+        .where(exposure.c.sample_id == sample_id, file.c.role == "movie")
+        .group_by(exposure.c.microscope, exposure.c.acquisition_folder)
+        .subquery()
+    )
+    other = exposure.alias()
+    shared = exists().where(
+        other.c.microscope == mine.c.microscope,
+        other.c.acquisition_folder == mine.c.folder,
+        other.c.sample_id != sample_id,
+        other.c.seen_until < mine.c.first_at,
+    )
+    query = select(mine.c.folder, mine.c.first_at, mine.c.last_at, shared.label("shared")).order_by(mine.c.first_at)
+    return [SessionFolder(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
 
 
 def unowned(connection: Connection, microscope: str, *, acquisition_folder: str | None = None) -> list[ExposureRecord]:

@@ -50,6 +50,8 @@ class Transfer:
     """A share that says nothing for so long is given up."""
     floor_fraction: float = 0.02
     """Copying stops while less than this fraction of the target's bytes or inodes is free."""
+    processing_floor_fraction: float = 0.1
+    """No movie is handed over for processing while less is free: products must not take the raw data's room."""
     verify_max_bytes_per_s: float | None = None
     on_tick: Callable[[], None] = lambda: None
     """Called about twice a second, from a thread of its own: triggers and deliveries are pumped there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,6 +12,7 @@ from cryodaq.app.transfer_window.session import Session
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.errors import TransferError
 from cryodaq.ledger import exposures, files
+from cryodaq.ledger.events import PROCESSING_PAUSED
 from cryodaq.ledger.files import FileRecord, Unfinished
 from cryodaq.transfer.workers import ShareWorker
 
@@ -72,12 +73,12 @@ class Teller:
         self._session.alarm("draining", message, severity="notice")
 
     def _watch_space(self) -> None:
-        """Stop copying while the target has less room than its floor."""
+        """Stop processing, and later copying, while the target has less room than their floors."""
         session = self._session
         if self._space is None:
             if self._worker.alive and session.clock() >= self._due_s:
-                root = str(session.transfer.following.storage_root)
-                self._space = self._worker.request("free_space", folder=root)
+                folder = str(session.transfer.following.storage_root)
+                self._space = self._worker.request("free_space", folder=folder)
             return
         if not self._space.done():
             return
@@ -88,16 +89,22 @@ class Teller:
             session.alarm("target", f"{session.microscope}: {error}", severity="error")
             return
         session.alarm("target", None)
-        floor = session.transfer.floor_fraction
-        low = [
-            f"{space[f'free_{what}'] / space[f'total_{what}']:.1%} of its {what}"
-            for what in ("bytes", "inodes")
-            if space[f"total_{what}"] and space[f"free_{what}"] < floor * space[f"total_{what}"]
-        ]
+        root = session.transfer.following.storage_root
+        processing, copying = session.transfer.processing_floor_fraction, session.transfer.floor_fraction
+        low = _low(space, processing)
+        message = f"{root} has {low} free; processing waits until there is more than {processing:.0%}" if low else None
+        session.alarm(PROCESSING_PAUSED, message, severity="error")
+        low = _low(space, copying)
+        message = f"{root} has {low} free; copying waits until there is more than {copying:.0%}" if low else None
+        session.alarm("target-low", message, severity="error")
         if low:
             session.paused_until_s = session.clock() + SPACE_PAUSE_S
-            what = f"{session.transfer.following.storage_root} has {' and '.join(low)} free"
-            message = f"{what}; copying waits until there is more than {floor:.0%}"
-            session.alarm("target-low", message, severity="error")
-        else:
-            session.alarm("target-low", None)
+
+
+def _low(space: Mapping[str, int], floor: float) -> str:
+    """Say what there is too little of."""
+    return " and ".join(
+        f"{space[f'free_{what}'] / space[f'total_{what}']:.1%} of its {what}"
+        for what in ("bytes", "inodes")
+        if space[f"total_{what}"] and space[f"free_{what}"] < floor * space[f"total_{what}"]
+    )
