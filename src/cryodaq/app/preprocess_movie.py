@@ -127,6 +127,9 @@ def _logging_to(path: Path) -> Iterator[None]:
     logger.addHandler(handler)
     try:
         yield
+    except BaseException as error:  # whatever ends the attempt stands in its log, then goes on
+        log.log(logging.ERROR, "failed: %s", error, exc_info=not isinstance(error, CryodaqError))
+        raise
     finally:
         logger.removeHandler(handler)
         handler.close()
