@@ -51,7 +51,8 @@ class Schedule:
         self.engine = engine
         self.plan.between = self._between
         self._depth = 0
-        self._others = True
+        self._assigning: str | None = None
+        """What a person began to assign and, because it failed, will do again."""
         self._clears = self.plan.rng.random() < 0.5
         self.microscope = Microscope(
             name=f"tem{number}",
@@ -160,9 +161,15 @@ class Schedule:
             grant_access=lambda _: None,
             open_worker=self._open_worker,
         )
+        self._assigning = self._assigning or self.plan.rng.choice(known)
         try:
-            assign_exposures(assigning, sample_id=self.plan.rng.choice(known))
-        except (LedgerError, TransferError, TimeoutError) as error:
+            assign_exposures(assigning, sample_id=self._assigning)
+            self._assigning = None
+        except LeaseLostError:
+            raise
+        except LedgerError:
+            self._assigning = None  # nothing waits
+        except (TransferError, TimeoutError) as error:
             self.world.note(f"assigning ended: {error}")
 
     def prepare(self) -> None:
@@ -195,6 +202,8 @@ class Schedule:
             self.process(self._pass)
             world.pass_time(plan.rng.choice([0.5, 3.0, 20.0]))
         plan.rate = 0.0
+        if self._assigning is not None:
+            self.process(self._assign)
         self._settle()
         if self._clears:
             self.process(self._clear)

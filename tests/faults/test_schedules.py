@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import subprocess
 import sys
@@ -12,14 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 50
-LEAST = 2
+LIMIT_S = 40
+LEAST = 1
 """Even a machine that is very busy runs so many."""
 
 
 def run_faults(*options: str) -> subprocess.CompletedProcess[str]:
     """Run in a process of its own, because the schedules wrap system calls."""
-    seed = random.randrange(10**6)
+    seed = 8000  # always the same here; scripts/faults is for others
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.run", *options, "--seed", str(seed)],
