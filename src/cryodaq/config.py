@@ -115,7 +115,7 @@ class Elogbook(Table):
     url: str | None = Field(default=None, description="Where /lgbk begins; not needed for the embedded one.")
     user: str = Field(default="cryodaq", description="Account of this program.")
     token_file: AbsolutePath | None = Field(default=None, description="File with its token or password.")
-    poll_s: float = Field(default=2.0, gt=0, le=5, description="Seconds between two questions about what is current.")
+    poll_s: float = Field(default=1.0, gt=0, le=5, description="Seconds between two questions about what is current.")
 
     @model_validator(mode="after")
     def _foreign_needs_url(self) -> Elogbook:
