@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.signal
+import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, maximum_filter
 from scipy.spatial import cKDTree
@@ -30,6 +30,10 @@ SCALES = (0.85, 1.0)
 """Discs that are tried, in diameters: what looks solid is a little smaller than the particle."""
 SURROUNDINGS = 1.5
 """Outer over inner radius of the ring around the disc."""
+NOISE_PEAKS = 9.3
+"""Peaks of pure noise above a score z, for each disc that the area holds, over z·exp(-z² / 2); counted."""
+MOST_NOISE_SHARE, MOST_NOISE_PICKS = 0.1, 1.5
+"""Noise among the picks: its share, and how many of it are let pass in any case."""
 MOST_BRIGHT = 0.7
 """Bright discs per dark one above which neither are particles."""
 
@@ -38,7 +42,7 @@ MOST_BRIGHT = 0.7
 class PickOptions:
     """What a site may choose about picking; lengths in particle diameters."""
 
-    least_score: float = 4.0
+    least_score: float = 3.0
     """Standard deviations of the noise below which nothing is picked."""
     least_share: float = 0.5
     """Share of the particles' usual score that a pick needs."""
@@ -87,11 +91,12 @@ def pick_particles(
     small = _shrunken(micrograph, factor)
     diameter = diameter_px / factor
     noise = _counting_noise(small)
-    answer = _answer(small, diameter) / noise
-    mask = find_unusable(small, answer, diameter=diameter, noise=noise, least_score=options.least_score)
+    answer, bright = (one / np.float32(noise) for one in _answers(small, diameter))
+    mask = find_unusable(small, answer, diameter=diameter)
     usable = _away_from_edges(mask, options.edge_distance * diameter)
     places, scores = _maxima(answer, usable, options.distance * diameter)
-    chosen = scores >= _threshold(scores, _maxima(-answer, usable, options.distance * diameter)[1], options)
+    bright_scores = _maxima(bright, usable, options.distance * diameter)[1]
+    chosen = scores >= _threshold(scores, bright_scores, discs=float(usable.sum()) / diameter**2, options=options)
     coordinates = (_between_pixels(answer, places[chosen]) + 0.5) * factor - 0.5
     return Picks(
         coordinates_px_xy=np.ascontiguousarray(coordinates[:, ::-1], dtype=np.float32),
@@ -121,8 +126,8 @@ def _checked_diameter(micrograph: NDArray[np.floating], pixel_size_ang: float, d
 def _shrunken(micrograph: NDArray[np.floating], factor: int) -> Float:
     """Mean of squares of pixels; what does not fill a last square is left out."""
     height, width = (n // factor * factor for n in micrograph.shape)
-    squares = micrograph[:height, :width].reshape(height // factor, factor, width // factor, factor)
-    small = squares.mean(axis=(1, 3), dtype=np.float32)
+    rows = micrograph[:height, :width].reshape(height // factor, factor, width).sum(axis=1, dtype=np.float32)
+    small = rows.reshape(height // factor, width // factor, factor).mean(axis=2)
     if not np.isfinite(small).all() or small.min() == small.max():
         raise ImagingError("the micrograph is empty or holds NaN; there is nothing to pick")
     return np.asarray(small, dtype=np.float32)
@@ -134,20 +139,26 @@ def _counting_noise(small: Float) -> float:
     return max(1.4826 * float(np.median(np.abs(rough))) / 6, 1e-12 + 1e-6 * float(small.std()))
 
 
-def _answer(small: Float, diameter: float) -> Float64:
-    """How much darker than its surroundings a disc is, in units of one pixel's noise."""
-    best = np.full(small.shape, -np.inf)
+def _answers(small: Float, diameter: float) -> tuple[Float, Float]:
+    """How much darker than its surroundings a disc is, and how much brighter, in greys of one pixel's noise."""
+    reach = int(SURROUNDINGS * max(SCALES) * diameter / 2 + 1.5)
+    padded = np.pad(small - small.mean(), reach, mode="reflect")
+    shape = [scipy.fft.next_fast_len(n, real=True) for n in padded.shape]
+    half = scipy.fft.rfft2(padded, s=shape)
+    distance = np.hypot(*np.ogrid[-reach : reach + 1, -reach : reach + 1])
+    best, bright = (np.full(small.shape, -np.inf, np.float32) for _ in range(2))
     for scale in SCALES:
         radius = scale * diameter / 2
-        reach = int(SURROUNDINGS * radius + 1.5)
-        distance = np.hypot(*np.ogrid[-reach : reach + 1, -reach : reach + 1])
         disc = np.clip(radius - distance + 0.5, 0, 1)
         ring = np.clip(SURROUNDINGS * radius - distance + 0.5, 0, 1) - disc
         template = ring / ring.sum() - disc / disc.sum()
-        padded = np.pad(small - small.mean(), reach, mode="reflect")
-        found = scipy.signal.fftconvolve(padded, template / np.linalg.norm(template), mode="valid")
+        kernel = scipy.fft.rfft2((template / np.linalg.norm(template)).astype(np.float32), s=shape)
+        # The disc is its own mirror image: convolution and correlation are the same.
+        found = scipy.fft.irfft2(half * kernel, s=shape)
+        found = found[2 * reach : 2 * reach + small.shape[0], 2 * reach : 2 * reach + small.shape[1]]
         np.maximum(best, found, out=best)
-    return best
+        np.maximum(bright, -found, out=bright)
+    return best, bright
 
 
 def _away_from_edges(mask: Mask, distance: float) -> Mask:
@@ -158,7 +169,7 @@ def _away_from_edges(mask: Mask, distance: float) -> Mask:
     return np.asarray(usable)
 
 
-def _maxima(answer: Float64, usable: Mask, distance: float) -> tuple[NDArray[np.int64], Float64]:
+def _maxima(answer: Float, usable: Mask, distance: float) -> tuple[NDArray[np.int64], Float64]:
     """(pick, yx) and scores of local maxima, best first, none nearer than `distance` to a better one."""
     y, x = np.nonzero((answer == maximum_filter(answer, 3)) & usable & (answer > 0))
     order = np.argsort(-answer[y, x], kind="stable")
@@ -174,27 +185,30 @@ def _maxima(answer: Float64, usable: Mask, distance: float) -> tuple[NDArray[np.
     return places, np.asarray(answer[places[:, 0], places[:, 1]])
 
 
-def _threshold(scores: Float64, bright_scores: Float64, options: PickOptions) -> float:
-    """Least score of a particle.
+def _threshold(scores: Float64, bright_scores: Float64, *, discs: float, options: PickOptions) -> float:
+    """Least score of a particle; scores are sorted, best first, `discs` is how many would fill the usable area.
 
-    Half of what the particles usually have, and no less than the noise allows. Where bright discs are as
-    many as dark ones, both are structure of the ice: the threshold rises until dark ones prevail.
+    Few of what is picked can be noise, whose tallest peaks are known (R. Adler's count of maxima of a smooth
+    Gaussian field). Where bright discs are as many as dark ones, both are structure of the ice. And a pick
+    scores half of what the particles usually do, so that their fragments stay away.
     """
-    threshold = options.least_score
+    above = np.arange(1, len(scores) + 1)
+    noise = NOISE_PEAKS * discs * scores * np.exp(-0.5 * scores**2)
+    bright = np.searchsorted(-bright_scores, -scores, side="right")
+    credible = (
+        (scores >= options.least_score)
+        & (noise <= np.maximum(MOST_NOISE_PICKS, MOST_NOISE_SHARE * above))
+        & (bright <= MOST_BRIGHT * above)
+    )
+    if not credible.any():
+        return float("inf")
+    least = threshold = float(scores[np.flatnonzero(credible)[-1]])
     for _ in range(10):
-        above = scores[scores >= threshold]
-        if not len(above):
-            return threshold
-        threshold = max(options.least_score, options.least_share * float(np.median(above)))
-    candidates = np.sort(scores[scores >= threshold])
-    for candidate in candidates:
-        dark = np.count_nonzero(scores >= candidate)
-        if np.count_nonzero(bright_scores >= candidate) < MOST_BRIGHT * dark:
-            return float(candidate)
-    return float("inf")
+        threshold = max(least, options.least_share * float(np.median(scores[scores >= threshold])))
+    return threshold
 
 
-def _between_pixels(answer: Float64, places: NDArray[np.int64]) -> Float64:
+def _between_pixels(answer: Float, places: NDArray[np.int64]) -> Float64:
     """(pick, yx) of maxima between pixels, by parabolas."""
     y, x = np.clip(places, 1, np.array(answer.shape) - 2).T
     fine = places.astype(np.float64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum, maximum_filter
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -17,19 +17,29 @@ Mask = NDArray[np.bool_]
 TWO_CLASSES = 4.5
 """Distance of two classes of brightness, in their own width, above which they are two materials; an even
 slope reaches 3.5."""
-TOO_DARK = 2.0
-"""Darkness of a spot, in that of particles, above which it is dirt."""
-TOO_LARGE = 1.0
-"""Darkness of a region larger than a particle, in that of particles, above which it is dirt."""
+SPOT, REGION = 0.25, 0.55
+"""Sizes at which darkness is judged, widths of Gaussians in diameters: dirt is smaller or larger than particles."""
+TOO_DARK = 2.5
+"""Darkness, in what particles usually have at the same size, above which it is dirt."""
+OUTLYING = 5.0
+"""Darkness in standard deviations of the ice, particles included, that dirt has at least."""
+EDGE = 0.4
+"""Share of a lump's own darkness at which it ends."""
+CERTAIN_SCORE = 4.5
+"""Score, in standard deviations of the noise, at which hardly a place is noise."""
+ENOUGH_PARTICLES = 10
+"""Below this number nobody knows how dark particles are."""
+LARGE_RADIUS = 0.7
+"""Radius of the disc, in diameters, that a lump holds which is dirt whatever particles are like."""
+COARSER = 3
+"""Step between the pixels that are looked at where all is smooth."""
 
 
 def find_unusable(
     small: Float,  # (y, x)
-    answer: Float64,  # (y, x)
+    answer: Float,  # (y, x)
     *,
     diameter: float,
-    noise: float,
-    least_score: float,
 ) -> Mask:  # (y, x)
     """Mask carbon and dirt, with half a diameter around.
 
@@ -37,48 +47,88 @@ def find_unusable(
     ----------
     answer
         How much each place looks like a particle, in standard deviations of the noise.
-    diameter, noise
-        Of a particle, and of a pixel, in the shrunken micrograph.
+    diameter
+        Of a particle, in the shrunken micrograph.
     """
-    carbon = _darker_material(small, diameter)
-    spots = gaussian_filter(small, diameter / 4)
+    spots = gaussian_filter(small, SPOT * diameter)
+    carbon = _darker_material(spots, diameter)
     if carbon.all():
         return carbon
-    darkness = _even_ice(spots, ~carbon) - spots
-    peaks = (answer == maximum_filter(answer, int(diameter))) & (answer > least_score) & ~carbon
-    # Noise of the smoothed picture: a Gaussian averages over 4·pi·sigma² pixels.
-    least = 4 * noise / np.sqrt(4 * np.pi * (diameter / 4) ** 2)
-    usual = max(float(np.median(darkness[peaks])), least) if np.count_nonzero(peaks) >= 5 else 2 * least
-    regions = gaussian_filter(darkness, diameter * 0.55)
-    dirt = (darkness > TOO_DARK * usual) | (regions > TOO_LARGE * usual)
+    # Fringes and blur of the carbon's edge are no dirt.
+    beside = _grown(carbon, diameter / 2)
+    ice = ~beside if not beside.all() else ~carbon
+    darkness = np.where(ice, _even_ice(spots, ice) - spots, 0).astype(np.float32)
+    regions = gaussian_filter(darkness, float(np.sqrt(REGION**2 - SPOT**2) * diameter))
+    peaks = (answer == maximum_filter(answer, int(diameter))) & (answer > CERTAIN_SCORE) & ice
+    # What is dirt by its size teaches nothing of particles. Finely seen, a crowd of particles still has gaps.
+    dirt = _lumps(darkness, None, ice, diameter=diameter)
+    peaks &= ~_grown(dirt, diameter / 2)
+    if np.count_nonzero(peaks) >= ENOUGH_PARTICLES:
+        for darkened in (darkness, regions):
+            dirt |= _lumps(darkened, float(np.median(darkened[peaks])), ice, diameter=diameter)
     return _grown(carbon | dirt, diameter / 2)
 
 
-def _even_ice(spots: Float, ice: Mask) -> Float64:
+def _lumps(darkness: Float, particles: float | None, ice: Mask, *, diameter: float) -> Mask:
+    """What is much darker than particles are and than the ice varies, each lump to its own edge.
+
+    Where nobody knows how dark particles are, a lump must hold a disc that is larger than one.
+    """
+    values = darkness[ice]
+    middle = float(np.median(values))
+    least = middle + OUTLYING * _bright_spread(values, middle)
+    if particles is not None:
+        least = max(least, TOO_DARK * particles)
+    cores, count = label(darkness > max(least, 0))
+    if not count:
+        return np.zeros(darkness.shape, np.bool_)
+    darkest = np.append(0, maximum(darkness, cores, np.arange(1, count + 1)))
+    y, x = distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
+    lumps = darkness > EDGE * darkest[cores[y, x]]
+    parts, count = label(lumps)
+    dirt = np.zeros(count + 1, np.bool_)
+    dirt[parts[cores > 0]] = True
+    if particles is None:
+        large = distance_transform_edt(lumps) > LARGE_RADIUS * diameter
+        dirt &= np.isin(np.arange(count + 1), parts[large])
+    dirt[0] = False
+    return np.asarray(dirt[parts])
+
+
+def _bright_spread(values: Float, middle: float) -> float:
+    """Standard deviation by the brighter half: particles and dirt are in the darker one."""
+    return 1.4826 * float(np.median(middle - values[values <= middle]))
+
+
+def _even_ice(spots: Float, ice: Mask) -> Float:
     """Brightness (y, x) of ice without particles: a parabola through the brighter part of the micrograph.
 
     Slow changes of thickness follow it; islands of dirt do not bend it, as they are left out on the way.
     """
-    y, x = (np.linspace(-1, 1, n) for n in spots.shape)
-    y, x = y[:, None], x[None, :]
-    terms = np.stack([np.broadcast_to(t, spots.shape) for t in (1 + 0 * y * x, y, x, y * y, x * y, x * x)], axis=-1)
-    kept = ice.copy()
-    surface = np.zeros(spots.shape)
+    seen, terms = spots[::COARSER, ::COARSER], _parabola(spots.shape)
+    coarse = terms[:, ::COARSER, ::COARSER]
+    within = ice[::COARSER, ::COARSER]
+    kept = within
+    coefficients = np.zeros(len(terms), np.float32)
     for _ in range(4):
-        if np.count_nonzero(kept) < 10 * terms.shape[-1]:
-            return np.full(spots.shape, float(np.median(spots[ice])))
-        coefficients, *_ = np.linalg.lstsq(terms[kept][::3], spots[kept][::3], rcond=None)
-        surface = terms @ coefficients
-        rest = spots - surface
+        if np.count_nonzero(kept) < 10 * len(terms):
+            return np.full(spots.shape, np.median(spots[ice]), np.float32)
+        coefficients, *_ = np.linalg.lstsq(coarse[:, kept].T, seen[kept], rcond=None)
+        rest = seen - np.tensordot(coefficients, coarse, 1)
         # Particles are dark: they are let go sooner than bright places.
         spread = 1.4826 * float(np.median(np.abs(rest[kept])))
-        kept = ice & (rest > -1.5 * spread) & (rest < 3 * spread)
-    return np.asarray(surface)
+        kept = within & (rest > -1.5 * spread) & (rest < 3 * spread)
+    return np.asarray(np.tensordot(coefficients, terms, 1), dtype=np.float32)
 
 
-def _darker_material(small: Float, diameter: float) -> Mask:
+def _parabola(shape: tuple[int, ...]) -> Float:  # (term, y, x)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
+    return np.stack([np.ones_like(y), y, x, y * y, x * y, x * x])
+
+
+def _darker_material(spots: Float, diameter: float) -> Mask:
     """The darker of two clearly separate brightnesses, or nothing (N. Otsu's threshold, and a test of it)."""
-    smooth = gaussian_filter(small, diameter)
+    smooth = gaussian_filter(spots[::COARSER, ::COARSER], float(np.sqrt(1 - SPOT**2)) * diameter / COARSER)
     values = np.sort(smooth, axis=None).astype(np.float64)
     count = np.arange(1, len(values))
     lower = np.cumsum(values)[:-1] / count
@@ -89,8 +139,10 @@ def _darker_material(small: Float, diameter: float) -> Mask:
         (values[: cut + 1].var() * (cut + 1) + values[cut + 1 :].var() * (len(values) - cut - 1)) / len(values)
     )
     if upper[cut] - lower[cut] < TWO_CLASSES * width:
-        return np.zeros(small.shape, np.bool_)
-    return np.asarray(smooth < (upper[cut] + lower[cut]) / 2)
+        return np.zeros(spots.shape, np.bool_)
+    darker = smooth < (upper[cut] + lower[cut]) / 2
+    enlarged = np.repeat(np.repeat(darker, COARSER, axis=0), COARSER, axis=1)
+    return np.asarray(enlarged[: spots.shape[0], : spots.shape[1]])
 
 
 def _grown(mask: Mask, distance: float) -> Mask:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -13,7 +10,6 @@ from scipy.spatial.distance import cdist, pdist
 from cryodaq.errors import ImagingError
 from cryodaq.imaging.picking import PickOptions, pick_particles
 
-HAND_PICKED = Path(__file__).parents[4] / "shared/data/micrographs/apoferritin_empiar10146"
 SCALE = {"pixel_size_ang": 2.0, "diameter_ang": 120.0}
 SIZE_PX = 1024
 RADIUS_PX = 30
@@ -137,18 +133,26 @@ def test_what_cannot_be_picked_is_refused(picture, scale, sentence) -> None:
         pick_particles(picture, **scale)
 
 
-@pytest.mark.skipif(not HAND_PICKED.exists(), reason="the hand-picked micrographs lie in ../shared, which is not here")
-def test_real_apoferritin_is_picked_like_by_hand() -> None:
-    from PIL import Image
+def test_particles_between_crystals_and_carbon_are_found() -> None:
+    rng = np.random.default_rng(13)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
+    crystals = sum(6.0 * (np.hypot(x - cx, y - cy) < r) for cx, cy, r in [(560, 300, 80), (700, 800, 50)])
+    dirt = crystals + 5.0 * (x < 250)
+    places = scattered(rng, 50, keep_out=gaussian_filter(dirt, 40) > 0.05)
+    picks = pick_particles(micrograph(rng, places, dirt=dirt), **SCALE)
+    precision, recall = found_share(picks, places)
+    assert precision > 0.95
+    assert recall > 0.85
+    on_dirt = dirt[tuple(np.rint(picks.coordinates_px_xy[:, ::-1]).astype(int).T)] > 0
+    assert not on_dirt.any()
 
-    scores = []
-    for path in sorted((HAND_PICKED / "ground_truth_coords").glob("*.csv")):
-        with path.open() as rows:
-            by_hand = np.array([[float(row["x_px"]), float(row["y_px"])] for row in csv.DictReader(rows)])
-        picture = np.asarray(Image.open(HAND_PICKED / "avg" / f"{path.stem}.bin_avg.png"), dtype=np.float32)
-        picks = pick_particles(picture, pixel_size_ang=1.5, diameter_ang=125.0)
-        distances = cdist(picks.coordinates_px_xy, by_hand)
-        matched = len(set(distances.argmin(axis=1)[distances.min(axis=1) < 20]))
-        scores.append(2 * matched / (len(picks.scores) + len(by_hand)))
-    assert len(scores) == 9
-    assert np.mean(scores) > 0.72
+
+@pytest.mark.parametrize("count", [3, 12, 110])
+def test_neither_few_nor_many_particles_are_taken_for_dirt(count) -> None:
+    rng = np.random.default_rng(count)
+    places = scattered(rng, count)
+    picks = pick_particles(micrograph(rng, places, depth=2.0), **SCALE)
+    assert picks.masked_fraction < 0.05
+    precision, recall = found_share(picks, places)
+    assert precision > 0.9
+    assert recall > 0.9
