@@ -1,4 +1,4 @@
-"""Random schedules of faults, as many as a minute has room for; scripts/faults runs more."""
+"""Schedules of faults from fixed seeds; scripts/faults runs more and others."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 40
-LEAST = 1
+SCHEDULES = 30
+"""From seed 8000 on; the README names the seeds known to fail."""
+LIMIT_S = 90
+LEAST = 10
 """Even a machine that is very busy runs so many."""
 
 
@@ -35,7 +37,7 @@ def run_faults(*options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.timeout(400)
 def test_nothing_is_lost_misfiled_or_wrongly_removed_whatever_fails() -> None:
-    done = run_faults("--schedules", "300", "--limit-s", str(LIMIT_S))
+    done = run_faults("--schedules", str(SCHEDULES), "--limit-s", str(LIMIT_S))
     assert done.returncode == 0
     counted = re.search(r"^(\d+) schedules, (\d+) points, (\d+) faults", done.stdout, re.MULTILINE)
     assert counted is not None
