@@ -15,7 +15,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from cryodaq.imaging.ctf_model import Defocus
-from cryodaq.imaging.ring_profiles import Envelope, RingModel, Rings
+from cryodaq.imaging.ring_profiles import Envelope, RingModel, Rings, length
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -32,7 +32,8 @@ ANY_PHASE_SHIFT = (0.0, np.pi / 4)
 LEAST_DECAY_ANG2, MOST_DECAY_ANG2 = 1.0, 5000.0
 DECAYS_ANG2 = (5.0, 30.0, 80.0, 200.0, 600.0, 2000.0)
 """Decays of whose sum the heights of rings are made."""
-RIDGE = 1e-3
+MODELS_AT_ONCE = 16
+RIDGE = 1e-6
 UNEVEN_ANG2 = 100.0
 """Scale on which decays differ by direction."""
 
@@ -48,11 +49,12 @@ def find_rings(rings: Rings, *, least_ang: float, most_ang: float, phase_shifts:
     grid = np.arange(least_ang, most_ang + DEFOCUS_STEP_ANG, DEFOCUS_STEP_ANG)
     best = RingModel(defocus=Defocus(mean_ang=float(grid[0])), envelope=Envelope(decays_ang2=ENVELOPES_ANG2[:1]))
     best_score = -np.inf
+    profiles = rings.profiles.astype(np.float32)
     for decay in ENVELOPES_ANG2:
         envelope = Envelope(decays_ang2=(decay,))
         height = envelope.height(rings.frequency)
         models = [rings.models(grid, height, phase_shift=shift) for shift in phase_shifts]
-        products = np.stack([rings.profiles @ one.T for one in models]).astype(np.float32)
+        products = np.stack([_products(profiles, one.astype(np.float32)) for one in models])
         squares = np.mean([(one**2).sum(axis=1) for one in models], axis=0).astype(np.float32)
         for astigmatism in _astigmatisms():
             place, shift, score = _best_in_table(products, squares, astigmatism.along(rings.angle))
@@ -61,6 +63,15 @@ def find_rings(rings: Rings, *, least_ang: float, most_ang: float, phase_shifts:
                 defocus = dataclasses.replace(astigmatism, mean_ang=float(grid[place]))
                 best = RingModel(defocus=defocus, envelope=envelope, phase_shift=shift)
     return _refined_by_simplex(rings, best, free_phase=len(phase_shifts) > 1)
+
+
+def _products(profiles: Float, models: Float) -> Float:  # (direction, defocus)
+    """Sums of products, few models at once: see `ROWS_AT_ONCE`."""
+    result = np.empty((len(profiles), len(models)), np.float32)
+    for first in range(0, len(models), MODELS_AT_ONCE):
+        few = slice(first, first + MODELS_AT_ONCE)
+        result[:, few] = profiles @ models[few].T
+    return result
 
 
 def _astigmatisms() -> Iterator[Defocus]:
@@ -121,7 +132,7 @@ def _refined_by_simplex(rings: Rings, start: RingModel, *, free_phase: bool) -> 
 
 def refine_rings(rings: Rings, start: RingModel, *, free_phase: bool) -> RingModel:
     """Least squares on profiles, with decays that differ by direction (K. Levenberg, D. Marquardt)."""
-    seen = rings.profiles / max(float(np.linalg.norm(rings.profiles)), 1e-30)
+    seen = rings.profiles / max(length(rings.profiles), 1e-30)
     uneven = start.envelope.uneven_cosine_ang2, start.envelope.uneven_sine_ang2
     scale = np.array([50.0, 50.0, 50.0, UNEVEN_ANG2, UNEVEN_ANG2, 0.1])[: 6 if free_phase else 5]
     origin = start.defocus
@@ -144,7 +155,7 @@ def refine_rings(rings: Rings, start: RingModel, *, free_phase: bool) -> RingMod
 
     def misfit(moved: Float64) -> Float64:
         expected = rings.profiles_of(model(moved))
-        expected /= max(float(np.linalg.norm(expected)), 1e-30)
+        expected /= max(length(expected), 1e-30)
         # The best height of the rings is their correlation.
         return np.asarray((seen - (seen * expected).sum() * expected).ravel())
 
@@ -160,11 +171,13 @@ def measure_envelope(rings: Rings, model: RingModel) -> Envelope:
     for decay in DECAYS_ANG2:
         envelope = dataclasses.replace(model.envelope, decays_ang2=(decay,), shares=(1.0,))
         shapes.append(rings.profiles_of(dataclasses.replace(model, envelope=envelope)).ravel())
-    basis, mixing = np.linalg.qr(np.stack(shapes, axis=1))
+    basis = np.stack(shapes)
+    products = np.einsum("is,js->ij", basis, basis)
     # A small penalty decides between decays that these rings cannot tell apart.
-    penalty = RIDGE * np.linalg.norm(mixing) * np.eye(len(mixing))
-    seen = np.append(basis.T @ rings.profiles.ravel(), np.zeros(len(mixing)))
-    shares = scipy.optimize.lsq_linear(np.vstack([mixing, penalty]), seen, bounds=(0, np.inf), method="bvls").x
+    products += RIDGE * (1e-30 + np.trace(products)) * np.eye(len(products))
+    lower = np.linalg.cholesky(products)
+    seen = np.linalg.solve(lower, np.einsum("is,s->i", basis, rings.profiles.ravel()))
+    shares = scipy.optimize.lsq_linear(lower.T, seen, bounds=(0, np.inf), method="bvls").x
     if not shares.any():
         return model.envelope
     kept = shares > 0

@@ -109,16 +109,19 @@ def _even_ice(spots: Float, ice: Mask) -> Float:
     coarse = terms[:, ::COARSER, ::COARSER]
     within = ice[::COARSER, ::COARSER]
     kept = within
-    coefficients = np.zeros(len(terms), np.float32)
+    coefficients = np.zeros(len(terms))
     for _ in range(4):
         if np.count_nonzero(kept) < 10 * len(terms):
             return np.full(spots.shape, np.median(spots[ice]), np.float32)
-        coefficients, *_ = np.linalg.lstsq(coarse[:, kept].T, seen[kept], rcond=None)
-        rest = seen - np.tensordot(coefficients, coarse, 1)
+        few = coarse[:, kept]
+        # Normal equations of six smooth terms are well behaved, and need no threads of linear algebra.
+        products = np.einsum("ip,jp->ij", few, few, dtype=np.float64) + 1e-9 * few.shape[1] * np.eye(len(few))
+        coefficients = np.linalg.solve(products, np.einsum("ip,p->i", few, seen[kept], dtype=np.float64))
+        rest = seen - np.einsum("i,iyx->yx", coefficients, coarse)
         # Particles are dark: they are let go sooner than bright places.
         spread = 1.4826 * float(np.median(np.abs(rest[kept])))
         kept = within & (rest > -1.5 * spread) & (rest < 3 * spread)
-    return np.asarray(np.tensordot(coefficients, terms, 1), dtype=np.float32)
+    return np.asarray(np.einsum("i,iyx->yx", coefficients.astype(np.float32), terms), dtype=np.float32)
 
 
 def _parabola(shape: tuple[int, ...]) -> Float:  # (term, y, x)

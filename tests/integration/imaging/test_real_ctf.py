@@ -57,14 +57,14 @@ def test_a_falcon_frame_fits_as_other_programs_say(falcon_frame) -> None:
 
 
 def test_aligning_a_moved_exposure_shows_finer_rings(falcon_frame) -> None:
-    """Electrons of the frame dealt to 20 frames that move by whole pixels, as a drifting specimen would."""
+    """Electrons of the frame dealt to 8 frames that move by whole pixels, as a drifting specimen would."""
     rng = np.random.default_rng(1)
     left = np.rint(falcon_frame / UNITS_PER_ELECTRON).astype(np.int64)
     still, moved = np.zeros(left.shape, np.float32), np.zeros(left.shape, np.float32)
-    for frame in range(20):
-        dealt = rng.binomial(left, 1 / (20 - frame))
+    for frame in range(8):
+        dealt = rng.binomial(left, 1 / (8 - frame))
         left -= dealt
-        drift_px = round(10 * (1 - np.exp(-frame / 6)))
+        drift_px = round(10 * (1 - np.exp(-frame / 3)))
         still += dealt
         moved += np.roll(dealt, (drift_px, drift_px // 2), axis=(0, 1))
     aligned, unaligned = (fit_ctf(sum_, pixel_size_ang=0.66655, **FALCON_OPTICS).fit for sum_ in (still, moved))

@@ -1,4 +1,4 @@
-"""What makes a fitted CTF unbelievable."""
+"""Numbers by which micrographs are judged, and what makes a fitted CTF unbelievable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cryodaq.domain.quality import ctf_doubts
+from cryodaq.domain.quality import ctf_doubts, picks_per_um2, relative_ice_thickness
 from cryodaq.domain.results import CtfFit
 
 SOUND = CtfFit(
@@ -50,3 +50,21 @@ def test_rings_that_end_at_once_are_no_rings(resolution_ang: float) -> None:
 def test_a_defocus_at_the_limit_of_the_search_was_not_found(defocus_ang: float) -> None:
     stuck = replace(SOUND, defocus_u_ang=defocus_ang, defocus_v_ang=defocus_ang)
     assert "limit of the search" in ctf_doubts(stuck, searched_ang=(1_000.0, 50_000.0))[0]
+
+
+def test_picks_are_counted_on_the_area_that_is_not_masked() -> None:
+    whole = picks_per_um2(200, shape_yx=(4000, 5000), pixel_size_ang=1.0)
+    assert whole == pytest.approx(200 / 0.2)
+    assert picks_per_um2(200, shape_yx=(4000, 5000), pixel_size_ang=1.0, masked_fraction=0.5) == pytest.approx(
+        2 * whole
+    )
+    assert picks_per_um2(0, shape_yx=(4000, 5000), pixel_size_ang=1.0, masked_fraction=1.0) == 0
+
+
+def test_ice_that_halves_the_counts_is_as_thick_as_two_layers_of_half_the_logarithm() -> None:
+    thin, thick = (
+        relative_ice_thickness(counts, dose_per_frame_e_ang2=1.0, pixel_size_ang=2.0) for counts in (2.0, 1.0)
+    )
+    assert thin is not None
+    assert thick == pytest.approx(2 * thin)
+    assert relative_ice_thickness(0.0, dose_per_frame_e_ang2=1.0, pixel_size_ang=2.0) is None
