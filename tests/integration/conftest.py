@@ -119,21 +119,21 @@ def system_trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemTri
     """PostgreSQL and Airflow, running; tasks write what they were asked into `<home>/calls.jsonl`."""
     home = tmp_path_factory.mktemp("system") / "home"
     facility = make_home(home)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")]))
-        heard: list[ChildEvent] = []
-        system = EmbeddedSystem(home, facility, on_event=heard.append, services=plain_services(facility))
-        trial = SystemTrial(home=home, facility=facility, system=system, happenings=heard)
-        try:
+    heard: list[ChildEvent] = []
+    try:
+        with pytest.MonkeyPatch.context() as patch:  # for the children that start here, and for no other test
+            patch.setenv("PYTHONPATH", os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")]))
+            system = EmbeddedSystem(home, facility, on_event=heard.append, services=plain_services(facility))
+            trial = SystemTrial(home=home, facility=facility, system=system, happenings=heard)
             kill_first_supervisor(trial)
             begun = time.monotonic()
             system.start()
             trial.second_start_s = time.monotonic() - begun
-            yield trial
-        finally:
-            system.stop()  # harmless where a test has stopped it
-            for record in sessions.read_records(home / "run"):
-                sessions.kill_session(record)  # where the first one was not followed by a second
+        yield trial
+    finally:
+        system.stop()  # harmless where a test has stopped it
+        for record in sessions.read_records(home / "run"):
+            sessions.kill_session(record)  # where the first one was not followed by a second
 
 
 @pytest.fixture(scope="session")
