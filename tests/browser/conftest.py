@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -46,6 +46,8 @@ class Facility:
     seed: LedgerSeeder
     sample: NewSample
     access: FakeAccessControl
+    complaints: list[str] = field(default_factory=list)
+    """What browsers reported as wrong."""
 
     def publish(self, name: str) -> None:
         """Let a movie arrive and be processed."""
@@ -117,7 +119,7 @@ OpenPage = Callable[..., Page]
 def open_page(browser: Browser, facility: Facility) -> Iterator[OpenPage]:
     """Open a page as the operator; at the end no script may have failed and nothing may have been refused."""
     contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    complaints = facility.complaints
 
     def open_(path: str, *, viewport: ViewportSize = DESKTOP, logged_in: bool = True) -> Page:
         context = browser.new_context(viewport=viewport)

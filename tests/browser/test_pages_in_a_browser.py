@@ -61,7 +61,30 @@ def test_a_page_catches_up_after_its_connection_was_away(open_page: OpenPage, fa
     expect(page.locator(".gallery")).to_contain_text("while_away", timeout=3000)
 
 
-@pytest.mark.parametrize("path", ["/", SAMPLE, f"{SAMPLE}?view=table", "/movies/1", "/alarms", "/samples"])
+def test_one_click_leads_from_a_late_microscope_to_the_reason(open_page: OpenPage) -> None:
+    page = open_page("/")
+    page.locator("#scope-tem1").get_by_role("link", name=re.compile("Why")).press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("TEM1")
+    waiting = page.locator("#waiting")
+    expect(waiting).to_contain_text("no gain reference")
+    expect(page.locator("#held")).to_contain_text("it has 38 of 40 frames")
+    waiting.get_by_role("link", name=re.compile("FoilHole_2")).click()
+    expect(page.locator(".problem.box")).to_have_text("no gain reference")
+
+
+def test_nobody_wonders_why_there_is_no_log_in(open_page: OpenPage, facility) -> None:  # type: ignore[no-untyped-def]  # conftest's class
+    page = open_page("/")
+    expect(page.locator(".live")).to_have_text("live")
+    facility.access.reachable = False
+    page.evaluate("refresh()")
+    expect(page.locator(".live")).to_have_text("the elogbook does not answer")
+    facility.complaints.clear()  # the browser itself reports the 503
+    facility.access.reachable = True
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/microscopes/tem1", SAMPLE, f"{SAMPLE}?view=table", "/movies/1", "/alarms", "/samples"]
+)
 def test_a_phone_needs_no_sideways_scrolling(open_page: OpenPage, path: str) -> None:
     page = open_page(path, viewport=PHONE)
     expect(page.locator("main")).to_be_visible()

@@ -67,6 +67,17 @@ class ShareState:
     total_bytes: int | None
     unrecognised_images: int
     problem: str | None
+    bytes_last_hour: int = 0
+    """What the microscope wrote on it, by the files that were first seen in the last hour."""
+    scan_s: float | None = None
+    file_count: int | None = None
+
+    @property
+    def hours_left(self) -> float | None:
+        """When it is full at the last hour's rate and nothing is removed; None while nothing is written."""
+        if self.free_bytes is None or self.bytes_last_hour <= 0:
+            return None
+        return self.free_bytes / self.bytes_last_hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +133,7 @@ def board(connection: Connection, microscopes: Sequence[str], *, now: datetime) 
     draining = _draining(connection, microscopes, current=sample_ids)
     unowned = _unowned(connection, microscopes)
     activity = {name: _activity(connection, name, now=now) for name in microscopes}
-    shares = _shares(connection, microscopes)
+    shares = _shares(connection, microscopes, now=now)
     alarms = _alarms(connection)
     nothing: Mapping[str, object] = {}
     found = []
@@ -294,8 +305,9 @@ def _activity(connection: Connection, microscope: str, *, now: datetime) -> tupl
     return int(connection.execute(count).scalar_one()), connection.execute(newest).scalar_one_or_none()
 
 
-def _shares(connection: Connection, microscopes: Sequence[str]) -> dict[str, tuple[ShareState, ...]]:
+def _shares(connection: Connection, microscopes: Sequence[str], *, now: datetime) -> dict[str, tuple[ShareState, ...]]:
     query = select(share_state).where(share_state.c.microscope.in_(list(microscopes))).order_by(share_state.c.share)
+    written = _written(connection, microscopes, since=now - RATE_WINDOW)
     found: dict[str, tuple[ShareState, ...]] = {}
     for row in connection.execute(query):
         entry = ShareState(
@@ -305,9 +317,22 @@ def _shares(connection: Connection, microscopes: Sequence[str]) -> dict[str, tup
             total_bytes=row.total_bytes,
             unrecognised_images=row.unrecognised_images,
             problem=row.problem,
+            bytes_last_hour=written.get((row.microscope, row.share), 0),
+            scan_s=row.scan_s,
+            file_count=row.file_count,
         )
         found[row.microscope] = (*found.get(row.microscope, ()), entry)
     return found
+
+
+def _written(connection: Connection, microscopes: Sequence[str], *, since: datetime) -> dict[tuple[str, str], int]:
+    """Return the bytes of the movies that were first seen on each share since a time; movies are nearly all."""
+    query = (
+        select(file.c.microscope, file.c.share, func.sum(file.c.size_bytes).label("size_bytes"))
+        .where(file.c.microscope.in_(list(microscopes)), file.c.role == "movie", file.c.seen_at > since)
+        .group_by(file.c.microscope, file.c.share)
+    )
+    return {(row.microscope, row.share): int(row.size_bytes) for row in connection.execute(query)}
 
 
 def _alarms(connection: Connection) -> dict[str, tuple[Alarm, ...]]:

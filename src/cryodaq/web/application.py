@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from cryodaq.errors import LogbookError, LogbookUnreachableError
-from cryodaq.web import board_pages, live_stream, login_pages, movie_pages
+from cryodaq.web import board_pages, live_stream, login_pages, microscope_pages, movie_pages
 from cryodaq.web.live import LiveFeed
 from cryodaq.web.presentation import environment
 from cryodaq.web.protection import Protection
@@ -49,7 +49,7 @@ def create_app(settings: WebSettings) -> FastAPI:
     app.state.templates = environment(settings)
     app.state.board = board_pages.BoardSnapshots(engine, settings)
     app.add_middleware(Protection, public_origin=settings.public_origin)
-    for room in (board_pages, movie_pages, login_pages, live_stream):
+    for room in (board_pages, microscope_pages, movie_pages, login_pages, live_stream):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_exception_handler(NotLoggedInError, _to_login)
@@ -114,14 +114,13 @@ def _http_problem(request: Request, error: Exception) -> Response:
 
 def _logbook_problem(request: Request, error: Exception) -> Response:
     if isinstance(error, LogbookUnreachableError):
-        sentence = (
-            "The elogbook does not answer, so we cannot tell who you are. Copying and processing go on meanwhile."
-        )
+        title, again = "The elogbook does not answer", request.method == "GET"
+        sentence = f"We cannot tell who you are, so nobody can log in. {login_pages.GOES_ON}"
     else:
-        sentence = f"The elogbook refused: {error}"
-    return _message(request, "The elogbook does not answer", sentence=sentence, status=503)
+        title, again, sentence = "The elogbook refused", False, f"{str(error)[:1].upper()}{str(error)[1:]}"
+    return _message(request, title, sentence=sentence, status=503, again=again)
 
 
-def _message(request: Request, title: str, *, sentence: str, status: int) -> Response:
-    values: dict[str, object] = {"title": title, "sentence": sentence}
+def _message(request: Request, title: str, *, sentence: str, status: int, again: bool = False) -> Response:
+    values: dict[str, object] = {"title": title, "sentence": sentence, "retry": again}
     return render(request, "message.html", visitor=None, status=status, values=values)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends
@@ -61,6 +62,24 @@ def _may_know(alarm: Alarm, who: Visitor, readable: frozenset[str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Microscopes for which the elogbook does not answer the data acquisition."""
+
+    names: tuple[str, ...]
+    since: datetime | None
+    """When it answered last for one of them."""
+
+
+def silence(states: Sequence[MicroscopeState]) -> Silence | None:
+    """Return for which microscopes the elogbook is silent, or None."""
+    mute = [state for state in states if state.assignment == "unreachable"]
+    if not mute:
+        return None
+    since = min((state.since for state in mute if state.since), default=None)
+    return Silence(names=tuple(state.name for state in mute), since=since)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardSnapshot:
     """The board before anybody's rights are considered."""
 
@@ -107,6 +126,7 @@ def show_board(request: Request, who: Visitor = Depends(visitor)) -> HTMLRespons
         "cards": cards(states, who, readable=readable),
         "readable": readable,
         "general_alarms": general if who.sees_all_names else (),
+        "silent": silence(states),
     }
     return render(request, "board.html", visitor=who, topic="board", since=since, values=values)
 

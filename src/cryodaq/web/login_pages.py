@@ -9,14 +9,16 @@ from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from cryodaq.errors import LogbookAccessError
+from cryodaq.errors import LogbookAccessError, LogbookUnreachableError
 from cryodaq.web.protection import safe_next
 from cryodaq.web.rendering import render
 from cryodaq.web.settings import SESSION_COOKIE
-from cryodaq.web.visitors import find_visitor, web_settings
+from cryodaq.web.visitors import ask_elogbook, find_visitor, web_settings
 
 router = APIRouter()
 _MAX_TEXT = 1024
+GOES_ON = "Copying and processing go on meanwhile."
+SILENT = f"The elogbook does not answer, so nobody can log in now. {GOES_ON}"
 
 
 @router.get("/login", response_class=HTMLResponse)
@@ -24,8 +26,12 @@ def show_login(request: Request, ticket: str | None = None, next: str | None = N
     """Show the form; a one-time link logs in at once, unless another site led here: then after a click."""
     if ticket is not None and request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
         return _log_in_with_ticket(request, ticket[:_MAX_TEXT])
-    if ticket is None and find_visitor(request) is not None:
-        return RedirectResponse(safe_next(next), status_code=303)
+    try:
+        if ticket is None and find_visitor(request) is not None:
+            return RedirectResponse(safe_next(next), status_code=303)
+        ask_elogbook(request)
+    except LogbookUnreachableError:
+        return _form(request, next_path=safe_next(next), problem=SILENT, status=503)
     return _form(request, next_path=safe_next(next), ticket=None if ticket is None else ticket[:_MAX_TEXT])
 
 
@@ -47,6 +53,8 @@ def log_in(
         session = web_settings(request).access.log_in(user.strip(), password)
     except LogbookAccessError as error:
         return _form(request, next_path=target, problem=str(error), user=user)
+    except LogbookUnreachableError:
+        return _form(request, next_path=target, problem=SILENT, user=user, status=503)
     return _with_cookie(request, RedirectResponse(target, status_code=303), session)
 
 
@@ -88,8 +96,14 @@ def _with_cookie(request: Request, answer: RedirectResponse, session: str) -> Re
 
 
 def _form(
-    request: Request, *, next_path: str, problem: str | None = None, user: str = "", ticket: str | None = None
+    request: Request,
+    *,
+    next_path: str,
+    problem: str | None = None,
+    user: str = "",
+    ticket: str | None = None,
+    status: int = 403,
 ) -> HTMLResponse:
+    """Show the form; `status` is that of a form with a problem."""
     values: dict[str, object] = {"next_path": next_path, "problem": problem, "user": user, "ticket": ticket}
-    status = 200 if problem is None else 403
-    return render(request, "login.html", visitor=None, status=status, values=values)
+    return render(request, "login.html", visitor=None, status=200 if problem is None else status, values=values)

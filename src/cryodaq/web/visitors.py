@@ -70,3 +70,8 @@ def find_visitor(request: Request) -> Visitor | None:
     access = web_settings(request).access
     person = access.identify(session)
     return None if person is None else Visitor(person=person, session=session, access=access)
+
+
+def ask_elogbook(request: Request) -> None:
+    """Find out whether the elogbook answers, by a session that nobody has. Raises `LogbookUnreachableError`."""
+    web_settings(request).access.identify("nobody")

@@ -86,7 +86,16 @@ def movie(seed: LedgerSeeder) -> SeededMovie:
     return made
 
 
-PAGES = ("/", "/samples", "/alarms", f"/samples/{A}", "/movies/1", "/movies/1/preview.jpg", f"/live?topic=sample:{A}")
+PAGES = (
+    "/",
+    "/microscopes/tem1",
+    "/samples",
+    "/alarms",
+    f"/samples/{A}",
+    "/movies/1",
+    "/movies/1/preview.jpg",
+    f"/live?topic=sample:{A}",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -284,3 +293,35 @@ def test_a_fragment_is_the_middle_only(client: TestClient, movie: SeededMovie) -
 def test_nothing_is_told_about_the_machinery(client: TestClient) -> None:
     for page in ("/docs", "/openapi.json", "/redoc"):
         assert enter(client, "op").get(page).status_code == 404
+
+
+def test_a_microscopes_page_gives_reasons_to_those_who_may_read_them(
+    client: TestClient, seed: LedgerSeeder, movie: SeededMovie
+) -> None:
+    theirs = enter(client, "user").get("/microscopes/tem1")
+    assert "no gain reference; the movie waits for one" in theirs.text
+    assert "/movies/2" in theirs.text
+    strangers = enter(client, "stranger").get("/microscopes/tem1")
+    assert strangers.status_code == 200
+    for secret in ("no gain reference", "0002", "apo", MINE):
+        assert secret not in strangers.text
+    assert "another group" in strangers.text
+    assert enter(client, "op").get("/microscopes/tem9").status_code == 404
+
+
+def test_a_silent_elogbook_is_said_wherever_it_matters(
+    client: TestClient, access: FakeAccessControl, seed: LedgerSeeder
+) -> None:
+    seed.poll("tem1", assignment="unreachable")
+    assert "The elogbook does not answer the data acquisition" in enter(client, "op").get("/").text
+    access.reachable = False
+    for answer in (
+        client.get("/login"),
+        client.post("/login", data={"user": "op", "password": "o-secret"}, headers=OURS),
+    ):
+        assert answer.status_code == 503
+        assert "nobody can log in now. Copying and processing go on" in answer.text
+    board = client.get("/")
+    assert (board.status_code, "data-retry" in board.text) == (503, True)
+    access.reachable = True
+    assert client.get("/login").status_code == 303

@@ -64,6 +64,7 @@ async function refresh() {
       location.reload();
       return;
     }
+    if (answer.status === 503) say("lost", "the elogbook does not answer");
     if (answer.ok) {
       const parsed = new DOMParser().parseFromString(`<main>${await answer.text()}</main>`, "text/html");
       morphChildren(main, parsed.querySelector("main"));
@@ -126,6 +127,9 @@ function length(seconds) {
   if (whole < 86400) return `${parts(whole / 3600, "h")} ${parts((whole % 3600) / 60, "min")}`;
   return `${parts(whole / 86400, "d")} ${parts((whole % 86400) / 3600, "h")}`;
 }
+
+// A page that could not be shown is asked for again.
+if ("retry" in document.body.dataset) setTimeout(() => location.replace(location.href), 5000);
 
 if (topic) {
   listen();

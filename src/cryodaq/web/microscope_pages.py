@@ -1,0 +1,53 @@
+"""One microscope: what is current on it, what its data waits for and why, and what was current before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from cryodaq.ledger.board import board
+from cryodaq.ledger.events import last_event_id
+from cryodaq.ledger.reasons import Reasons, reasons
+from cryodaq.web.board_pages import cards
+from cryodaq.web.rendering import render
+from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+router = APIRouter()
+
+
+@router.get("/microscopes/{name}", response_class=HTMLResponse)
+def show_microscope(
+    request: Request,
+    name: str,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> HTMLResponse:
+    """Show why a microscope's data is where it is."""
+    settings = web_settings(request)
+    if name not in settings.microscopes:
+        raise NotThereError("microscope")
+    engine: Engine = request.app.state.engine
+    with engine.connect() as connection:
+        since = last_event_id(connection)
+        states = board(connection, [name], now=settings.clock())
+        found = reasons(connection, name)
+    readable = who.readable(states[0].subject_experiments | _named(found))
+    values: dict[str, object] = {
+        "card": cards(states, who, readable=readable)[0],
+        "found": found,
+        "readable": readable,
+        "known": lambda experiment: who.sees_all_names or experiment in readable,
+        "now": settings.clock(),
+    }
+    return render(request, "microscope.html", visitor=who, topic="board", since=since, values=values)
+
+
+def _named(found: Reasons) -> frozenset[str]:
+    """Return every experiment that reasons and periods name."""
+    named = [entry.experiment for entry in (*found.held, *found.waiting, *found.failed)]
+    return frozenset(named) | {period.experiment for period in found.periods if period.experiment}
