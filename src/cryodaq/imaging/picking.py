@@ -94,8 +94,9 @@ def pick_particles(
     answer, bright = (one / np.float32(noise) for one in _answers(small, diameter))
     mask = find_unusable(small, answer, diameter=diameter)
     usable = _away_from_edges(mask, options.edge_distance * diameter)
-    places, scores = _maxima(answer, usable, options.distance * diameter)
-    bright_scores = _maxima(bright, usable, options.distance * diameter)[1]
+    apart = options.distance * diameter
+    places, scores = _maxima(answer, usable & (answer > options.least_score), apart)
+    bright_scores = _maxima(bright, usable & (bright > options.least_score), apart)[1]
     chosen = scores >= _threshold(scores, bright_scores, discs=float(usable.sum()) / diameter**2, options=options)
     coordinates = (_between_pixels(answer, places[chosen]) + 0.5) * factor - 0.5
     return Picks(
@@ -171,7 +172,7 @@ def _away_from_edges(mask: Mask, distance: float) -> Mask:
 
 def _maxima(answer: Float, usable: Mask, distance: float) -> tuple[NDArray[np.int64], Float64]:
     """(pick, yx) and scores of local maxima, best first, none nearer than `distance` to a better one."""
-    y, x = np.nonzero((answer == maximum_filter(answer, 3)) & usable & (answer > 0))
+    y, x = np.nonzero((answer == maximum_filter(answer, 3)) & usable)
     order = np.argsort(-answer[y, x], kind="stable")
     places = np.stack([y, x], axis=1)[order]
     if not len(places):

@@ -50,23 +50,38 @@ def find_unusable(
     diameter
         Of a particle, in the shrunken micrograph.
     """
-    spots = gaussian_filter(small, SPOT * diameter)
+    # All that follows is smooth, and needs only some of the pixels.
+    spots = gaussian_filter(small, SPOT * diameter)[::COARSER, ::COARSER]
+    diameter /= COARSER
     carbon = _darker_material(spots, diameter)
     if carbon.all():
-        return carbon
+        return _enlarged(carbon, small.shape)
     # Fringes and blur of the carbon's edge are no dirt.
     beside = _grown(carbon, diameter / 2)
     ice = ~beside if not beside.all() else ~carbon
     darkness = np.where(ice, _even_ice(spots, ice) - spots, 0).astype(np.float32)
     regions = gaussian_filter(darkness, float(np.sqrt(REGION**2 - SPOT**2) * diameter))
-    peaks = (answer == maximum_filter(answer, int(diameter))) & (answer > CERTAIN_SCORE) & ice
     # What is dirt by its size teaches nothing of particles. Finely seen, a crowd of particles still has gaps.
     dirt = _lumps(darkness, None, ice, diameter=diameter)
-    peaks &= ~_grown(dirt, diameter / 2)
-    if np.count_nonzero(peaks) >= ENOUGH_PARTICLES:
+    y, x = _certain_particles(answer, ice & ~_grown(dirt, diameter / 2), diameter=COARSER * diameter)
+    if len(y) >= ENOUGH_PARTICLES:
         for darkened in (darkness, regions):
-            dirt |= _lumps(darkened, float(np.median(darkened[peaks])), ice, diameter=diameter)
-    return _grown(carbon | dirt, diameter / 2)
+            dirt |= _lumps(darkened, float(np.median(darkened[y, x])), ice, diameter=diameter)
+    return _enlarged(_grown(carbon | dirt, diameter / 2), small.shape)
+
+
+def _certain_particles(answer: Float, free: Mask, *, diameter: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns, of every `COARSER`-th pixel, of places that are hardly noise; `free` has these pixels."""
+    y, x = np.nonzero((answer > CERTAIN_SCORE) & (answer == maximum_filter(answer, int(diameter))))
+    y, x = y // COARSER, x // COARSER
+    kept = free[y, x]
+    return y[kept], x[kept]
+
+
+def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """Repeat pixels of a mask of every `COARSER`-th pixel."""
+    whole = np.repeat(np.repeat(mask, COARSER, axis=0), COARSER, axis=1)
+    return np.asarray(whole[: shape[0], : shape[1]])
 
 
 def _lumps(darkness: Float, particles: float | None, ice: Mask, *, diameter: float) -> Mask:
@@ -105,22 +120,20 @@ def _even_ice(spots: Float, ice: Mask) -> Float:
 
     Slow changes of thickness follow it; islands of dirt do not bend it, as they are left out on the way.
     """
-    seen, terms = spots[::COARSER, ::COARSER], _parabola(spots.shape)
-    coarse = terms[:, ::COARSER, ::COARSER]
-    within = ice[::COARSER, ::COARSER]
-    kept = within
+    terms = _parabola(spots.shape)
+    kept = ice
     coefficients = np.zeros(len(terms))
     for _ in range(4):
         if np.count_nonzero(kept) < 10 * len(terms):
             return np.full(spots.shape, np.median(spots[ice]), np.float32)
-        few = coarse[:, kept]
+        few = terms[:, kept]
         # Normal equations of six smooth terms are well behaved, and need no threads of linear algebra.
         products = np.einsum("ip,jp->ij", few, few, dtype=np.float64) + 1e-9 * few.shape[1] * np.eye(len(few))
-        coefficients = np.linalg.solve(products, np.einsum("ip,p->i", few, seen[kept], dtype=np.float64))
-        rest = seen - np.einsum("i,iyx->yx", coefficients, coarse)
+        coefficients = np.linalg.solve(products, np.einsum("ip,p->i", few, spots[kept], dtype=np.float64))
+        rest = spots - np.einsum("i,iyx->yx", coefficients, terms)
         # Particles are dark: they are let go sooner than bright places.
         spread = 1.4826 * float(np.median(np.abs(rest[kept])))
-        kept = within & (rest > -1.5 * spread) & (rest < 3 * spread)
+        kept = ice & (rest > -1.5 * spread) & (rest < 3 * spread)
     return np.asarray(np.einsum("i,iyx->yx", coefficients.astype(np.float32), terms), dtype=np.float32)
 
 
@@ -131,7 +144,7 @@ def _parabola(shape: tuple[int, ...]) -> Float:  # (term, y, x)
 
 def _darker_material(spots: Float, diameter: float) -> Mask:
     """The darker of two clearly separate brightnesses, or nothing (N. Otsu's threshold, and a test of it)."""
-    smooth = gaussian_filter(spots[::COARSER, ::COARSER], float(np.sqrt(1 - SPOT**2)) * diameter / COARSER)
+    smooth = gaussian_filter(spots, float(np.sqrt(1 - SPOT**2)) * diameter)
     values = np.sort(smooth, axis=None).astype(np.float64)
     count = np.arange(1, len(values))
     lower = np.cumsum(values)[:-1] / count
@@ -143,9 +156,7 @@ def _darker_material(spots: Float, diameter: float) -> Mask:
     )
     if upper[cut] - lower[cut] < TWO_CLASSES * width:
         return np.zeros(spots.shape, np.bool_)
-    darker = smooth < (upper[cut] + lower[cut]) / 2
-    enlarged = np.repeat(np.repeat(darker, COARSER, axis=0), COARSER, axis=1)
-    return np.asarray(enlarged[: spots.shape[0], : spots.shape[1]])
+    return np.asarray(smooth < (upper[cut] + lower[cut]) / 2)
 
 
 def _grown(mask: Mask, distance: float) -> Mask:
