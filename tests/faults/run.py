@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from tests.faults.directed import run_directed
 from tests.faults.kills import kill_and_compare
 from tests.faults.points import Points
 from tests.faults.schedule import run_schedule
@@ -62,6 +63,7 @@ def main() -> int:
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin no schedule after so long")
     parser.add_argument("--log", action="store_true", help="print what happened in each schedule")
     parser.add_argument("--kills", type=int, default=0, help="instead: kill real processes so many times")
+    parser.add_argument("--directed", action="store_true", help="instead: what once went wrong, at its moment")
     given = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # sets are walked in one order then, and a seed repeats its schedule
         environment = os.environ | {"PYTHONHASHSEED": "0"}
@@ -86,6 +88,8 @@ def run(given: argparse.Namespace, engine: sa.Engine, folder: Path) -> int:
     points.listen(engine)
     began, done, passed, bad = time.monotonic(), 0, 0, 0
     with points.installed():
+        if given.directed:
+            return 1 if run_directed(points, engine=engine, folder=folder) else 0
         for number in range(1, given.schedules + 1):
             if time.monotonic() - began > given.limit_s:
                 break

@@ -45,6 +45,12 @@ def test_nothing_is_lost_misfiled_or_wrongly_removed_whatever_fails() -> None:
     assert int(counted[3]) > 0
 
 
+def test_what_once_went_wrong_goes_right() -> None:
+    done = run_faults("--directed")
+    assert done.returncode == 0
+    assert done.stdout.count(": 0 broken") >= 3
+
+
 @pytest.mark.timeout(400)
 def test_killed_processes_lose_nothing() -> None:
     done = run_faults("--kills", "8")

@@ -267,6 +267,38 @@ def change_states(connection: Connection, changes: Sequence[StateChange], *, at:
         connection.execute(update(file).where(file.c.id == func.any(complete)).values(complete_at=at))
 
 
+def intend_names(connection: Connection, copies: Sequence[CopiedFile]) -> None:
+    """Record which copies are about to get their final names: who crashes before `record_copies` is told by it."""
+    if copies:
+        connection.execute(
+            update(file)
+            .where(file.c.id == bindparam("file"))
+            .values(target=bindparam("to"), xxh3_128=bindparam("hash")),
+            [{"file": one.id, "to": one.target, "hash": one.xxh3_128} for one in copies],
+        )
+
+
+def intended_names(connection: Connection, microscope: str) -> list[FileRecord]:
+    """Return the files of which nobody knows whether their copies got their final names.
+
+    A living file is not among them: its copies replace each other.
+    """
+    query = select(*_FIELDS).where(
+        file.c.microscope == microscope,
+        file.c.state.in_(sorted(UNCOPIED)),
+        file.c.role != "living",
+        file.c.xxh3_128.is_not(None),
+        file.c.target.is_not(None),
+    )
+    return [_record(row) for row in connection.execute(query.order_by(file.c.id))]
+
+
+def forget_names(connection: Connection, ids: Collection[int]) -> None:
+    """Record that copies did not get their final names."""
+    unnamed = file.c.id == func.any(list(ids)), file.c.state.in_(sorted(UNCOPIED))
+    connection.execute(update(file).where(*unnamed).values(target=None, xxh3_128=None))
+
+
 def record_copies(connection: Connection, copies: Sequence[CopiedFile], *, at: datetime) -> None:
     """Record finished copies with their hashes; whoever was verified as an older state is not any more."""
     if not copies:

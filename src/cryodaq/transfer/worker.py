@@ -38,6 +38,7 @@ _THREADS = {
     "scan": "look",
     "look": "look",
     "publish": "finish",
+    "recognise": "finish",
     "discard_parts": "finish",
     "free_space": "finish",
     "move": "finish",
@@ -170,6 +171,10 @@ class Worker:
         """Give finished copies their final names."""
         return {"published": [_or_error(partial(_publish, one), say) for one in copies]}
 
+    def recognise(self, say: Reply, copies: list[Json]) -> Json:
+        """Say which copies have their final names, with size and time: those that were made, by their hashes."""
+        return {"recognised": [_or_error(partial(_recognise, one), say) for one in copies]}
+
     def discard_parts(self, say: Reply, folders: list[str], token: str) -> Json:
         """Remove what earlier leases left half."""
         count = 0
@@ -260,6 +265,19 @@ def _publish(one: Json) -> Json:
         copy.publish_living(part, target)
         return {"fresh": True}
     return {"fresh": copy.publish(part, target, xxh3_128=one["xxh3_128"])}
+
+
+def _recognise(one: Json) -> Json:
+    target = Path(one["target"])
+    try:
+        if not _is_copy(target, one["xxh3_128"]):
+            return {}
+        found = target.stat()
+        sync_folder(target.parent)
+    except OSError as error:
+        message = f"{target} cannot be read: {error.strerror}"
+        raise TransferError(message) from error
+    return {"size_bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
 
 
 def _verify(one: Json, max_bytes_per_s: float | None, say: Reply) -> Json:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cryodaq.app.transfer_window.mounts import Mount
 from cryodaq.app.transfer_window.session import Destination, Session, Tracked
+from cryodaq.app.transfer_window.settling import Settler
 from cryodaq.domain.layout import quarantine_root
 from cryodaq.errors import (
     ShareStalledError,
@@ -66,6 +67,7 @@ class Copier:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._settler = Settler(session)
         self._copies: list[_Copy] = []
         self._quarantine_made = False
 
@@ -80,7 +82,6 @@ class Copier:
         A window that was killed, or lost its lease, may have left a part beside any copy of the last days.
         """
         waiting = list(self._session.tracked.values())
-        left = [tracked for tracked in waiting if tracked.record.state == "copying"]
         folders = {str(found.target.parent) for one in waiting if (found := self._destination(one)) is not None}
         since = self._session.now() - PARTS_AGE
         with self._session.transfer.engine.connect() as connection:
@@ -91,6 +92,8 @@ class Copier:
                 worker.request("discard_parts", folders=sorted(folders), token=token).result(PUBLISH_WAIT_S)
             except (TransferError, TimeoutError) as error:
                 log.warning("parts could not be cleared", extra={"problem": str(error)})
+        self._settler.settle(worker)
+        left = [tracked for tracked in self._session.tracked.values() if tracked.record.state == "copying"]
         if left:
             with self._session.transition() as connection:
                 self._session.set_state(
@@ -135,6 +138,8 @@ class Copier:
 
     def _ready(self, tracked: Tracked) -> bool:
         if tracked.busy or tracked.record.state != "complete" or tracked.copy_due_s > self._session.clock():
+            return False
+        if tracked.record.id in self._session.unsettled:
             return False
         owner = self._session.exposures.get(tracked.record.exposure_id)
         return owner is not None and owner.decision is not None
@@ -183,6 +188,7 @@ class Copier:
 
     def collect(self, publisher: ShareWorker) -> None:
         """Take finished copies: those that succeeded get their final names and are recorded, at once."""
+        self._settler.settle(publisher)
         done = [copy for copy in self._copies if copy.future.done()]
         if not done:
             return
@@ -201,8 +207,15 @@ class Copier:
             self._record_failures(failed)
 
     def _publish(self, made: Sequence[tuple[_Copy, Json]], publisher: ShareWorker) -> list[tuple[_Copy, TransferError]]:
-        """Rename and record within one transaction under the lease; return what another file was in the way of."""
+        """Rename and record within one transaction under the lease; return what another file was in the way of.
+
+        What is to be renamed is on record before: who finds a copy after a crash knows whose it is.
+        """
         session, at = self._session, self._session.now()
+        whole = [_copied_record(copy, part) for copy, part in made if not copy.tracked.is_living]
+        if whole:
+            with session.transition() as connection:
+                files.intend_names(connection, [_copied_file(record) for record in whole])
         copies = [
             {
                 "part": part["part"],
@@ -217,6 +230,7 @@ class Copier:
                 answers = publisher.request("publish", copies=copies).result(PUBLISH_WAIT_S)["published"]
             except (TransferError, TimeoutError) as error:
                 problem = TransferError(f"the copies could not be given their names: {error}")
+                session.unsettled |= {record.id: record for record in whole}
                 return [(copy, problem) for copy, _ in made]
             good = [(copy, part) for (copy, part), said in zip(made, answers, strict=True) if "error" not in said]
             records = [(copy, _copied_record(copy, part)) for copy, part in good]

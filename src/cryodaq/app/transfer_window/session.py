@@ -130,6 +130,8 @@ class Session:
     """Those of tracked files."""
     undecided: dict[int, ExposureRecord] = field(default_factory=dict)
     unverified: dict[int, FileRecord] = field(default_factory=dict)
+    unsettled: dict[int, FileRecord] = field(default_factory=dict)
+    """Files of which nobody knows whether their copies got their final names, by id."""
     frames_expected: dict[int, int] = field(default_factory=dict)
     """What metadata says, by exposure."""
     siblings: dict[str, list[int]] = field(default_factory=dict)
@@ -177,6 +179,7 @@ class Session:
             found = list(files.files_at_work(connection, self.microscope))
             waiting = exposures.undecided(connection, self.microscope)
             self.siblings = files.frame_counts(connection, self.microscope)
+            self.unsettled = {record.id: record for record in files.intended_names(connection, self.microscope)}
             unfinished = [record for record in found if record.state in UNCOPIED]
             owners = exposures.exposures_by_id(connection, {record.exposure_id for record in unfinished})
         self.exposures |= owners
