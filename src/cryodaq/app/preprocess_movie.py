@@ -156,6 +156,7 @@ def _align(processing: Processing, given: StageInput, folder: Path) -> dict[str,
         micrograph=_place(made.micrograph, given.layout.micrograph(run)),
         micrograph_dose_weighted=_place(made.micrograph_dose_weighted, given.layout.micrograph_dose_weighted(run)),
         unaligned_sum=_place(made.unaligned_sum, given.layout.unaligned_sum(run)),
+        patch_tracks=None if made.patch_tracks is None else _place(made.patch_tracks, given.layout.patch_tracks(run)),
     )
     log.info(
         "aligned %d frames, moved %.1f Å in all, %.1f s", placed.frame_count, placed.motion.total_ang, placed.seconds

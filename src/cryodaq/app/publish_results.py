@@ -1,7 +1,7 @@
-"""Publish one movie's results: pictures, STAR file, the elogbook's run, and the mark in the ledger.
+"""Publish one movie's results: pictures, tables, the elogbook's run, and the mark in the ledger.
 
-Pictures and checksums come first; then one transaction marks the movie, rebuilds the STAR file and fills the
-elogbook's outbox. After a crash at any point a second publication ends in the same state.
+Pictures and checksums come first; then one transaction marks the movie, brings its lines into the sample's tables and
+fills the elogbook's outbox. After a crash at any point a second publication ends in the same state.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from cryodaq.app.exporting.keeping import ExportedBranch, keep_exports
+from cryodaq.app.exporting.movie_files import write_ctf_text, write_motion
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
@@ -23,7 +25,6 @@ from cryodaq.ledger import deliveries, exports
 from cryodaq.ledger.results import MovieToProcess
 from cryodaq.publish.metrics import run_params
 from cryodaq.publish.preview import TILE_PX, PanelContent, draw_panel, draw_thumbnail, write_jpeg
-from cryodaq.publish.star import Micrograph, Optics, write_micrographs_star
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -50,8 +51,8 @@ def publish_movie(
 ) -> dict[str, object]:
     """Publish a movie in its branch and return the record of it: paths, and the time.
 
-    Only the live branch marks the movie and tells the elogbook; other branches get pictures and their own STAR
-    file. Doing it twice changes nothing twice.
+    Only the live branch marks the movie and tells the elogbook; other branches get pictures and their own
+    tables. Doing it twice changes nothing twice.
 
     Raises
     ------
@@ -66,19 +67,19 @@ def publish_movie(
     params = run_params(
         found.align, found.ctf, pick=found.pick, preview=str(PurePosixPath(preview).relative_to(experiment_folder))
     )
-    star = Path(layout.micrographs_star)
+    write_ctf_text(movie, layout=layout, align=found.align, ctf=found.ctf)
+    has_motion = write_motion(movie, layout=layout, align=found.align)
+    branch = ExportedBranch(branch_id=movie.branch_id, layout=layout, sample_folder=PurePosixPath(movie.sample_folder))
     at = clock()
     with engine.begin() as connection:
-        exports.lock_exports(connection, movie.branch_id)
-        micrographs = [_micrograph(row) for row in exports.micrographs_with_ctf(connection, movie.branch_id)]
-        write_micrographs_star(star, micrographs, root=PurePosixPath(movie.sample_folder))
+        keep_exports(engine, connection, branch, movie_id=movie.movie_id, has_motion=has_motion)
         if movie.branch_name == LIVE_BRANCH:
             exports.mark_published(connection, movie, at=at)
             _tell_elogbook(connection, movie, params=params, files=files, at=at)
     return {
         "preview": str(preview),
         "thumbnail": str(thumbnail),
-        "micrographs_star": str(star),
+        "micrographs_star": str(layout.micrographs_star),
         "files": files,
         "published_at": at.isoformat(),
     }
@@ -107,32 +108,6 @@ def _draw(movie: MovieToProcess, layout: BranchLayout, found: StageResults) -> t
     write_jpeg(preview, panel)
     write_jpeg(thumbnail, draw_thumbnail(stretched), quality=80)
     return preview, thumbnail
-
-
-def _micrograph(row: exports.MicrographRow) -> Micrograph:
-    def value(name: str) -> float:
-        return float(row.parameters[name]["value"])
-
-    return Micrograph(
-        micrograph=row.micrograph,
-        micrograph_dose_weighted=row.micrograph_dose_weighted,
-        optics=Optics(
-            voltage_kv=value("voltage_kv"),
-            cs_mm=value("cs_mm"),
-            amplitude_contrast=value("amplitude_contrast"),
-            original_pixel_size_ang=value("pixel_size_ang"),
-            pixel_size_ang=row.pixel_size_ang,
-        ),
-        defocus_u_ang=row.ctf["defocus_u_ang"],
-        defocus_v_ang=row.ctf["defocus_v_ang"],
-        defocus_angle_deg=row.ctf["defocus_angle_deg"],
-        phase_shift_deg=row.ctf["phase_shift_deg"],
-        ctf_score=row.ctf["score"],
-        fit_resolution_ang=row.ctf["fit_resolution_ang"],
-        motion_total_ang=row.motion["total_ang"],
-        motion_early_ang=row.motion["early_ang"],
-        motion_late_ang=row.motion["late_ang"],
-    )
 
 
 def _registered_file(path: Path, *, root: PurePosixPath) -> dict[str, object]:

@@ -135,6 +135,10 @@ class BranchLayout:
         """Half-and-half picture of the unaligned sum's spectrum."""
         return self.ctf / f"{safe_component(run)}_sum_ctf.png"
 
+    def ctf_text(self, run: str) -> PurePosixPath:
+        """The aligned sum's fit in the form of CTFFIND."""
+        return self.ctf / f"{safe_component(run)}_ctf.txt"
+
     def coordinates(self, run: str) -> PurePosixPath:
         """Particle coordinates of one micrograph, STAR."""
         return self.particles / f"{safe_component(run)}.star"
@@ -159,15 +163,18 @@ class BranchLayout:
         """How one movie's specimen moved, for RELION; beside the micrograph, as RELION has it."""
         return self.aligned / f"{safe_component(run)}.star"
 
+    def patch_tracks(self, run: str) -> PurePosixPath:
+        """Where single patches of one movie went."""
+        return self.aligned / f"{safe_component(run)}_patches.star"
+
+    def relion_gain(self, name: str) -> PurePosixPath:
+        """A gain reference as RELION takes it; `name` says which one, and how it was turned."""
+        return self.aligned / f"gain_{safe_component(re.sub(r'[^A-Za-z0-9._-]+', '_', name))}.mrc"
+
     @property
     def micrographs_star(self) -> PurePosixPath:
         """All micrographs with their CTF."""
         return self.root / "micrographs_ctf.star"
-
-    @property
-    def corrected_micrographs_star(self) -> PurePosixPath:
-        """All micrographs after motion correction."""
-        return self.root / "corrected_micrographs.star"
 
 
 def versioned(relative: PurePosixPath, version: int) -> PurePosixPath:

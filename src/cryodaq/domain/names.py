@@ -41,6 +41,7 @@ __all__ = [
     "disambiguated",
     "exposure_stem",
     "parse_dag_id",
+    "product_name",
     "run_id",
     "run_name",
     "safe_component",
@@ -108,6 +109,11 @@ def disambiguated(run_name: str, n: int) -> str:
     if n < 1:
         raise UnsafeNameError(run_name, why=f"movies of one name are counted from 1, not {n}")
     return run_name if n == 1 else f"{run_name}~{n}"
+
+
+def product_name(run_name: str, version: int) -> str:
+    """Return what a movie's products are named: a changed source never touches those of its first version."""
+    return run_name if version == 1 else f"{run_name}.v{version}"
 
 
 def run_id(run_name: str, *, version: int = 1, branch: str = LIVE_BRANCH) -> str:

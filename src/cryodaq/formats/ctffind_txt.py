@@ -6,9 +6,11 @@ doi 10.7554/eLife.97227): seven columns, from version 5 three more.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Self
 
 from cryodaq.errors import FormatError, TruncatedFileError
 
@@ -53,6 +55,27 @@ class CtffindRow:
     score: float
     fit_resolution_ang: float
 
+    @classmethod
+    def from_degrees(
+        cls,
+        *,
+        defocus_1_ang: float,
+        defocus_2_ang: float,
+        azimuth_deg: float,
+        phase_shift_deg: float,
+        score: float,
+        fit_resolution_ang: float,
+    ) -> Self:
+        """Return the row of a fit whose phase shift is given in degrees."""
+        return cls(
+            defocus_1_ang=defocus_1_ang,
+            defocus_2_ang=defocus_2_ang,
+            azimuth_deg=azimuth_deg,
+            phase_shift_rad=math.radians(phase_shift_deg),
+            score=score,
+            fit_resolution_ang=fit_resolution_ang,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CtffindCurves:
@@ -69,6 +92,41 @@ class CtffindCurves:
     """Cross-correlation of both, -1 to 1."""
     quality_of_noise: tuple[float, ...]
     """Twice the standard deviation that noise would have."""
+
+
+def ctffind_text(
+    row: CtffindRow,
+    *,
+    micrograph: str,
+    program: str,
+    pixel_size_ang: float,
+    voltage_kv: float,
+    cs_mm: float,
+    amplitude_contrast: float,
+) -> str:
+    """Return one micrograph's result in the form of CTFFIND 4.1: five lines of words, seven columns.
+
+    Parameters
+    ----------
+    micrograph
+        Path of what was fitted.
+    program
+        What fitted it.
+    """
+    name = re.sub(r"[\x00-\x1f\x7f]", "?", micrograph)
+    values = (row.defocus_1_ang, row.defocus_2_ang, row.azimuth_deg, row.phase_shift_rad, row.score)
+    numbers = " ".join(f"{value:.6f}" for value in (1.0, *values, row.fit_resolution_ang))
+    return (
+        f"# In the form of CTFFind version 4.1; fitted by {program} (cryodaq)\n"
+        f"# Input file: {name} ; Number of micrographs: 1\n"
+        f"# Pixel size: {pixel_size_ang:.3f} Angstroms ; acceleration voltage: {voltage_kv:.1f} keV ; "
+        f"spherical aberration: {cs_mm:.2f} mm ; amplitude contrast: {amplitude_contrast:.2f}\n"
+        "# Spectrum and search are the fitting program's own; the log of the movie has them\n"
+        "# Columns: #1 - micrograph number; #2 - defocus 1 [Angstroms]; #3 - defocus 2; "
+        "#4 - azimuth of astigmatism; #5 - additional phase shift [radians]; #6 - cross correlation; "
+        "#7 - spacing (in Angstroms) up to which CTF rings were fit successfully\n"
+        f"{numbers}\n"
+    )
 
 
 def parse_ctffind(text: str, *, path: PurePath) -> tuple[CtffindSettings, tuple[CtffindRow, ...]]:

@@ -1,31 +1,67 @@
-"""What exports are built from, and the marks of a movie's publication."""
+"""What exports are built from, how far they were written, and the marks of a movie's publication."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, FromClause, Text, column, func, literal, select, true, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    FromClause,
+    Select,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from cryodaq.ledger.events import record_event
 from cryodaq.ledger.results import MovieToProcess
-from cryodaq.ledger.tables import movie, stage_result, trigger
+from cryodaq.ledger.tables import export_row, export_state, file, movie, stage_result, trigger
+
+_BRANCH = bindparam("branch", type_=BigInteger)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MicrographRow:
-    """A movie whose alignment and CTF succeeded in one branch; the values are as the stages stored them."""
+class ExportSource:
+    """A movie whose stages succeeded in one branch; the values are as the stages stored them."""
 
     movie_id: int
-    micrograph: str
-    micrograph_dose_weighted: str
-    pixel_size_ang: float
-    motion: Mapping[str, Any]  # Any: JSON of domain.results.MotionStatistics
-    ctf: Mapping[str, Any]  # Any: JSON of domain.results.CtfFit
+    version: int
+    run_name: str
+    registered_at: datetime
+    source: str
+    """Absolute path of the movie's copy."""
+    metadata: Mapping[str, Any] | None  # Any: JSON of domain.acquisition.AcquisitionMetadata
     parameters: Mapping[str, Any]  # Any: JSON of domain.parameters.ImagingParameters
+    align: Mapping[str, Any]  # Any: JSON of domain.results.AlignmentResult, without single frames
+    ctf: Mapping[str, Any]  # Any: JSON of domain.results.CtfResult
+    pick: Mapping[str, Any]  # Any: JSON of domain.results.PickResult, or {"skipped": why}
+    digest: str | None
+    """Of its lines in the files; None where it has none yet."""
+    has_motion: bool
+    """Whether the files name its motion STAR."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportState:
+    """How far a branch's files were written."""
+
+    optics: Sequence[Mapping[str, Any]]  # Any: JSON of publish.star.Optics
+    """Optics groups in the order of their numbers."""
+    with_motion: bool
+    files: Mapping[str, Mapping[str, Any]]  # Any: JSON
+    """By name: `bytes` that count, and the digest of the `head`."""
 
 
 def lock_exports(connection: Connection, branch_id: int) -> None:
@@ -34,9 +70,77 @@ def lock_exports(connection: Connection, branch_id: int) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def micrographs_with_ctf(connection: Connection, branch_id: int) -> list[MicrographRow]:
-    """Return the micrographs of a branch whose CTF was found, by movie; of a changed source the newest version."""
-    align, ctf = _newest(branch_id, "align"), _newest(branch_id, "ctf")
+def export_state_of(connection: Connection, branch_id: int) -> ExportState | None:
+    """Return how far a branch's files were written; None where they have to be made anew."""
+    query = select(export_state.c.optics, export_state.c.with_motion, export_state.c.files)
+    row = connection.execute(query.where(export_state.c.branch_id == branch_id)).first()
+    return None if row is None else ExportState(**row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
+
+
+def save_export_state(connection: Connection, branch_id: int, state: ExportState) -> None:
+    """Record how far a branch's files were written, in the transaction that wrote them."""
+    values = {"optics": list(state.optics), "with_motion": state.with_motion, "files": dict(state.files)}
+    statement = insert(export_state).values(branch_id=branch_id, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["branch_id"], set_=values))
+
+
+def forget_export_state(connection: Connection, branch_id: int) -> None:
+    """Let the next publication make a branch's files anew."""
+    connection.execute(delete(export_state).where(export_state.c.branch_id == branch_id))
+
+
+def save_export_rows(connection: Connection, branch_id: int, rows: Sequence[tuple[int, str, bool]]) -> None:
+    """Record which movies have lines: (movie id, digest of its lines, whether they name its motion STAR)."""
+    if not rows:
+        return
+    statement = insert(export_row)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["branch_id", "movie_id"],
+            set_={"digest": statement.excluded.digest, "has_motion": statement.excluded.has_motion},
+        ),
+        [
+            {"branch_id": branch_id, "movie_id": movie_id, "digest": digest, "has_motion": has_motion}
+            for movie_id, digest, has_motion in rows
+        ],
+    )
+
+
+def export_source(connection: Connection, branch_id: int, movie_id: int) -> ExportSource | None:
+    """Return one movie; None where a stage has no result, or a newer version of its source took its place."""
+    row = connection.execute(_one_source(), {"branch": branch_id, "only": movie_id}).first()
+    return None if row is None else ExportSource(**row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
+
+
+def exported_sources(connection: Connection, branch_id: int) -> list[ExportSource]:
+    """Return the published movies of a branch, by movie; of a changed source the newest version."""
+    rows = connection.execute(_published_sources(), {"branch": branch_id})
+    return [ExportSource(**row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's public name
+
+
+@cache
+def _one_source() -> Select[Any]:  # Any: many columns
+    """Return the query for the movie `only` in `branch`; built once, because building it costs more than asking."""
+    only = bindparam("only", type_=BigInteger)
+    return _sources(only=only).where(movie.c.id == only)
+
+
+@cache
+def _published_sources() -> Select[Any]:  # Any: many columns
+    published = (
+        select(stage_result.c.id)
+        .where(
+            stage_result.c.movie_id == movie.c.id,
+            stage_result.c.branch_id == _BRANCH,
+            stage_result.c.stage == "publish",
+            stage_result.c.state == "succeeded",
+        )
+        .exists()
+    )
+    return _sources().where(or_(published, export_row.c.movie_id.is_not(None))).order_by(movie.c.id)
+
+
+def _sources(*, only: BindParameter[int] | None = None) -> Select[Any]:  # Any: many columns
     later = movie.alias("later")
     superseded = (
         select(later.c.id)
@@ -48,48 +152,31 @@ def micrographs_with_ctf(connection: Connection, branch_id: int) -> list[Microgr
         )
         .exists()
     )
-    aligned = _fields(
-        align.c.result, micrograph=Text, micrograph_dose_weighted=Text, pixel_size_ang=Double, motion=JSONB
-    )
-    fitted = _fields(ctf.c.result, aligned=JSONB)
-    query = (
+    align, ctf, pick = (_newest(stage, only=only) for stage in ("align", "ctf", "pick"))
+    return (
         select(
-            movie.c.id,
-            aligned.c.micrograph,
-            aligned.c.micrograph_dose_weighted,
-            aligned.c.pixel_size_ang,
-            aligned.c.motion,
-            fitted.c.aligned.label("ctf"),
+            movie.c.id.label("movie_id"),
+            movie.c.version,
+            movie.c.run_name,
+            movie.c.registered_at,
+            file.c.target.label("source"),
+            movie.c.metadata,
             trigger.c.parameters,
+            align.c.result.op("#-")(literal(["motion", "displacement_px_xy"], ARRAY(Text))).label("align"),
+            ctf.c.result.label("ctf"),
+            pick.c.result.label("pick"),
+            export_row.c.digest,
+            func.coalesce(export_row.c.has_motion, False).label("has_motion"),  # SQL's false
         )
         .select_from(movie)
+        .join(file, file.c.id == movie.c.file_id)
         .join(align, align.c.movie_id == movie.c.id)
         .join(ctf, ctf.c.movie_id == movie.c.id)
-        .join(trigger, (trigger.c.movie_id == movie.c.id) & (trigger.c.branch_id == branch_id))
-        .join(aligned, true())
-        .join(fitted, true())
+        .join(pick, pick.c.movie_id == movie.c.id)
+        .join(trigger, (trigger.c.movie_id == movie.c.id) & (trigger.c.branch_id == _BRANCH))
+        .outerjoin(export_row, (export_row.c.movie_id == movie.c.id) & (export_row.c.branch_id == _BRANCH))
         .where(~superseded)
-        .order_by(movie.c.id)
     )
-    return [
-        MicrographRow(
-            movie_id=row.id,
-            micrograph=row.micrograph,
-            micrograph_dose_weighted=row.micrograph_dose_weighted,
-            pixel_size_ang=row.pixel_size_ang,
-            motion=row.motion,
-            ctf=row.ctf,
-            parameters=row.parameters,
-        )
-        for row in connection.execute(query)
-        if row.ctf["fitted"]
-    ]
-
-
-def _fields(result: ColumnElement[Any], **types: Any) -> FromClause:  # Any: SQLAlchemy's types of columns
-    """Return some keys of a JSON object as columns, unpacking the object once instead of once a key."""
-    columns = [column(name, kind) for name, kind in types.items()]
-    return func.jsonb_to_record(result).table_valued(*columns).render_derived(with_types=True).lateral()
 
 
 def mark_published(connection: Connection, published: MovieToProcess, *, at: datetime) -> bool:
@@ -107,7 +194,7 @@ def mark_published(connection: Connection, published: MovieToProcess, *, at: dat
     return True
 
 
-def _newest(branch_id: int, stage: str) -> FromClause:
+def _newest(stage: str, *, only: BindParameter[int] | None) -> FromClause:
     """Return the newest success of a stage of each movie, as a subquery with `movie_id` and `result`."""
     newer = stage_result.alias("newer")
     again = (
@@ -121,13 +208,10 @@ def _newest(branch_id: int, stage: str) -> FromClause:
         )
         .exists()
     )
-    return (
-        select(stage_result.c.movie_id, stage_result.c.result)
-        .where(
-            stage_result.c.branch_id == branch_id,
-            stage_result.c.stage == stage,
-            stage_result.c.state == "succeeded",
-            ~again,
-        )
-        .subquery(stage)
+    query = select(stage_result.c.movie_id, stage_result.c.result).where(
+        stage_result.c.branch_id == _BRANCH,
+        stage_result.c.stage == stage,
+        stage_result.c.state == "succeeded",
+        ~again,
     )
+    return (query if only is None else query.where(stage_result.c.movie_id == only)).subquery(stage)

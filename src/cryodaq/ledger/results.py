@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, select, update
 
+from cryodaq.domain.names import product_name
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.tables import branch, experiment, file, movie, sample, stage_result, trigger
 
@@ -40,7 +41,7 @@ class MovieToProcess:
     @property
     def product_name(self) -> str:
         """What its products are named: a changed source never touches those of its first version."""
-        return self.run_name if self.version == 1 else f"{self.run_name}.v{self.version}"
+        return product_name(self.run_name, self.version)
 
     @property
     def subject(self) -> Subject:

@@ -292,6 +292,26 @@ event = Table(
     Index("ix_event_sample", "sample_id", "id"),
 )
 
+export_state = Table(
+    "export_state",
+    metadata,
+    Column("branch_id", BigInteger, ForeignKey(branch.c.id), primary_key=True, autoincrement=False),
+    Column("optics", JSONB, nullable=False, comment="optics groups in the order of their numbers"),
+    Column("with_motion", Boolean, nullable=False, comment="whether every micrograph has its motion STAR"),
+    Column("files", JSONB, nullable=False, comment="by name: bytes that count, digest of the head"),
+    comment="How far a branch's growing files were written; without a row they are made anew.",
+)
+
+export_row = Table(
+    "export_row",
+    metadata,
+    Column("branch_id", BigInteger, ForeignKey(branch.c.id), primary_key=True, autoincrement=False),
+    Column("movie_id", BigInteger, ForeignKey(movie.c.id), primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False, comment="of the movie's lines"),
+    Column("has_motion", Boolean, nullable=False),
+    comment="Which movies have lines in a branch's growing files.",
+)
+
 gain_reference = Table(
     "gain_reference",
     metadata,

@@ -1,7 +1,6 @@
 """What RELION's later jobs want of motion correction: `corrected_micrographs.star`, and one motion STAR a movie.
 
-RELION 3.1 to 5 read both. A shift moves a frame back: it is minus the displacement of the specimen. Our motion is
-one of whole frames, so there is no local model.
+RELION 3.1 to 5 read both. A shift moves a frame back: it is minus the displacement of the specimen.
 
 RELION (as IMOD and MotionCor) reads the last stored row of a TIFF first. A micrograph whose rows are in the TIFF's
 own order is therefore mirrored against what RELION's polishing would cut out of the movie; such a micrograph is
@@ -10,16 +9,17 @@ listed without its motion, so that polishing stops with a clear word instead of 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path, PurePosixPath
 
 from cryodaq.formats.relion_motion import UNOBSERVED
 from cryodaq.formats.star import Block, Value, write_star
-from cryodaq.publish.star import Optics, optics_block, optics_groups
+from cryodaq.publish.growing import write_anew
+from cryodaq.publish.star import Optics, as_columns, optics_block, optics_groups
 
-NO_LOCAL_MODEL = 0
+NO_LOCAL_MODEL, THIRD_ORDER_POLYNOMIAL = 0, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,10 @@ class MovieMotion:
     """Of the specimen in each frame used, relative to the first of them; pixels of the movie."""
     raw_frames_per_frame: int | None = None
     """For EER: camera frames in one frame."""
+    binning: float = 1.0
+    """Pixels of the movie in one of the micrograph."""
+    local_motion_coefficients: tuple[float, ...] = ()
+    """RELION's local model, 18 for x and 18 for y, pixels of the movie; empty without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +83,18 @@ def motion_blocks(motion: MovieMotion, *, root: PurePosixPath) -> dict[str, Bloc
         "rlnImageSizeZ": motion.frame_count,
         "rlnMicrographMovieName": _seen_from(root, motion.movie),
         **({} if motion.gain is None else {"rlnMicrographGainName": _seen_from(root, motion.gain)}),
-        "rlnMicrographBinning": 1.0,
+        "rlnMicrographBinning": motion.binning,
         "rlnMicrographOriginalPixelSize": motion.pixel_size_ang,
         "rlnMicrographDoseRate": motion.dose_per_frame_e_ang2,
         "rlnMicrographPreExposure": 0.0,
         "rlnVoltage": motion.voltage_kv,
         "rlnMicrographStartFrame": motion.throw + 1,
-        "rlnMotionModelVersion": NO_LOCAL_MODEL,
+        "rlnMotionModelVersion": THIRD_ORDER_POLYNOMIAL if motion.local_motion_coefficients else NO_LOCAL_MODEL,
     }
     if motion.raw_frames_per_frame is not None:
         general |= {"rlnEERGrouping": motion.raw_frames_per_frame, "rlnEERUpsampling": 1}
     shifts = [(UNOBSERVED, UNOBSERVED)] * motion.throw + [(0.0 - x, 0.0 - y) for x, y in motion.displacement_px_xy]
-    return {
+    blocks: dict[str, Block] = {
         "general": general,
         "global_shift": {
             "rlnMicrographFrameNumber": list(range(1, motion.frame_count + 1)),
@@ -98,6 +102,28 @@ def motion_blocks(motion: MovieMotion, *, root: PurePosixPath) -> dict[str, Bloc
             "rlnMicrographShiftY": [round(y, 6) for _, y in shifts],
         },
     }
+    if motion.local_motion_coefficients:
+        blocks["local_motion_model"] = {
+            "rlnMotionModelCoeffsIdx": list(range(len(motion.local_motion_coefficients))),
+            "rlnMotionModelCoeff": [float(f"{value:.9g}") for value in motion.local_motion_coefficients],
+        }
+    return blocks
+
+
+CORRECTED_COLUMNS = (
+    "rlnMicrographName",
+    "rlnMicrographNameNoDW",
+    "rlnOpticsGroup",
+    "rlnAccumMotionTotal",
+    "rlnAccumMotionEarly",
+    "rlnAccumMotionLate",
+)
+METADATA_COLUMN = "rlnMicrographMetadata"
+
+
+def corrected_columns(*, with_motion: bool) -> tuple[str, ...]:
+    """Return the columns of `corrected_micrographs.star`, with or without that of motion STARs."""
+    return (*CORRECTED_COLUMNS, METADATA_COLUMN) if with_motion else CORRECTED_COLUMNS
 
 
 def corrected_micrographs_blocks(micrographs: Sequence[AlignedMicrograph], *, root: PurePosixPath) -> dict[str, Block]:
@@ -107,45 +133,41 @@ def corrected_micrographs_blocks(micrographs: Sequence[AlignedMicrograph], *, ro
     Raises `ValueError` for a micrograph that does not lie below `root`.
     """
     groups = optics_groups([micrograph.optics for micrograph in micrographs])
-
-    def below(path: str) -> str:
-        return str(PurePosixPath(path).relative_to(root))
-
-    table: dict[str, list[Value]] = {
-        "rlnMicrographName": [below(micrograph.micrograph_dose_weighted) for micrograph in micrographs],
-        "rlnMicrographNameNoDW": [below(micrograph.micrograph) for micrograph in micrographs],
-    }
-    stars = [micrograph.motion_star for micrograph in micrographs]
-    if all(stars):
-        table["rlnMicrographMetadata"] = [below(star) for star in stars if star is not None]
-    table |= {
-        "rlnOpticsGroup": [groups[micrograph.optics] for micrograph in micrographs],
-        "rlnAccumMotionTotal": [round(micrograph.motion_total_ang, 3) for micrograph in micrographs],
-        "rlnAccumMotionEarly": [round(micrograph.motion_early_ang, 3) for micrograph in micrographs],
-        "rlnAccumMotionLate": [round(micrograph.motion_late_ang, 3) for micrograph in micrographs],
-    }
+    with_motion = all(micrograph.motion_star for micrograph in micrographs)
+    rows = [
+        corrected_row(micrograph, group=groups[micrograph.optics], root=root, with_motion=with_motion)
+        for micrograph in micrographs
+    ]
+    table = as_columns(rows, corrected_columns(with_motion=with_motion))
     return {"optics": optics_block(groups), "micrographs": table}
 
 
+def corrected_row(micrograph: AlignedMicrograph, *, group: int, root: PurePosixPath, with_motion: bool) -> list[Value]:
+    """Return one row, in the order of `corrected_columns`.
+
+    Raises `ValueError` for a micrograph that is not below `root`, or that lacks the motion that is asked for.
+    """
+    row: list[Value] = [
+        str(PurePosixPath(micrograph.micrograph_dose_weighted).relative_to(root)),
+        str(PurePosixPath(micrograph.micrograph).relative_to(root)),
+        group,
+        round(micrograph.motion_total_ang, 3),
+        round(micrograph.motion_early_ang, 3),
+        round(micrograph.motion_late_ang, 3),
+    ]
+    if with_motion:
+        row.append(str(PurePosixPath(micrograph.motion_star or "").relative_to(root)))
+    return row
+
+
 def write_motion_star(path: Path, motion: MovieMotion, *, root: PurePosixPath) -> None:
-    """Write one movie's motion; readers see the old file or the new one, whole."""
-    _write_whole(path, motion_blocks(motion, root=root))
+    """Write one movie's motion; readers see the old file or the new one, whole.
 
-
-def write_corrected_micrographs_star(
-    path: Path, micrographs: Sequence[AlignedMicrograph], *, root: PurePosixPath
-) -> None:
-    """Write all micrographs; readers see the old file or the new one, whole."""
-    _write_whole(path, corrected_micrographs_blocks(micrographs, root=root))
-
-
-def _write_whole(path: Path, blocks: Mapping[str, Block]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="\n") as handle:
-        write_star(handle, blocks)
-        handle.flush()
-        os.fsync(handle.fileno())
-    part.replace(path)
+    Raises `ValueError` as `motion_blocks` does.
+    """
+    text = StringIO()
+    write_star(text, motion_blocks(motion, root=root))
+    write_anew(path, [text.getvalue()])
 
 
 def _seen_from(root: PurePosixPath, path: str) -> str:

@@ -1,17 +1,16 @@
 """`micrographs_ctf.star`: a branch's micrographs with their CTF, as RELION 3.1 and later read them.
 
-Built anew from the rows given, so that it is right whatever happened before. Column meanings: RELION's
-`relion_ctffind` output; defocus angle is the azimuth of U, and phase shift has a column of its own.
+Column meanings: RELION's `relion_ctffind` output; defocus angle is the azimuth of U, and phase shift has a column
+of its own.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from cryodaq.formats.star import Block, Value, write_star
+from cryodaq.formats.star import Block, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +24,8 @@ class Optics:
     """Of the movie's stored frames, Å."""
     pixel_size_ang: float
     """Of the micrograph, Å."""
+    beam_shift_group: str = ""
+    """Name of the exposures that were taken with the same shift of the beam; empty where they are not told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +46,7 @@ class Micrograph:
     motion_late_ang: float
 
 
-def micrographs_blocks(micrographs: Sequence[Micrograph], *, root: PurePosixPath) -> dict[str, Block]:
-    """Return the blocks `optics` and `micrographs`; paths become relative to `root`, the sample's folder.
-
-    Raises `ValueError` for a micrograph that does not lie below `root`.
-    """
-    groups = optics_groups([micrograph.optics for micrograph in micrographs])
-    rows = [_row(micrograph, group=groups[micrograph.optics], root=root) for micrograph in micrographs]
-    return {"optics": optics_block(groups), "micrographs": {name: [row[name] for row in rows] for name in _COLUMNS}}
-
-
-def write_micrographs_star(path: Path, micrographs: Sequence[Micrograph], *, root: PurePosixPath) -> None:
-    """Write the file beside its final name, then rename it: readers see the old or the new one, whole."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="\n") as handle:
-        write_star(handle, micrographs_blocks(micrographs, root=root))
-        handle.flush()
-        os.fsync(handle.fileno())
-    part.replace(path)
-
-
-_COLUMNS = (
+COLUMNS = (
     "rlnMicrographName",
     "rlnMicrographNameNoDW",
     "rlnOpticsGroup",
@@ -82,6 +63,21 @@ _COLUMNS = (
 )
 
 
+def micrographs_blocks(micrographs: Sequence[Micrograph], *, root: PurePosixPath) -> dict[str, Block]:
+    """Return the blocks `optics` and `micrographs`; paths become relative to `root`, the sample's folder.
+
+    Raises `ValueError` for a micrograph that does not lie below `root`.
+    """
+    groups = optics_groups([micrograph.optics for micrograph in micrographs])
+    rows = [micrograph_row(micrograph, group=groups[micrograph.optics], root=root) for micrograph in micrographs]
+    return {"optics": optics_block(groups), "micrographs": as_columns(rows, COLUMNS)}
+
+
+def as_columns(rows: Sequence[Sequence[Value]], names: Sequence[str]) -> dict[str, list[Value]]:
+    """Return the columns of a table that is given by rows."""
+    return {name: [row[index] for row in rows] for index, name in enumerate(names)}
+
+
 def optics_groups(optics: Sequence[Optics]) -> dict[Optics, int]:
     """Return the number of each group, counted from 1 in the order in which they come."""
     return {one: number for number, one in enumerate(dict.fromkeys(optics), start=1)}
@@ -90,7 +86,7 @@ def optics_groups(optics: Sequence[Optics]) -> dict[Optics, int]:
 def optics_block(groups: dict[Optics, int]) -> Block:
     """Return RELION's table of optics groups."""
     return {
-        "rlnOpticsGroupName": [f"opticsGroup{number}" for number in groups.values()],
+        "rlnOpticsGroupName": [optics.beam_shift_group or f"opticsGroup{groups[optics]}" for optics in groups],
         "rlnOpticsGroup": list(groups.values()),
         "rlnMicrographOriginalPixelSize": [optics.original_pixel_size_ang for optics in groups],
         "rlnVoltage": [optics.voltage_kv for optics in groups],
@@ -100,19 +96,20 @@ def optics_block(groups: dict[Optics, int]) -> Block:
     }
 
 
-def _row(micrograph: Micrograph, *, group: int, root: PurePosixPath) -> dict[str, Value]:
-    return {
-        "rlnMicrographName": str(PurePosixPath(micrograph.micrograph_dose_weighted).relative_to(root)),
-        "rlnMicrographNameNoDW": str(PurePosixPath(micrograph.micrograph).relative_to(root)),
-        "rlnOpticsGroup": group,
-        "rlnDefocusU": round(micrograph.defocus_u_ang, 2),
-        "rlnDefocusV": round(micrograph.defocus_v_ang, 2),
-        "rlnCtfAstigmatism": round(micrograph.defocus_u_ang - micrograph.defocus_v_ang, 2),
-        "rlnDefocusAngle": round(micrograph.defocus_angle_deg, 3),
-        "rlnPhaseShift": round(micrograph.phase_shift_deg, 3),
-        "rlnCtfFigureOfMerit": round(micrograph.ctf_score, 5),
-        "rlnCtfMaxResolution": round(micrograph.fit_resolution_ang, 3),
-        "rlnAccumMotionTotal": round(micrograph.motion_total_ang, 3),
-        "rlnAccumMotionEarly": round(micrograph.motion_early_ang, 3),
-        "rlnAccumMotionLate": round(micrograph.motion_late_ang, 3),
-    }
+def micrograph_row(micrograph: Micrograph, *, group: int, root: PurePosixPath) -> list[Value]:
+    """Return one row, in the order of `COLUMNS`. Raises `ValueError` for a micrograph that is not below `root`."""
+    return [
+        str(PurePosixPath(micrograph.micrograph_dose_weighted).relative_to(root)),
+        str(PurePosixPath(micrograph.micrograph).relative_to(root)),
+        group,
+        round(micrograph.defocus_u_ang, 2),
+        round(micrograph.defocus_v_ang, 2),
+        round(micrograph.defocus_u_ang - micrograph.defocus_v_ang, 2),
+        round(micrograph.defocus_angle_deg, 3),
+        round(micrograph.phase_shift_deg, 3),
+        round(micrograph.ctf_score, 5),
+        round(micrograph.fit_resolution_ang, 3),
+        round(micrograph.motion_total_ang, 3),
+        round(micrograph.motion_early_ang, 3),
+        round(micrograph.motion_late_ang, 3),
+    ]

@@ -24,8 +24,8 @@ from cryodaq.errors import EngineError
 from cryodaq.formats.gain import read_gain
 from cryodaq.formats.movie import read_frames
 from cryodaq.formats.mrc import read_micrograph
-from cryodaq.formats.star import read_star
-from cryodaq.publish.relion import AlignedMicrograph, MovieMotion, write_corrected_micrographs_star, write_motion_star
+from cryodaq.formats.star import read_star, write_star
+from cryodaq.publish.relion import AlignedMicrograph, MovieMotion, corrected_micrographs_blocks, write_motion_star
 from cryodaq.publish.star import Optics
 from cryodaq.simulator.microscope import gain_folder, simulate_session
 from cryodaq.simulator.plan import Clock, SessionPlan
@@ -244,7 +244,8 @@ def test_relion_reads_the_files_that_we_export(
         motion_early_ang=result.motion.early_ang,
         motion_late_ang=result.motion.late_ang,
     )
-    write_corrected_micrographs_star(folder / "corrected_micrographs.star", [row], root=PurePosixPath(folder))
+    blocks = corrected_micrographs_blocks([row], root=PurePosixPath(folder))
+    write_star(folder / "corrected_micrographs.star", blocks)
 
     def ask(*command: str) -> str:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)

@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryodaq.formats.relion_motion import read_relion_motion
-from cryodaq.formats.star import read_star
+from cryodaq.formats.star import read_star, write_star
 from cryodaq.publish.relion import (
     AlignedMicrograph,
     MovieMotion,
     corrected_micrographs_blocks,
     motion_blocks,
     relion_turns_rows,
-    write_corrected_micrographs_star,
     write_motion_star,
 )
 from cryodaq.publish.star import Optics
@@ -111,6 +110,21 @@ def test_displacements_of_other_frames_than_the_movies_are_refused() -> None:
         motion_blocks(replace(MOTION, displacement_px_xy=((0.0, 0.0), (1.0, 1.0))), root=ROOT)
 
 
+def test_local_motion_goes_out_in_relions_own_polynomial(tmp_path: Path) -> None:
+    coefficients = tuple(float(index) / 7 for index in range(36))
+    write_motion_star(tmp_path / "run.star", replace(MOTION, local_motion_coefficients=coefficients), root=ROOT)
+    blocks = starfile.read(tmp_path / "run.star")
+    assert blocks["general"]["rlnMotionModelVersion"] == 1
+    assert list(blocks["local_motion_model"]["rlnMotionModelCoeffsIdx"]) == list(range(36))
+    assert np.allclose(blocks["local_motion_model"]["rlnMotionModelCoeff"], coefficients)
+    assert read_relion_motion(tmp_path / "run.star").has_local_motion
+
+
+def test_a_binned_micrograph_says_so(tmp_path: Path) -> None:
+    write_motion_star(tmp_path / "run.star", replace(MOTION, binning=2.0), root=ROOT)
+    assert starfile.read(tmp_path / "run.star")["general"]["rlnMicrographBinning"] == 2.0
+
+
 def test_a_movie_elsewhere_keeps_its_whole_path() -> None:
     blocks = motion_blocks(replace(MOTION, movie="/archive/m.mrc"), root=ROOT)
     assert blocks["general"]["rlnMicrographMovieName"] == "/archive/m.mrc"
@@ -118,7 +132,7 @@ def test_a_movie_elsewhere_keeps_its_whole_path() -> None:
 
 def test_micrographs_are_listed_by_optics_group_with_paths_that_a_project_can_link(tmp_path: Path) -> None:
     rows = [micrograph("a"), micrograph("b", optics=replace(OPTICS, voltage_kv=200.0)), micrograph("c")]
-    write_corrected_micrographs_star(tmp_path / "corrected_micrographs.star", rows, root=ROOT)
+    write_star(tmp_path / "corrected_micrographs.star", corrected_micrographs_blocks(rows, root=ROOT))
     blocks = starfile.read(tmp_path / "corrected_micrographs.star")
     table = blocks["micrographs"]
     assert list(table["rlnMicrographName"]) == ["aligned/a_DW.mrc", "aligned/b_DW.mrc", "aligned/c_DW.mrc"]

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 import starfile
 
-from cryodaq.publish.star import Micrograph, Optics, write_micrographs_star
+from cryodaq.formats.star import write_star
+from cryodaq.publish.star import Micrograph, Optics, micrographs_blocks
 
 ROOT = PurePosixPath("/data/sample")
 OPTICS = Optics(voltage_kv=300.0, cs_mm=2.7, amplitude_contrast=0.1, original_pixel_size_ang=0.53, pixel_size_ang=1.06)
@@ -30,7 +31,7 @@ MICROGRAPH = Micrograph(
 
 def test_starfile_reads_every_column_where_it_belongs(tmp_path: Path) -> None:
     target = tmp_path / "micrographs_ctf.star"
-    write_micrographs_star(target, [MICROGRAPH], root=ROOT)
+    write_star(target, micrographs_blocks([MICROGRAPH], root=ROOT))
     blocks = starfile.read(target, always_dict=True)
     row = blocks["micrographs"].iloc[0]
     assert row["rlnMicrographName"] == "aligned/m 1_DW.mrc"
@@ -47,7 +48,7 @@ def test_starfile_reads_every_column_where_it_belongs(tmp_path: Path) -> None:
 def test_micrographs_of_other_optics_get_a_group_of_their_own(tmp_path: Path) -> None:
     other = replace(MICROGRAPH, optics=replace(OPTICS, pixel_size_ang=0.83))
     target = tmp_path / "micrographs_ctf.star"
-    write_micrographs_star(target, [MICROGRAPH, other, MICROGRAPH], root=ROOT)
+    write_star(target, micrographs_blocks([MICROGRAPH, other, MICROGRAPH], root=ROOT))
     blocks = starfile.read(target, always_dict=True)
     assert list(blocks["micrographs"]["rlnOpticsGroup"]) == [1, 2, 1]
     assert list(blocks["optics"]["rlnOpticsGroup"]) == [1, 2]
@@ -56,15 +57,20 @@ def test_micrographs_of_other_optics_get_a_group_of_their_own(tmp_path: Path) ->
 
 def test_no_micrograph_yet_is_a_readable_file_too(tmp_path: Path) -> None:
     target = tmp_path / "micrographs_ctf.star"
-    write_micrographs_star(target, [], root=ROOT)
+    write_star(target, micrographs_blocks([], root=ROOT))
     blocks = starfile.read(target, always_dict=True)
     assert len(blocks["micrographs"]) == 0
 
 
-def test_a_micrograph_outside_the_sample_is_refused_and_the_old_file_stays(tmp_path: Path) -> None:
+def test_a_group_is_named_after_its_beam_shift_where_that_is_told_apart(tmp_path: Path) -> None:
     target = tmp_path / "micrographs_ctf.star"
-    write_micrographs_star(target, [MICROGRAPH], root=ROOT)
-    before = target.read_text()
+    shifted = replace(MICROGRAPH, optics=replace(OPTICS, beam_shift_group="shift02"))
+    write_star(target, micrographs_blocks([MICROGRAPH, shifted], root=ROOT))
+    blocks = starfile.read(target, always_dict=True)
+    assert list(blocks["optics"]["rlnOpticsGroupName"]) == ["opticsGroup1", "shift02"]
+    assert list(blocks["micrographs"]["rlnOpticsGroup"]) == [1, 2]
+
+
+def test_a_micrograph_outside_the_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="elsewhere"):
-        write_micrographs_star(target, [replace(MICROGRAPH, micrograph="/elsewhere/m.mrc")], root=ROOT)
-    assert target.read_text() == before
+        micrographs_blocks([replace(MICROGRAPH, micrograph="/elsewhere/m.mrc")], root=ROOT)

@@ -1,0 +1,1 @@
+"""What of a sample goes to RELION, cryoSPARC and people's own programs."""

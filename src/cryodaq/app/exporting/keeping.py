@@ -1,0 +1,152 @@
+"""Keep a branch's tables current: a publication appends a movie's lines, and only a change of what stands there
+already makes them all anew.
+
+The ledger says how many bytes of each file count, in the transaction of the publication. A crash can leave more bytes
+behind, which the next publication cuts off. Before files are made anew the record is taken away, in a transaction of
+its own: after a crash in between they are made anew again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cryodaq.app.exporting.described import described
+from cryodaq.domain.layout import BranchLayout
+from cryodaq.ledger import exports
+from cryodaq.ledger.exports import ExportSource, ExportState
+from cryodaq.publish import growing, sample_tables
+from cryodaq.publish.sample_tables import ExportedMovie
+from cryodaq.publish.star import Optics, optics_groups
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedBranch:
+    """Whose tables are kept."""
+
+    branch_id: int
+    layout: BranchLayout
+    sample_folder: PurePosixPath
+
+
+def keep_exports(
+    engine: Engine, connection: Connection, branch: ExportedBranch, *, movie_id: int, has_motion: bool
+) -> None:
+    """Bring a movie's lines into its branch's tables.
+
+    Parameters
+    ----------
+    engine
+        For the one transaction beside the publication's own.
+    connection
+        The publication's transaction: the files and the record of them become true together.
+    has_motion
+        Whether the movie has a motion STAR that RELION can use.
+    """
+    exports.lock_exports(connection, branch.branch_id)
+    source = exports.export_source(connection, branch.branch_id, movie_id)
+    if source is None:
+        return
+    source = replace(source, has_motion=has_motion)
+    state = exports.export_state_of(connection, branch.branch_id)
+    if state is not None:
+        if _stands_already(branch, state, source):
+            return
+        grown = _append(branch, state, source) if source.digest is None and source.version == 1 else None
+        if grown is not None:
+            exports.save_export_state(connection, branch.branch_id, grown)
+            exports.save_export_rows(connection, branch.branch_id, [_record(branch, source)])
+            return
+        with engine.begin() as apart:
+            exports.forget_export_state(apart, branch.branch_id)
+    _make_anew(connection, branch, source)
+
+
+def _stands_already(branch: ExportedBranch, state: ExportState, source: ExportSource) -> bool:
+    """Whether the files are whole and say this of the movie."""
+    if source.digest != _record(branch, source)[1]:
+        return False
+    paths = {name: Path(branch.layout.root / name) for name in state.files}
+    return all(path.is_file() and path.stat().st_size >= state.files[name]["bytes"] for name, path in paths.items())
+
+
+def _append(branch: ExportedBranch, state: ExportState, source: ExportSource) -> ExportState | None:
+    """Append a movie's lines and return the new state; None where the files have to be made anew."""
+    movie = _described(branch, source)
+    groups = optics_groups([Optics(**one) for one in state.optics])
+    if movie.aligned.optics not in groups or (state.with_motion and not source.has_motion):
+        return None
+    if _digests(_heads(movie, groups, with_motion=state.with_motion)) != {
+        name: kept["head"] for name, kept in state.files.items()
+    }:
+        return None
+    added = _lines(branch, movie, groups, with_motion=state.with_motion)
+    with ThreadPoolExecutor(len(added)) as pool:  # the disk is waited for once, not once a file
+        lengths = pool.map(
+            lambda name: growing.append(
+                Path(branch.layout.root / name), added[name], length_bytes=state.files[name]["bytes"]
+            ),
+            added,
+        )
+        grown = dict(zip(added, lengths, strict=True))
+    if None in grown.values():
+        return None
+    return replace(
+        state, files={name: {**kept, "bytes": grown.get(name, kept["bytes"])} for name, kept in state.files.items()}
+    )
+
+
+def _make_anew(connection: Connection, branch: ExportedBranch, source: ExportSource) -> None:
+    """Write all files of a branch from the ledger; `source` is the movie that is being published."""
+    others = [one for one in exports.exported_sources(connection, branch.branch_id) if one.movie_id != source.movie_id]
+    everyone = sorted([*others, source], key=lambda one: one.movie_id)
+    movies = [_described(branch, one) for one in everyone]
+    groups = optics_groups([movie.aligned.optics for movie in movies])
+    with_motion = all(one.has_motion for one in everyone)
+    heads = _heads(movies[0], groups, with_motion=with_motion)
+    texts = {name: [head] for name, head in heads.items()}
+    for movie in movies:
+        for name, line in _lines(branch, movie, groups, with_motion=with_motion).items():
+            texts[name].append(line)
+    digests = _digests(heads)
+    files = {
+        name: {"bytes": growing.write_anew(Path(branch.layout.root / name), parts), "head": digests[name]}
+        for name, parts in texts.items()
+    }
+    state = ExportState(optics=[asdict(one) for one in groups], with_motion=with_motion, files=files)
+    exports.save_export_state(connection, branch.branch_id, state)
+    exports.save_export_rows(connection, branch.branch_id, [_record(branch, one) for one in everyone])
+
+
+def _described(branch: ExportedBranch, source: ExportSource) -> ExportedMovie:
+    return described(source, layout=branch.layout, sample_folder=branch.sample_folder)
+
+
+def _heads(movie: ExportedMovie, groups: Mapping[Optics, int], *, with_motion: bool) -> dict[str, str]:
+    return sample_tables.heads(groups, with_motion=with_motion, fact_names=list(movie.facts))
+
+
+def _lines(
+    branch: ExportedBranch, movie: ExportedMovie, groups: Mapping[Optics, int], *, with_motion: bool
+) -> dict[str, str]:
+    group = groups[movie.aligned.optics]
+    return sample_tables.lines(movie, group=group, root=branch.sample_folder, with_motion=with_motion)
+
+
+def _record(branch: ExportedBranch, source: ExportSource) -> tuple[int, str, bool]:
+    """Return (movie id, digest of what its lines say whatever its group's number, whether it has motion)."""
+    movie = _described(branch, source)
+    said = json.dumps(asdict(movie), sort_keys=True, default=str)
+    return source.movie_id, hashlib.sha256(said.encode()).hexdigest()[:16], source.has_motion
+
+
+def _digests(heads: Mapping[str, str]) -> dict[str, str]:
+    return {name: hashlib.sha256(head.encode()).hexdigest()[:16] for name, head in heads.items()}
