@@ -239,6 +239,16 @@ class Pools(Table):
 
     compute_slots: int = Field(default=0, ge=0, description="Processing tasks at once; 0: one a core.")
     threads_per_task: int = Field(default=1, ge=1, description="Threads of one processing task.")
+    movies_in_flight: int = Field(
+        default=0,
+        ge=0,
+        description="Movies of one microscope that Airflow has at once, others wait in the ledger; "
+        "0: twice the slots and eight more.",
+    )
+
+    def in_flight(self, cores: int) -> int:
+        """Return how many movies of one microscope Airflow gets at once, on a machine with so many cores."""
+        return self.movies_in_flight or 2 * (self.compute_slots or cores) + 8
 
 
 class Ports(Table):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from cryodaq.domain.experiment import (
     RegisteredFile,
     Sample,
 )
+from cryodaq.domain.failures import RunState
 from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
 
@@ -84,6 +85,10 @@ class Scheduler(Protocol):
 
     def import_error(self, file_name: str) -> str | None:
         """Return why the DAG file of that name could not be read, or None."""
+        ...
+
+    def run_states(self, dag_id: str, run_ids: Collection[str]) -> Mapping[str, RunState]:
+        """Return how far runs of a DAG are; a run that the scheduler does not know is left out."""
         ...
 
 

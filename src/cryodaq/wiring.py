@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cryodaq.app.clear_microscope import Cleared, Clearing
     from cryodaq.app.prepare_sample import Preparation
     from cryodaq.app.preprocess_movie import Engines
+    from cryodaq.app.reconcile_movies import Reconciled
     from cryodaq.app.transfer_movies import Transfer, WindowSummary
     from cryodaq.app.trigger_preprocessing import Admission
     from cryodaq.config import Engines as EngineChoice
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE = "CRYODAQ_HOME"
 DATABASE_VARIABLE = "CRYODAQ_DATABASE_URL"
+RECONCILE_EVERY_S = 60.0
+"""Between two comparisons of a microscope's movies with the scheduler's runs."""
 
 
 def utc_now() -> datetime:
@@ -81,6 +85,8 @@ class System:
     """One facility's system; adapters are built when they are first needed."""
 
     home: Home
+    _reconcile_at_s: float = field(default=0.0, init=False)
+    """When the runs are compared next, on the clock that never jumps; first at once."""
 
     @cached_property
     def facility(self) -> Facility:
@@ -183,6 +189,7 @@ class System:
             has_template=lambda method: self.template_for(method) is not None,
             calibrated_pixel_size_ang=self.facility.calibrated_pixel_size_ang,
             now=utc_now,
+            in_flight_limit=self.facility.pools.in_flight(os.cpu_count() or 1),
         )
 
     def transfer_parts(self, microscope: str) -> Transfer:
@@ -207,14 +214,29 @@ class System:
         )
 
     def pump(self, microscope: str) -> None:
-        """Hand over what is ready: movies to the scheduler, results to the elogbook."""
+        """Hand over what is ready: movies to the scheduler, results to the elogbook; now and then look for losses."""
         from cryodaq.app.deliver_results import deliver_due
         from cryodaq.app.trigger_preprocessing import admit_movies, send_triggers
 
         admission = self.admission(microscope)
+        if time.monotonic() >= self._reconcile_at_s:
+            self._reconcile_at_s = time.monotonic() + RECONCILE_EVERY_S
+            self.reconcile(microscope)
         admit_movies(admission)
         send_triggers(admission)
         deliver_due(self.engine, self.logbook, clock=utc_now)
+
+    def reconcile(self, microscope: str) -> Reconciled:
+        """Find movies that were never handed over or that the scheduler lost, and hand them over."""
+        from cryodaq.app.reconcile_movies import Reconciliation, reconcile_movies
+
+        reconciliation = Reconciliation(
+            engine=self.engine,
+            scheduler=self.scheduler,
+            microscope=self.facility.microscope(microscope).name,
+            now=utc_now,
+        )
+        return reconcile_movies(reconciliation)
 
     def wait_for_current_sample(self, microscope: str, *, stop: Callable[[], bool]) -> str | None:
         """Return the current sample's id, or None after up to a minute in which nothing was current."""

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.publish_results import StageResults, publish_movie
+from cryodaq.domain.failures import Cause
 from cryodaq.domain.layout import BranchLayout, SampleLayout
 from cryodaq.domain.parameters import ImagingParameters, from_mapping
 from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, MotionStatistics, PickResult
@@ -79,11 +80,22 @@ def run_stage(processing: Processing, stage: str, *, movie_id: int, branch_id: i
     except BaseException as error:  # whatever ends the attempt is recorded beside the movie, then goes on
         problem = str(error) if isinstance(error, CryodaqError) else f"{type(error).__name__}: {error}"
         with processing.engine.begin() as connection:
-            results.fail(connection, given.movie, attempt, stage=stage, problem=problem, at=processing.now())
+            results.fail(
+                connection, given.movie, attempt, stage=stage, problem=problem, cause=_cause(error), at=processing.now()
+            )
         raise
     with processing.engine.begin() as connection:
         results.succeed(connection, given.movie, attempt, stage=stage, result=result, at=processing.now())
     return dict(result)
+
+
+def _cause(error: BaseException) -> Cause:
+    """Say what may be hoped of trying again: a full or absent storage passes, a process that was ended was lost."""
+    if isinstance(error, CryodaqError):
+        return Cause.PASSING if error.retryable else Cause.LASTING
+    if isinstance(error, OSError):
+        return Cause.PASSING
+    return Cause.UNFORESEEN if isinstance(error, Exception) else Cause.LOST
 
 
 def _gather(processing: Processing, movie_id: int, branch_id: int) -> StageInput:

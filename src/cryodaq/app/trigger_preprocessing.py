@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 METADATA_WAIT = timedelta(seconds=10)
 """A movie waits so long for its metadata, then goes with the sample's parameters."""
+MOST_AT_ONCE = 50
+"""Triggers that are sent in one go, while a transaction holds them."""
 TELL_AFTER = timedelta(seconds=30)
 """What waits for longer is an alarm; gain references and DAG files come in less."""
 
@@ -60,6 +62,8 @@ class Admission:
     calibrated_pixel_size_ang: Callable[[str, float | None], float | None]
     """The facility's calibration by detector and magnification."""
     now: Callable[[], datetime]
+    in_flight_limit: int = 100
+    """Movies of this microscope that the scheduler has at once; the others wait in the ledger, the newest first."""
 
 
 def admit_movies(admission: Admission) -> int:
@@ -271,12 +275,18 @@ def choose_gain(candidates: list[GainCandidate], *, named: str | None, movie_mti
 
 
 def send_triggers(admission: Admission) -> int:
-    """Send what is due to the scheduler; return how many runs it took. None while the storage is too full."""
+    """Send what is due to the scheduler; return how many runs it took. None while the storage is too full.
+
+    Only so many movies are under way at once that the machines stay busy: what computing cannot keep up with waits
+    here, where the newest movie goes first and no microscope can fill the scheduler's queue against another one.
+    """
     sent = 0
     with admission.engine.begin() as connection:
         if events.is_raised(connection, f"{events.PROCESSING_PAUSED}:{admission.microscope.name}"):
             return 0
-        for due in triggers.due_triggers(connection, admission.microscope.name, at=admission.now()):
+        room = admission.in_flight_limit - triggers.in_flight(connection, admission.microscope.name)
+        limit = max(0, min(room, MOST_AT_ONCE))
+        for due in triggers.due_triggers(connection, admission.microscope.name, at=admission.now(), limit=limit):
             try:
                 admission.scheduler.trigger(due.dag_id, due.run_id, conf=due.conf)
             except SchedulerUnreachableError as error:

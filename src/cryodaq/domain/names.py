@@ -116,16 +116,18 @@ def product_name(run_name: str, version: int) -> str:
     return run_name if version == 1 else f"{run_name}.v{version}"
 
 
-def run_id(run_name: str, *, version: int = 1, branch: str = LIVE_BRANCH) -> str:
+def run_id(run_name: str, *, version: int = 1, branch: str = LIVE_BRANCH, rerun: int = 0) -> str:
     """Return the scheduler's run id of a movie: readable, within `[A-Za-z0-9_.~:+-]`, and never shared.
 
     Other characters become `~x<code point in hex>.`, and so does a `~` that no digit follows; so `~v2` for a
-    changed source and `~b-<branch>` are unmistakable. Ids that would be too long end in a hash.
+    changed source, `~b-<branch>` and `~r1` for a rerun are unmistakable. Ids that would be too long end in a hash.
 
     Parameters
     ----------
     version
         1 for the file first seen, 2 after its source changed.
+    rerun
+        How often the scheduler was asked anew because a run ended without a result.
     """
     text = _escaped(run_name)
     if _RESERVED_RUN_PREFIX.match(run_name):
@@ -134,6 +136,8 @@ def run_id(run_name: str, *, version: int = 1, branch: str = LIVE_BRANCH) -> str
         text += f"~v{version}"
     if branch != LIVE_BRANCH:
         text += f"~b-{_escaped(branch)}"
+    if rerun:
+        text += f"~r{rerun}"
     if len(text) > MAX_RUN_ID_LENGTH:
         digest = hashlib.sha256(text.encode()).hexdigest()[:40]
         text = f"{text[: MAX_RUN_ID_LENGTH - 42]}~h{digest}"

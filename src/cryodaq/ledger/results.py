@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, select, update
 
+from cryodaq.domain.failures import Cause
 from cryodaq.domain.names import product_name
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.tables import branch, experiment, file, movie, sample, stage_result, trigger
@@ -108,7 +109,7 @@ def begin_attempt(connection: Connection, target: MovieToProcess, stage: str, *,
     connection.execute(
         update(stage_result)
         .where(mine, stage_result.c.state == "running")
-        .values(state="failed", ended_at=at, problem="the attempt was lost with its process")
+        .values(state="failed", ended_at=at, problem="the attempt was lost with its process", cause=Cause.LOST)
     )
     attempt_id = connection.execute(
         stage_result.insert()
@@ -128,6 +129,7 @@ def begin_attempt(connection: Connection, target: MovieToProcess, stage: str, *,
         .where(movie.c.id == target.movie_id, movie.c.state != "published")
         .values(state="processing", problem=None)
     )
+    _settle(connection, target, None, at=at)  # somebody had a failed stage done again
     record_event(connection, "stage_started", at=at, subject=target.subject, facts={"stage": stage, "attempt": number})
     return Attempt(id=int(attempt_id), number=number)
 
@@ -145,24 +147,51 @@ def succeed(
     connection.execute(
         update(stage_result)
         .where(stage_result.c.id == attempt.id)
-        .values(state="succeeded", ended_at=at, result=dict(result), problem=None)
+        .values(state="succeeded", ended_at=at, result=dict(result), problem=None, cause=None)
     )
+    if stage == STAGES[-1]:
+        _settle(connection, target, "published", at=at)
     record_event(connection, "stage_succeeded", at=at, subject=target.subject, facts={"stage": stage})
 
 
 def fail(
-    connection: Connection, target: MovieToProcess, attempt: Attempt, *, stage: str, problem: str, at: datetime
+    connection: Connection,
+    target: MovieToProcess,
+    attempt: Attempt,
+    *,
+    stage: str,
+    problem: str,
+    cause: Cause,
+    at: datetime,
 ) -> None:
-    """Record why a stage failed; the movie shows it until another attempt begins."""
-    connection.execute(
-        update(stage_result).where(stage_result.c.id == attempt.id).values(state="failed", ended_at=at, problem=problem)
+    """Record why a stage failed; the movie shows it until another attempt begins.
+
+    An attempt that was taken over meanwhile, because its worker was thought lost, no longer speaks for the movie.
+    """
+    mine = stage_result.c.id == attempt.id
+    ended = connection.execute(
+        update(stage_result)
+        .where(mine, stage_result.c.state == "running")
+        .values(state="failed", ended_at=at, problem=problem, cause=cause)
     )
+    if not ended.rowcount:
+        return
+    if cause is Cause.LASTING:
+        _settle(connection, target, "failed", at=at)
     connection.execute(
         update(movie)
         .where(movie.c.id == target.movie_id, movie.c.state != "published")
         .values(state="failed", problem=f"{stage}: {problem}")
     )
     record_event(connection, "stage_failed", at=at, subject=target.subject, facts={"stage": stage, "problem": problem})
+
+
+def _settle(connection: Connection, target: MovieToProcess, outcome: str | None, *, at: datetime) -> None:
+    """Record that nothing more is to come of a movie's trigger, or (None) that there is again."""
+    statement = update(trigger).where(trigger.c.movie_id == target.movie_id, trigger.c.branch_id == target.branch_id)
+    if outcome is None:
+        statement = statement.where(trigger.c.outcome == "failed")
+    connection.execute(statement.values(outcome=outcome, settled_at=None if outcome is None else at, problem=None))
 
 
 def latest_results(connection: Connection, movie_id: int, branch_id: int) -> dict[str, Mapping[str, object]]:

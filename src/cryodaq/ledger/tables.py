@@ -221,6 +221,7 @@ stage_result = Table(
     _time("ended_at"),
     Column("result", JSONB),
     Column("problem", Text),
+    Column("cause", Text, comment="of a failure: domain.failures.Cause"),
     Column("log", Text),
     UniqueConstraint("movie_id", "branch_id", "stage", "attempt", name="uq_stage_result_attempt"),
 )
@@ -240,9 +241,13 @@ trigger = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     _time("next_attempt_at", required=True),
     Column("problem", Text),
+    Column("reruns", Integer, nullable=False, server_default="0", comment="runs that ended without a result"),
+    _time("settled_at"),
+    Column("outcome", Text, comment="published failed; null while the movie is still to be processed"),
     UniqueConstraint("dag_id", "run_id", name="uq_trigger_run"),
     UniqueConstraint("movie_id", "branch_id", name="uq_trigger_movie"),
-    Index("ix_trigger_unsent", "next_attempt_at", postgresql_where=text("sent_at is null")),
+    Index("ix_trigger_unsent", "next_attempt_at", postgresql_where=text("sent_at is null and settled_at is null")),
+    Index("ix_trigger_in_flight", "sent_at", postgresql_where=text("sent_at is not null and settled_at is null")),
 )
 
 delivery = Table(

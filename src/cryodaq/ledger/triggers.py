@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.ledger.events import Subject, record_event
-from cryodaq.ledger.tables import exposure, file, gain_copy, gain_reference, movie, sample, trigger
+from cryodaq.ledger.tables import branch, exposure, file, gain_copy, gain_reference, movie, sample, trigger
 
 LONGEST_PAUSE = timedelta(seconds=60)
 """Between two attempts to send the same trigger."""
@@ -282,18 +283,23 @@ def queue_trigger(
 
 
 def due_triggers(connection: Connection, microscope: str, *, at: datetime, limit: int = 50) -> list[DueTrigger]:
-    """Lock and return triggers that may be sent now: only for samples whose DAG the scheduler has read."""
+    """Lock and return triggers that may be sent now: only for samples whose DAG the scheduler has read.
+
+    What is collected now comes before what waits longer, and both before what is processed once more.
+    """
     query = (
         select(trigger, movie.c.sample_id)
         .join(movie, trigger.c.movie_id == movie.c.id)
         .join(sample, movie.c.sample_id == sample.c.id)
+        .join(branch, trigger.c.branch_id == branch.c.id)
         .where(
             trigger.c.sent_at.is_(None),
+            trigger.c.settled_at.is_(None),
             trigger.c.next_attempt_at <= at,
             sample.c.microscope == microscope,
             sample.c.dag_state == "parsed",
         )
-        .order_by(trigger.c.id.desc())
+        .order_by((branch.c.name == LIVE_BRANCH).desc(), trigger.c.id.desc())
         .limit(limit)
         .with_for_update(of=trigger, skip_locked=True)
     )
@@ -311,6 +317,18 @@ def due_triggers(connection: Connection, microscope: str, *, at: datetime, limit
     ]
 
 
+def in_flight(connection: Connection, microscope: str) -> int:
+    """Return how many of a microscope's movies the scheduler was given and no outcome is known of."""
+    query = (
+        select(func.count())
+        .select_from(trigger)
+        .join(movie, trigger.c.movie_id == movie.c.id)
+        .join(sample, movie.c.sample_id == sample.c.id)
+        .where(trigger.c.sent_at.is_not(None), trigger.c.settled_at.is_(None), sample.c.microscope == microscope)
+    )
+    return int(connection.execute(query).scalar_one())
+
+
 def samples_with_unsent_triggers(connection: Connection, microscope: str) -> list[str]:
     """Return the ids of samples whose triggers wait for a DAG that is not parsed (retired, new or broken)."""
     query = (
@@ -319,7 +337,12 @@ def samples_with_unsent_triggers(connection: Connection, microscope: str) -> lis
         .select_from(trigger)
         .join(movie, trigger.c.movie_id == movie.c.id)
         .join(sample, movie.c.sample_id == sample.c.id)
-        .where(trigger.c.sent_at.is_(None), sample.c.microscope == microscope, sample.c.dag_state != "parsed")
+        .where(
+            trigger.c.sent_at.is_(None),
+            trigger.c.settled_at.is_(None),
+            sample.c.microscope == microscope,
+            sample.c.dag_state != "parsed",
+        )
     )
     return list(connection.execute(query).scalars())
 
@@ -359,7 +382,11 @@ def mark_unsent(connection: Connection, due: DueTrigger, problem: str, *, at: da
 
 def refuse_trigger(connection: Connection, due: DueTrigger, problem: str, *, at: datetime) -> None:
     """Record that the scheduler refused for good; the movie shows why."""
-    mark_unsent(connection, due, problem, at=at + timedelta(days=36500))
+    connection.execute(
+        update(trigger)
+        .where(trigger.c.id == due.id)
+        .values(attempts=trigger.c.attempts + 1, problem=problem, settled_at=at, outcome="failed")
+    )
     row = connection.execute(
         update(movie)
         .where(movie.c.id == due.movie_id)

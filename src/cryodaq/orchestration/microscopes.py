@@ -33,6 +33,8 @@ RETRY: dict[str, Any] = {  # Any: keywords of Airflow's operators
     "max_retry_delay": timedelta(minutes=1),
 }
 """A continuous DAG starts again at once, so these pauses are what keeps a failing pass from spinning."""
+LONGEST_PASS = timedelta(minutes=30)
+"""A transfer's longest window (10 minutes) and its drain (5 minutes) twice over; then its process hangs."""
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ def microscope_dag(microscope: MicroscopeQueue) -> DAG:
         max_active_runs=1,
         is_paused_upon_creation=False,
         tags=["cryodaq", microscope.name],
-        default_args={"queue": microscope.queue, "do_xcom_push": False, **RETRY},
+        default_args={"queue": microscope.queue, "do_xcom_push": False, "execution_timeout": LONGEST_PASS, **RETRY},
     )
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 COMPUTE_POOL = "compute"
 ACTIVE_AT_ONCE = 100
 """Movies under way at once; the pool decides how many of them compute."""
+LONGEST_STAGE = timedelta(hours=2)
+"""More than an external program may take (30 minutes, where a site does not say more), less than Celery's
+visibility timeout, so that no task is ever given out twice while it runs."""
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 LEDGER_ID: dict[str, Any] = {"type": "integer", "minimum": 1}  # Any: JSON schema
 
@@ -60,6 +63,7 @@ def sample_dag(file: str) -> DAG:
             "retry_delay": timedelta(seconds=10),
             "retry_exponential_backoff": 3.0,
             "max_retry_delay": timedelta(minutes=10),
+            "execution_timeout": LONGEST_STAGE,
         },
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from cryodaq.domain.failures import RunState
 from cryodaq.errors import CryodaqError, DagNotParsedError
 from cryodaq.scheduler import check_same_run
 
@@ -67,6 +68,17 @@ class InProcessScheduler:
             return f"{type(error).__name__}: {error}"
         return None
 
+    def run_states(self, dag_id: str, run_ids: Collection[str]) -> Mapping[str, RunState]:
+        """Return how far runs are; one that was never triggered here is left out."""
+        with self._lock:
+            known = {run_id: self._runs[dag_id, run_id][1] for run_id in run_ids if (dag_id, run_id) in self._runs}
+        return {run_id: _state_of(future) for run_id, future in known.items()}
+
+    def forget(self) -> None:
+        """Lose all runs that ended, as after the loss of a scheduler's database."""
+        with self._lock:
+            self._runs = {key: run for key, run in self._runs.items() if not run[1].done()}
+
     def wait_until_idle(self, *, timeout_s: float | None = None) -> bool:
         """Wait for all runs; return whether they ended in time."""
         with self._lock:
@@ -97,3 +109,9 @@ class InProcessScheduler:
         except CryodaqError as error:
             log.warning("run failed", extra={"dag": dag_id, "run": run_id, "problem": str(error)})
             raise  # kept in the future
+
+
+def _state_of(future: Future[None]) -> RunState:
+    if not future.done():
+        return RunState.RUNNING if future.running() else RunState.QUEUED
+    return RunState.FAILED if future.cancelled() or future.exception() is not None else RunState.SUCCESS

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cryodaq.domain.failures import RunState
 from cryodaq.errors import DagNotParsedError, RunConflictError
 from cryodaq.ports import Scheduler
 
@@ -55,6 +56,18 @@ class SchedulerContract:
             scheduler.trigger(DAG_ID, "conflict", conf=other)
         assert not caught.value.retryable
         scheduler.trigger(DAG_ID, "conflict", conf=CONF)
+
+    def test_it_says_how_far_runs_are_and_leaves_out_what_it_does_not_know(
+        self, scheduler: Scheduler, dag_folder: Path, dag_text: str
+    ) -> None:
+        absent = "20260101-CT98_ffffffffffffffffffffffff"
+        assert scheduler.run_states(absent, ["movie"]) == {}
+        self.test_a_new_dag_takes_runs_within_seconds(scheduler, dag_folder, dag_text)
+        assert scheduler.run_states(DAG_ID, ["never-triggered~1"]) == {}
+        scheduler.trigger(DAG_ID, "asked~2:+-", conf=CONF)
+        assert list(scheduler.run_states(DAG_ID, ["asked~2:+-", "never-triggered~1"])) == ["asked~2:+-"]
+        ended = {RunState.SUCCESS, RunState.FAILED}
+        assert _within(60, lambda: scheduler.run_states(DAG_ID, ["asked~2:+-"])["asked~2:+-"] in ended)
 
     def test_a_broken_file_is_explained_and_takes_no_run(self, scheduler: Scheduler, dag_folder: Path) -> None:
         broken = "20260101-CT02_0123456789abcdef01234567"

@@ -50,10 +50,11 @@ class Bench:
     dag_folder: Path
     microscope: Microscope = TEM1
     now: datetime = NOON
+    in_flight_limit: int = 100
     runs: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.scheduler = InProcessScheduler(
+        self.scheduler: InProcessScheduler = InProcessScheduler(
             lambda dag, run, conf: self.runs.append((dag, run, dict(conf))), dag_folder=self.dag_folder
         )
 
@@ -72,6 +73,7 @@ class Bench:
             has_template=lambda method: self.template_for(method) is not None,
             calibrated_pixel_size_ang=lambda _detector, _magnification: None,
             now=self.clock,
+            in_flight_limit=self.in_flight_limit,
         )
 
     @property

@@ -23,19 +23,23 @@ from cryodaq.errors import UnsafeNameError
 SITE_PATTERN = r"^\d{8}-C\w{3,4}$"
 SAMPLE = "65f0c0ffee65f0c0ffee1234"
 names = st.text(alphabet=st.one_of(st.sampled_from("ab01_.~:+-[]xvhb"), st.characters(codec="utf-8")), min_size=1)
-identities = st.tuples(names, st.integers(1, 99), st.one_of(st.just("live"), names))
+identities = st.tuples(names, st.integers(1, 99), st.one_of(st.just("live"), names), st.integers(0, 9))
 
 
 @given(first=identities, second=identities)
-def test_two_identities_never_share_a_run_id(first: tuple[str, int, str], second: tuple[str, int, str]) -> None:
-    a, b = (run_id(name, version=version, branch=branch) for name, version, branch in (first, second))
+def test_two_identities_never_share_a_run_id(
+    first: tuple[str, int, str, int], second: tuple[str, int, str, int]
+) -> None:
+    a, b = (
+        run_id(name, version=version, branch=branch, rerun=rerun) for name, version, branch, rerun in (first, second)
+    )
     assert (a == b) == (first == second)
 
 
 @given(identity=identities)
-def test_run_ids_keep_to_the_schedulers_alphabet_and_length(identity: tuple[str, int, str]) -> None:
-    name, version, branch = identity
-    assert re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,250}", run_id(name, version=version, branch=branch))
+def test_run_ids_keep_to_the_schedulers_alphabet_and_length(identity: tuple[str, int, str, int]) -> None:
+    name, version, branch, rerun = identity
+    assert re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,250}", run_id(name, version=version, branch=branch, rerun=rerun))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ def test_a_movie_goes_through_four_stages_in_order(sample_dag: Any) -> None:
 def test_stages_compute_in_their_pool_and_what_was_begun_comes_first(sample_dag: Any) -> None:
     assert {task.pool for task in sample_dag.tasks} == {"compute"}
     assert all(task.retries >= 3 for task in sample_dag.tasks)
+    assert all(task.retry_exponential_backoff > 1 for task in sample_dag.tasks)
+    assert {task.execution_timeout for task in sample_dag.tasks} == {timedelta(hours=2)}
     assert sample_dag.schedule is None
     assert all("upstream" in str(task.weight_rule).lower() for task in sample_dag.tasks)
 
@@ -90,6 +93,7 @@ def test_each_microscope_has_its_own_continuous_dag(microscopes: Any) -> None:
         assert dag.schedule == "@continuous"
         assert {task.queue for task in dag.tasks} == {queue}
         assert all(task.retries >= 3 for task in dag.tasks)
+        assert {task.execution_timeout for task in dag.tasks} == {timedelta(minutes=30)}
         edges = {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks}
         assert edges == {
             "current_sample": ["clear_microscope", "prepare_sample"],
