@@ -158,7 +158,8 @@ class EmbeddedAirflow:
             ),
             Child(
                 name="airflow-scheduler",
-                command=[*airflow, "scheduler", "--skip-serve-logs"],  # its log server would listen on every address
+                # Its log server would listen on every address.
+                command=[sys.executable, "-m", "cryodaq.orchestration.preloaded", "scheduler", "--skip-serve-logs"],
                 environment=everything,
                 folder=self.home.airflow,
                 is_healthy=lambda: self._component_is_healthy("scheduler"),
