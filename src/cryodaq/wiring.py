@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cryodaq.config import Facility
     from cryodaq.logbook.access import SessionAccess
     from cryodaq.logbook.client import LogbookClient
+    from cryodaq.logbook.desk import Desk
     from cryodaq.scheduler.airflow import AirflowScheduler
 
 HOME_VARIABLE = "CRYODAQ_HOME"
@@ -141,6 +142,13 @@ class System:
         from cryodaq.logbook.access import SessionAccess
 
         return SessionAccess(self.elogbook_url)
+
+    @cached_property
+    def desk(self) -> Desk | None:
+        """Where operators' decisions go; None where the site runs its own elogbook with its own pages."""
+        from cryodaq.logbook.desk import Desk
+
+        return Desk(self.elogbook_url) if self.facility.elogbook.kind == "embedded" else None
 
     @cached_property
     def scheduler(self) -> AirflowScheduler:

@@ -39,7 +39,7 @@ class SessionAccess:
 
     def log_out(self, session: str) -> None:
         """End a browser session at once; an unknown one is accepted."""
-        if _is_session(session):
+        if is_session(session):
             headers = {"Cookie": f"{self._cookie}={session}", "Sec-Fetch-Site": "same-origin"}
             reply = self._transport.ask("DELETE", "/session", headers=headers)
             if reply.status not in _ENDED:
@@ -52,7 +52,7 @@ class SessionAccess:
         check(reply)
         for line in reply.cookies:
             found = SimpleCookie(line).get(self._cookie)
-            if found is not None and _is_session(found.value):
+            if found is not None and is_session(found.value):
                 return found.value
         raise LogbookError("the elogbook began no session; its cookie has another name")
 
@@ -69,7 +69,7 @@ class SessionAccess:
         return frozenset() if found is None else _privileges(found)
 
     def _ask(self, session: str, path: str, query: dict[str, str]) -> Json | None:
-        if not _is_session(session):
+        if not is_session(session):
             return None
         headers = {"Cookie": f"{self._cookie}={session}"}
         try:
@@ -82,7 +82,7 @@ class SessionAccess:
         return found
 
 
-def _is_session(text: str) -> bool:
+def is_session(text: str) -> bool:
     """Whether a text can be a session's secret, and nothing that ends a header."""
     return bool(text) and _COOKIE_CHARACTERS.issuperset(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -69,7 +70,13 @@ class LedgerSeeder:
     _count: int = field(default=0)
 
     def add_sample(
-        self, sample_id: str, *, experiment: str = "20261122-CS01", name: str = "apoferritin", microscope: str = "tem1"
+        self,
+        sample_id: str,
+        *,
+        experiment: str = "20261122-CS01",
+        name: str = "apoferritin",
+        microscope: str = "tem1",
+        params: Mapping[str, object] | None = None,
     ) -> NewSample:
         """Register a sample with its folders and its live branch."""
         folder = self.storage / "202611" / f"{experiment}_{microscope.upper()}"
@@ -81,7 +88,7 @@ class LedgerSeeder:
             name=name,
             experiment_folder=str(folder),
             folder=str(folder / sample_id),
-            params={"apix": "1.06", "kev": "300"},
+            params=params or {"apix": "1.06", "kev": "300"},
             imaging_method="single-particle",
             preprocess=True,
             dag_id=f"{experiment}_{sample_id}",

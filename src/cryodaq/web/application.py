@@ -16,8 +16,18 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from cryodaq.errors import LogbookError, LogbookUnreachableError
-from cryodaq.web import board_pages, live_stream, login_pages, microscope_pages, movie_pages
+from cryodaq.web import (
+    board_pages,
+    live_stream,
+    login_pages,
+    microscope_pages,
+    movie_pages,
+    session_pages,
+    switch_pages,
+)
 from cryodaq.web.live import LiveFeed
+from cryodaq.web.operators import NotAllowedError, RefusedError
+from cryodaq.web.preflight import StorageProbe
 from cryodaq.web.presentation import environment
 from cryodaq.web.protection import Protection
 from cryodaq.web.rendering import render, wants_fragment
@@ -47,13 +57,16 @@ def create_app(settings: WebSettings) -> FastAPI:
     app = FastAPI(title="cryodaq", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.settings, app.state.engine, app.state.live = settings, engine, live
     app.state.templates = environment(settings)
+    app.state.storage = StorageProbe(settings.storage_root)
     app.state.board = board_pages.BoardSnapshots(engine, settings)
     app.add_middleware(Protection, public_origin=settings.public_origin)
-    for room in (board_pages, microscope_pages, movie_pages, login_pages, live_stream):
+    for room in (board_pages, microscope_pages, switch_pages, session_pages, movie_pages, login_pages, live_stream):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_exception_handler(NotLoggedInError, _to_login)
     app.add_exception_handler(NotThereError, _not_there)
+    app.add_exception_handler(NotAllowedError, _not_allowed)
+    app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _not_there)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(LogbookError, _logbook_problem)
@@ -105,6 +118,14 @@ def _is_page(request: Request) -> bool:
 def _not_there(request: Request, error: Exception) -> Response:
     sentence = str(error) if isinstance(error, NotThereError) else "This address leads nowhere."
     return _message(request, "Not found", sentence=sentence, status=404)
+
+
+def _not_allowed(request: Request, error: Exception) -> Response:
+    return _message(request, "Not for you", sentence=str(error), status=403)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return _message(request, "Not done", sentence=str(error), status=409)
 
 
 def _http_problem(request: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from cryodaq.ledger.board import board
 from cryodaq.ledger.events import last_event_id
 from cryodaq.ledger.reasons import Reasons, reasons
 from cryodaq.web.board_pages import cards
+from cryodaq.web.operators import may_switch
 from cryodaq.web.rendering import render
 from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
 
@@ -43,6 +44,7 @@ def show_microscope(
         "readable": readable,
         "known": lambda experiment: who.sees_all_names or experiment in readable,
         "now": settings.clock(),
+        "may_switch": may_switch(request, name, who),
     }
     return render(request, "microscope.html", visitor=who, topic="board", since=since, values=values)
 

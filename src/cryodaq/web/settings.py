@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from cryodaq.domain.microscope import Microscope
+from cryodaq.logbook.desk import Desk
 from cryodaq.ports import AccessControl
 
 SESSION_COOKIE = "cryodaq_session"
@@ -26,6 +29,12 @@ class WebSettings:
     """Says who asks and what they may see."""
     microscopes: tuple[str, ...]
     """Names of all microscopes, in the order in which the board shows them."""
+    stands: Mapping[str, Microscope] = field(default_factory=dict)
+    """Each microscope as the facility file describes it; what is absent cannot be switched from these pages."""
+    desk: Desk | None = None
+    """Where operators' decisions go; None where the site's own elogbook has the pages for them."""
+    storage_root: Path | None = None
+    """Of the large file system; None: it is not looked at."""
     zone: ZoneInfo
     """In which times are shown, always with their offset."""
     site_name: str = "cryo-EM facility"

@@ -4,6 +4,7 @@ POST   /session           {"user", "password"} or {"ticket"}; sets the cookie; a
 GET    /session           who I am: user, full_name, groups, privileges (site-wide), experiments (readable)
 DELETE /session           ends it at once
 GET    /session/rights?experiment=NAME    {experiment, exists, privileges}
+GET    /session/rights?instrument=NAME    {instrument, exists, privileges}
 POST   /session/tickets   {"user"}: a token of that user, or with `config_edit`, gets {ticket, expires_at}
 """
 
@@ -20,11 +21,17 @@ from cryodaq.elogbook.accounts import MAX_PASSWORD_LENGTH, password_is_right
 from cryodaq.elogbook.api.bodies import Fields
 from cryodaq.elogbook.api.gate import Answer, Elogbook, Entry, Gate, success, value
 from cryodaq.elogbook.authentication import refuse_other_sites
-from cryodaq.elogbook.book import experiments
+from cryodaq.elogbook.book import experiments, instruments
 from cryodaq.elogbook.book.times import write_time
 from cryodaq.elogbook.book.work import Work, require_text
 from cryodaq.elogbook.refusals import BadRequestError, ForbiddenError, NotFoundError
-from cryodaq.elogbook.rights import Credential, experiment_privileges, readable_experiments, site_privileges
+from cryodaq.elogbook.rights import (
+    Credential,
+    experiment_privileges,
+    instrument_privileges,
+    readable_experiments,
+    site_privileges,
+)
 from cryodaq.elogbook.sessions import (
     check_login_rate,
     close_session,
@@ -153,14 +160,29 @@ def end_session(gate: Gate) -> None:
 
 
 @router.get("/rights")
-def read_rights(gate: Entry, experiment: str, response: Response) -> Answer:
+def read_rights(
+    gate: Entry, response: Response, experiment: str | None = None, instrument: str | None = None
+) -> Answer:
     response.headers["Cache-Control"] = "no-store"
+    if (experiment is None) == (instrument is None):
+        raise BadRequestError("Name an experiment or an instrument")
     with gate.site() as work:
+        if instrument is not None:
+            return value(_instrument_rights(work, instrument))
+        assert experiment is not None  # noqa: S101  # one of the two is
         found = experiments.find(work, experiment)
         held: frozenset[str] = frozenset()
         if found is not None and work.principal is not None:
             held = experiment_privileges(work.connection, work.principal, found)
         return value({"experiment": experiment, "exists": found is not None, "privileges": sorted(held)})
+
+
+def _instrument_rights(work: Work, name: str) -> dict[str, object]:
+    found = instruments.find(work, name)
+    held: frozenset[str] = frozenset()
+    if found is not None and work.principal is not None:
+        held = instrument_privileges(work.connection, work.principal, found["id"])
+    return {"instrument": name, "exists": found is not None, "privileges": sorted(held)}
 
 
 @router.post("/tickets")

@@ -1,0 +1,247 @@
+"""What an operator decides at the pages, told to the elogbook with the operator's own browser session.
+
+The elogbook alone says who may do what; nothing here has rights of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from cryodaq.domain.experiment import Collaborator, ParameterValue, Sample
+from cryodaq.errors import LogbookError
+from cryodaq.logbook import reading
+from cryodaq.logbook.access import SESSION_COOKIE, is_session
+from cryodaq.logbook.transport import Transport, value_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Active:
+    """What the elogbook says is active on a station."""
+
+    experiment: str | None
+    """None: standby, or never switched."""
+    sample: str | None
+    """Name of the current sample."""
+    switched_at: datetime | None
+    switched_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentEntry:
+    """One experiment in a list."""
+
+    name: str
+    instrument: str
+    description: str
+    contact: str
+    started_at: datetime | None
+    locked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """One switch of a station."""
+
+    experiment: str
+    """`Standby` for none."""
+    switched_at: datetime | None
+    requestor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryPerson:
+    """Somebody in the site's directory."""
+
+    uid: str
+    full_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExperiment:
+    """What registering an experiment needs."""
+
+    name: str
+    instrument: str
+    starts_at: datetime
+    ends_at: datetime
+    leader: str
+    """Account of the principal investigator."""
+    contact: str
+    description: str
+
+
+class Desk:
+    """An operator at the embedded elogbook; `session` is the browser's secret in every call.
+
+    Every method raises `LogbookUnreachableError` without an answer, `LogbookAccessError` when the person may not,
+    and `LogbookError` with the elogbook's words when it refuses.
+    """
+
+    def __init__(self, url: str, *, cookie: str = SESSION_COOKIE, transport: httpx.BaseTransport | None = None) -> None:
+        """Prepare a client of the elogbook at `url`; nothing is sent."""
+        self._transport = Transport(url, transport=transport)
+        self._cookie = cookie
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def _ask(
+        self, session: str, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None
+    ) -> Any:  # Any: a JSON value
+        if not is_session(session):
+            raise LogbookError("the browser's session cannot be read; log in again")
+        headers = {"Cookie": f"{self._cookie}={session}", "Sec-Fetch-Site": "same-origin"}
+        return value_of(self._transport.ask(method, path, query=query, body=body, headers=headers))
+
+    def instrument_privileges(self, session: str, instrument: str) -> frozenset[str]:
+        """Return what the person may do with one microscope."""
+        found = self._ask(session, "GET", "/session/rights", query={"instrument": instrument})
+        held = found.get("privileges") if isinstance(found, dict) else None
+        if not isinstance(held, list) or not all(isinstance(name, str) for name in held):
+            message = f"the elogbook's privileges make no sense: {held!r:.120}"
+            raise LogbookError(message)
+        return frozenset(held)
+
+    def active(self, session: str, instrument: str, *, station: int) -> Active:
+        """Return what is active on a station now."""
+        found = reading.objects(self._ask(session, "GET", "/lgbk/ws/activeexperiments"), what="active experiments")
+        for entry in found:
+            same = reading.text(entry, "instrument").casefold() == instrument.casefold()
+            if same and reading.integer(entry.get("station", 0), what="station") == station:
+                return Active(
+                    experiment=reading.text(entry, "name", default="") or None,
+                    sample=reading.text(entry, "current_sample", default="") or None,
+                    switched_at=reading.moment(entry, "switch_time"),
+                    switched_by=reading.text(entry, "requestor_uid", default=""),
+                )
+        return Active(experiment=None, sample=None, switched_at=None, switched_by="")
+
+    def experiments(self, session: str, *, instrument: str) -> list[ExperimentEntry]:
+        """Return the experiments of a microscope that the person may read, newest first."""
+        found = reading.objects(self._ask(session, "GET", "/lgbk/ws/experiments"), what="the experiments")
+        entries = [
+            ExperimentEntry(
+                name=reading.text(entry, "name"),
+                instrument=reading.text(entry, "instrument"),
+                description=reading.text(entry, "description", default=""),
+                contact=reading.text(entry, "contact_info", default=""),
+                started_at=reading.moment(entry, "start_time"),
+                locked=entry.get("is_locked") is True,
+            )
+            for entry in found
+        ]
+        return [one for one in reversed(entries) if one.instrument.casefold() == instrument.casefold()]
+
+    def samples(self, session: str, experiment: str) -> list[Sample]:
+        """Return the samples of an experiment, newest first."""
+        found = self._ask(session, "GET", _path(experiment, "samples"))
+        return [reading.sample(entry) for entry in reading.objects(found, what="the samples")]
+
+    def current_sample(self, session: str, experiment: str) -> str | None:
+        """Return the name of the sample that is current in an experiment, active or not."""
+        found = self._ask(session, "GET", _path(experiment, "current_sample_name"))
+        return found if isinstance(found, str) and found else None
+
+    def collaborators(self, session: str, experiment: str) -> list[Collaborator]:
+        """Return who has a role in an experiment."""
+        found = self._ask(session, "GET", _path(experiment, "collaborators"))
+        return [reading.collaborator(entry) for entry in reading.objects(found, what="the collaborators")]
+
+    def history(self, session: str, instrument: str, *, station: int) -> list[Switch]:
+        """Return the switches of a station, newest first."""
+        query = {"instrument": instrument, "station": str(station)}
+        found = self._ask(session, "GET", "/lgbk/ws/instrument_switch_history", query=query)
+        return [
+            Switch(
+                experiment=reading.text(entry, "experiment_name", default="Standby"),
+                switched_at=reading.moment(entry, "switch_time"),
+                requestor=reading.text(entry, "requestor_uid", default=""),
+            )
+            for entry in reading.objects(found, what="the switches")
+        ]
+
+    def people(self, session: str, part: str) -> list[DirectoryPerson]:
+        """Return people of the directory whose account contains a text."""
+        found = self._ask(session, "GET", "/lgbk/ws/get_matching_uids", query={"uid": f"*{part}*"})
+        return [
+            DirectoryPerson(uid=reading.text(entry, "uid"), full_name=reading.text(entry, "gecos", default=""))
+            for entry in reading.objects(found, what="the directory's people")
+        ]
+
+    def sample_definitions(self, session: str) -> list[reading.Json]:
+        """Return the site's definitions of a sample's parameters."""
+        found = self._ask(session, "GET", "/lgbk/get_modal_param_definitions", query={"modal_type": "samples"})
+        return reading.objects(found.get("params") if isinstance(found, dict) else None, what="the definitions")
+
+    def register(self, session: str, new: NewExperiment) -> None:
+        """Register an experiment."""
+        document = {
+            "instrument": new.instrument,
+            "start_time": _time(new.starts_at),
+            "end_time": _time(new.ends_at),
+            "leader_account": new.leader,
+            "contact_info": new.contact,
+            "description": new.description,
+        }
+        query = {"experiment_name": new.name}
+        self._ask(session, "POST", "/lgbk/ws/register_new_experiment", query=query, body=document)
+
+    def add_collaborator(self, session: str, experiment: str, uid: str) -> None:
+        """Let somebody read an experiment."""
+        self._ask(session, "POST", _path(experiment, "add_collaborator"), query={"uid": f"uid:{uid}"})
+
+    def create_sample(
+        self,
+        session: str,
+        experiment: str,
+        *,
+        name: str,
+        description: str,
+        params: Mapping[str, ParameterValue],
+    ) -> None:
+        """Add a sample."""
+        document = {"name": name, "description": description, "params": dict(params)}
+        self._ask(session, "POST", _path(experiment, "samples") + "/", body=document)
+
+    def update_sample(self, session: str, experiment: str, changed: Sample) -> None:
+        """Replace a sample's name, description and parameters."""
+        document = {"name": changed.name, "description": changed.description, "params": dict(changed.params)}
+        self._ask(session, "PUT", _path(experiment, "samples", changed.id), body=document)
+
+    def switch(self, session: str, experiment: str, *, instrument: str, station: int) -> None:
+        """Make an experiment active on a station."""
+        body = {"experiment_name": experiment, "instrument": instrument, "station": station}
+        self._ask(session, "POST", "/lgbk/ws/switch_experiment", body=body)
+
+    def standby(self, session: str, *, instrument: str, station: int) -> None:
+        """Make no experiment active on a station."""
+        body = {"instrument": instrument, "station": station}
+        self._ask(session, "POST", "/lgbk/ws/instrument_standby", body=body)
+
+    def make_current(self, session: str, experiment: str, sample: str) -> None:
+        """Make a sample current."""
+        self._ask(session, "POST", _path(experiment, "make_sample_current"), query={"sample_name": sample})
+
+    def stop_current(self, session: str, experiment: str, sample: str) -> None:
+        """Make no sample current."""
+        self._ask(session, "POST", _path(experiment, "stop_current_sample"), query={"sample_name": sample})
+
+
+def _path(experiment: str, *rest: str) -> str:
+    parts = (experiment, *rest)
+    if any(part in {"", ".", ".."} for part in parts):
+        message = f"{experiment!r} {rest!r} cannot be an address in the elogbook"
+        raise LogbookError(message)
+    return f"/lgbk/{quote(experiment, safe='')}/ws/{'/'.join(quote(part, safe='') for part in rest)}"
+
+
+def _time(moment: datetime) -> str:
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"

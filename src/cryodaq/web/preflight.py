@@ -1,0 +1,117 @@
+"""What is looked at before a session starts, from what the ledger knows: no share is touched by a page."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryodaq.domain.microscope import Microscope
+from cryodaq.domain.session_checks import Check, Verdict
+from cryodaq.ledger.board import MicroscopeState, ShareState
+from cryodaq.ledger.readiness import GainState
+from cryodaq.web.presentation import count, duration, size
+
+STALE = timedelta(minutes=5)
+LEAST_HOURS = 12.0
+"""A share that is full sooner is a doubt."""
+PROBE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the ledger says of a microscope before a session."""
+
+    state: MicroscopeState
+    gain: GainState | None
+    last_gain_bytes: int | None
+
+
+def preflight(microscope: Microscope, found: Found, *, storage: Check | None, now: datetime) -> list[Check]:
+    """Return what is ready and what is not."""
+    made = [_share(share, now=now) for share in found.state.shares]
+    known = {share.share for share in found.state.shares}
+    made += [
+        Check(subject="Share", verdict=Verdict.DOUBT, text=f"{share.root} was not looked at yet")
+        for share in microscope.shares
+        if str(share.root) not in known
+    ]
+    made.append(_gain(microscope, found))
+    if storage is not None:
+        made.append(storage)
+    if found.state.unowned:
+        text = f"{count(found.state.unowned, 'exposure')} in quarantine: nobody knows whose they are"
+        made.append(Check(subject="Quarantine", verdict=Verdict.DOUBT, text=text))
+    return made
+
+
+def _share(share: ShareState, *, now: datetime) -> Check:
+    if share.problem:
+        return Check(subject="Share", verdict=Verdict.DOUBT, text=share.problem)
+    if share.scanned_at is None or now - share.scanned_at > STALE:
+        ago = "never" if share.scanned_at is None else f"{duration((now - share.scanned_at).total_seconds())} ago"
+        return Check(subject="Share", verdict=Verdict.DOUBT, text=f"{share.share} was looked at last: {ago}")
+    text = f"{share.share} is mounted, {size(share.free_bytes)} free"
+    if share.hours_left is not None:
+        text += f", full in {duration(share.hours_left * 3600)} at the last hour's rate"
+        if share.hours_left < LEAST_HOURS:
+            return Check(subject="Share", verdict=Verdict.DOUBT, text=text)
+    return Check(subject="Share", verdict=Verdict.GOOD, text=text)
+
+
+def _gain(microscope: Microscope, found: Found) -> Check:
+    if not microscope.needs_gain:
+        text = "this camera's movies come corrected and need no gain reference"
+        return Check(subject="Gain reference", verdict=Verdict.GOOD, text=text)
+    gain = found.gain
+    if gain is None:
+        where = f" in {microscope.gain_root}" if microscope.gain_root else "; the facility file names no gain root"
+        text = f"none was found{where}; movies are copied and wait for one"
+        return Check(subject="Gain reference", verdict=Verdict.DOUBT, text=text)
+    text = f"{gain.path}, {size(gain.size_bytes)}"
+    if not gain.settled:
+        return Check(subject="Gain reference", verdict=Verdict.DOUBT, text=f"{text}, is still being written")
+    if found.last_gain_bytes not in {None, gain.size_bytes}:
+        text += f"; the last movies had one of {size(found.last_gain_bytes)}: does it fit the camera's mode?"
+        return Check(subject="Gain reference", verdict=Verdict.DOUBT, text=text)
+    return Check(subject="Gain reference", verdict=Verdict.GOOD, text=text)
+
+
+class StorageProbe:
+    """Looks whether the large file system can be written, on one thread: a file system that hangs holds only that."""
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._running: threading.Thread | None = None
+
+    def check(self) -> Check | None:
+        """Return what was found, after at most `PROBE_S`; None where no root is named."""
+        if self._root is None:
+            return None
+        answers: list[Check] = []
+        with self._lock:
+            if self._running is None or not self._running.is_alive():
+                self._running = threading.Thread(target=self._look, args=(self._root, answers), daemon=True)
+                self._running.start()
+            self._running.join(PROBE_S)
+        if answers:
+            return answers[0]
+        return Check(subject="Folder", verdict=Verdict.DOUBT, text=f"{self._root} does not answer")
+
+    @staticmethod
+    def _look(root: Path, answers: list[Check]) -> None:
+        try:
+            facts = os.statvfs(root)
+        except OSError as error:
+            text = f"{root} cannot be reached: {error.strerror}"
+            answers.append(Check(subject="Folder", verdict=Verdict.DOUBT, text=text))
+            return
+        free = size(facts.f_bavail * facts.f_frsize)
+        if os.access(root, os.W_OK):
+            answers.append(Check(subject="Folder", verdict=Verdict.GOOD, text=f"{root} can be written, {free} free"))
+        else:
+            text = f"{root} cannot be written"
+            answers.append(Check(subject="Folder", verdict=Verdict.DOUBT, text=text))

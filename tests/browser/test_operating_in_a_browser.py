@@ -1,0 +1,100 @@
+"""An operator begins a session and ends it, with a real browser and the real elogbook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from cryodaq.elogbook import accounts
+from cryodaq.testing.operated_facility import EARLIER, OperatedFacility, operated_facility
+
+pytestmark = pytest.mark.browser
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture
+def operated(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
+    with operated_facility(database_url, tmp_path) as made:
+        with made.engine.begin() as connection:
+            accounts.set_password(connection, "olga", password=PASSWORD)
+        yield made
+
+
+@pytest.fixture
+def page(browser: Browser, operated: OperatedFacility) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(15_000)
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(operated.url)
+    opened.get_by_label("User name").fill("olga")
+    opened.get_by_label("Password").fill(PASSWORD)
+    opened.get_by_role("button", name="Log in").click()
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def active(operated: OperatedFacility) -> tuple[str | None, str | None]:
+    found = operated.desk().active(operated.session("olga"), "TEM1", station=0)
+    return found.experiment, found.sample
+
+
+def test_a_newcomer_begins_a_session_from_the_board(page: Page, operated: OperatedFacility) -> None:
+    page.get_by_role("link", name="TEM1", exact=True).click()
+    page.get_by_role("link", name="New session").click()
+    page.get_by_label("Experiment", exact=True).select_option("new")
+    page.get_by_label("First day").fill("2026-11-23")
+    page.get_by_label("Proposal").fill("CX07")
+    expect(page.locator("#experiment-name")).to_have_text("20261123-CX07")
+    page.get_by_label("Principal investigator").fill("pi1")
+    search = page.get_by_label("Search accounts")
+    search.fill("stud")
+    expect(page.locator("#people-found option")).to_have_attribute("value", "student1")
+    search.fill("student1")
+    search.press("Enter")
+    expect(page.locator("#people")).to_contain_text("student1")
+    page.get_by_label("Copy the parameters of").select_option(operated.sample.id)
+    expect(page.get_by_label("Physical pixel size")).to_have_value("0.82")
+    page.get_by_label("Name", exact=True).fill("ribosome")
+    page.get_by_label("Total dose").fill("60")
+    expect(page.locator("#checks .doubt")).to_contain_text("the total dose says 60")
+    page.get_by_label("Total dose").fill("44")
+    expect(page.locator("#checks .doubt")).to_have_count(0)
+    page.get_by_role("button", name="Start the session").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("TEM1")
+    assert active(operated) == ("20261123-CX07", "ribosome")
+
+
+def test_switching_and_standby_need_the_keyboard_only(page: Page, operated: OperatedFacility) -> None:
+    page.goto(f"{operated.url}/microscopes/tem1/switch")
+    page.get_by_label("Search experiments").fill("CA12")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=f"Switch… to {EARLIER}").press("Enter")
+    button = page.get_by_role("button", name=f"Switch TEM1 to {EARLIER}")
+    expect(button).to_be_focused()
+    expect(page.locator(".will")).to_contain_text("make one current next, else new movies go to quarantine")
+    page.keyboard.press("Enter")
+    expect(page.locator("#active")).to_contain_text(EARLIER)
+    assert active(operated) == (EARLIER, None)
+    page.get_by_role("link", name="Standby…").press("Enter")
+    page.get_by_role("button", name="Put TEM1 into standby").press("Enter")
+    expect(page.locator("#active")).to_contain_text("Standby")
+    assert active(operated) == (None, None)
+
+
+@pytest.mark.parametrize("path", ["/microscopes/tem1/new", "/microscopes/tem1/switch"])
+def test_every_field_has_a_label_and_fits_a_phone(page: Page, operated: OperatedFacility, path: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(operated.url + path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('input:not([type=hidden]), select, textarea, button')]"
+        ".filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))"
+        ".map(e => e.outerHTML)"
+    )
+    assert nameless == []
