@@ -25,6 +25,7 @@
     │   ├── TargetExistsError     another file has the final name
     │   └── TargetFullError       (retryable)
     ├── StoreError                folders, links or rights on the large file system
+    ├── ExportError               a project for another program cannot be made in this folder
     ├── LedgerError
     │   ├── LeaseLostError        another process owns this microscope now
     │   └── SchemaVersionError    the database is newer than this program
@@ -206,6 +207,10 @@ class TargetFullError(TransferError):
 
 class StoreError(CryodaqError):
     """Folders, links or access rights on the large file system cannot be made; the message says which."""
+
+
+class ExportError(CryodaqError):
+    """A sample cannot be given to another program as asked; the message says what stands in the way."""
 
 
 class LedgerError(CryodaqError):

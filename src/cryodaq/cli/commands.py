@@ -8,6 +8,7 @@ from cryodaq.cli import (
     asking,
     config_commands,
     demo,
+    exporting,
     proofs,
     running,
     serving,
@@ -40,6 +41,7 @@ app.command("verify")(proofs.verify)
 app.command("certificate")(proofs.certificate)
 app.command("clear")(staff_commands.clear)
 app.add_typer(staff_commands.quarantine, name="quarantine")
+app.add_typer(exporting.app, name="export")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(user_commands.app, name="user")
 app.add_typer(serving.app, name="serve", hidden=True)

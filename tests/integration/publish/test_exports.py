@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -17,7 +16,6 @@ from sqlalchemy import Engine, update
 
 from cryodaq.app.exporting.keeping import ExportedBranch, keep_exports
 from cryodaq.app.publish_results import StageResults, publish_movie
-from cryodaq.database import open_engine
 from cryodaq.domain.parameters import to_mapping
 from cryodaq.formats.mrc import write_micrograph
 from cryodaq.formats.relion_motion import read_relion_motion
@@ -30,18 +28,6 @@ from cryodaq.testing.seeded_ledger import LedgerSeeder, SeededMovie, example_fit
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 A = "a" * 24
 FILES = ("corrected_micrographs.star", "micrographs_ctf.star", "coordinates.star", "micrographs.csv")
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_engine(database_url)
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
-def seed(engine: Engine, tmp_path: Path) -> LedgerSeeder:
-    return LedgerSeeder(engine=engine, storage=tmp_path, now=NOW)
 
 
 def processed(

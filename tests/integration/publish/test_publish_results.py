@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pytest
 import starfile
 import xxhash
 from PIL import Image
 from sqlalchemy import Engine, func, select
 
 from cryodaq.app.publish_results import StageResults, publish_movie
-from cryodaq.database import open_engine
 from cryodaq.formats.mrc import write_micrograph
 from cryodaq.formats.star import write_star
 from cryodaq.ledger import deliveries
@@ -25,18 +22,6 @@ from cryodaq.testing.seeded_ledger import LedgerSeeder, SeededMovie, example_fit
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 A = "a" * 24
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_engine(database_url)
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
-def seed(engine: Engine, tmp_path: Path) -> LedgerSeeder:
-    return LedgerSeeder(engine=engine, storage=tmp_path, now=NOW)
 
 
 def processed(

@@ -1,0 +1,50 @@
+"""`cryodaq export`: a sample's results as other programs take them, in a folder of one's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cryodaq.publish.project import MadeProject
+
+app = typer.Typer(
+    help="Make a project of a sample's results for another program, in a folder of your own.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+SampleArgument = Annotated[
+    Path, typer.Argument(help="The sample's folder, or that of one of its branches.", exists=True, file_okay=False)
+]
+FolderArgument = Annotated[Path, typer.Argument(help="Folder of the project; made where it is not there.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("relion")
+def relion(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
+    """Make or renew a RELION project: links to movies and micrographs, tables, picks."""
+    from cryodaq.publish.project import make_relion_project
+
+    _tell(make_relion_project(sample, folder.absolute()), folder, as_json=as_json)
+
+
+@app.command("cryosparc")
+def cryosparc(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
+    """Make or renew a folder that cryoSPARC imports movies, micrographs and particles from."""
+    from cryodaq.publish.project import make_cryosparc_folder
+
+    _tell(make_cryosparc_folder(sample, folder.absolute()), folder, as_json=as_json)
+
+
+def _tell(made: MadeProject, folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**asdict(made), "folder": str(folder)}))
+    else:
+        print(
+            f"{folder}: {made.micrographs} micrographs, {made.with_ctf} of them with CTF, {made.particles} particles, "
+            f"{made.optics_groups} optics groups"
+        )
