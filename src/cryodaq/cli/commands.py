@@ -10,6 +10,7 @@ from cryodaq.cli import (
     demo,
     exporting,
     proofs,
+    reporting,
     running,
     serving,
     simulating,
@@ -37,6 +38,7 @@ app.command("pick")(stages.pick)
 app.command("process")(stages.process)
 app.command("where")(asking.where)
 app.command("doctor")(asking.doctor)
+app.command("report")(reporting.report)
 app.command("verify")(proofs.verify)
 app.command("certificate")(proofs.certificate)
 app.command("clear")(staff_commands.clear)
