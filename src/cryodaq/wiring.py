@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cryodaq.app.trigger_preprocessing import Admission
     from cryodaq.config import Engines as EngineChoice
     from cryodaq.config import Facility
+    from cryodaq.engines.native import NativeCtfEstimation
     from cryodaq.logbook.access import SessionAccess
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.logbook.desk import Desk
@@ -62,6 +63,16 @@ def engines_named(name: str) -> Engines:
         ctf_estimation=catalogue.ctf_estimation(ctf),
         particle_picking=catalogue.particle_picking(picking),
     )
+
+
+def spectrum_fit_named(name: str) -> NativeCtfEstimation:
+    """Return the engine that fits spectra. Raises `ConfigError` for any other: only ours takes them."""
+    from cryodaq.engines.native import NAME, NativeCtfEstimation
+
+    if name != NAME:
+        message = f"{name} fits micrographs only; leave --engine out to fit a spectrum"
+        raise ConfigError(message)
+    return NativeCtfEstimation()
 
 
 def engines_of(table: EngineChoice) -> Engines:

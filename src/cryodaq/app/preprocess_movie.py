@@ -189,6 +189,7 @@ def _ctf(processing: Processing, given: StageInput, folder: Path) -> dict[str, o
         fitted,
         spectrum=_place(fitted.spectrum, given.layout.spectrum(run)),
         spectrum_unaligned=None if unaligned is None else _place(unaligned, given.layout.spectrum_unaligned(run)),
+        curves=None if fitted.curves is None else _place(fitted.curves, given.layout.fit_curves(run)),
     )
     log.info("defocus %.0f Å, fit to %.1f Å", fitted.aligned.defocus_mean_ang, fitted.aligned.fit_resolution_ang)
     return asdict(placed)
@@ -203,7 +204,12 @@ def _pick(processing: Processing, given: StageInput, folder: Path) -> dict[str, 
         parameters=_at_micrograph(given.parameters, aligned),
         folder=folder,
     )
-    placed = replace(made, coordinates=_place(made.coordinates, given.layout.coordinates(given.movie.product_name)))
+    run = given.movie.product_name
+    placed = replace(
+        made,
+        coordinates=_place(made.coordinates, given.layout.coordinates(run)),
+        mask=None if made.mask is None else _place(made.mask, given.layout.pick_mask(run)),
+    )
     log.info("picked %d particles", placed.count)
     return asdict(placed)
 

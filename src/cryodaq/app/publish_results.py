@@ -18,13 +18,23 @@ from cryodaq.app.exporting.keeping import ExportedBranch, keep_exports
 from cryodaq.app.exporting.movie_files import write_ctf_text, write_motion
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.domain.names import LIVE_BRANCH
+from cryodaq.domain.parameters import from_mapping
 from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
-from cryodaq.formats.coordinates import read_coordinates
+from cryodaq.formats.coordinates import read_coordinates, read_scores
 from cryodaq.formats.mrc import read_micrograph
 from cryodaq.ledger import deliveries, exports
 from cryodaq.ledger.results import MovieToProcess
 from cryodaq.publish.metrics import run_params
-from cryodaq.publish.preview import TILE_PX, PanelContent, draw_panel, draw_thumbnail, write_jpeg
+from cryodaq.publish.preview import (
+    MICROGRAPH_PX,
+    TILE_PX,
+    PanelContent,
+    draw_micrograph,
+    draw_panel,
+    draw_thumbnail,
+    write_jpeg,
+)
+from cryodaq.publish.viewer import motion_track, pick_overlay, read_patch_tracks, write_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -59,7 +69,9 @@ def publish_movie(
     FormatError
         A product that an earlier stage wrote cannot be read.
     """
-    preview, thumbnail = _draw(movie, layout, found)
+    pictures = _draw(movie, layout, found)
+    drawn = _write_facts(movie, layout, found)
+    preview = pictures["preview"]
     products = [found.align.micrograph, found.align.micrograph_dose_weighted, str(preview)]
     products += [found.pick.coordinates] if found.pick is not None else []
     experiment_folder = PurePosixPath(movie.sample_folder).parent
@@ -77,19 +89,19 @@ def publish_movie(
             exports.mark_published(connection, movie, at=at)
             _tell_elogbook(connection, movie, params=params, files=files, at=at)
     return {
-        "preview": str(preview),
-        "thumbnail": str(thumbnail),
+        **{name: str(path) for name, path in {**pictures, **drawn}.items()},
         "micrographs_star": str(layout.micrographs_star),
         "files": files,
         "published_at": at.isoformat(),
     }
 
 
-def _draw(movie: MovieToProcess, layout: BranchLayout, found: StageResults) -> tuple[Path, Path]:
-    from cryodaq.imaging.preview import stretch_contrast
+def _draw(movie: MovieToProcess, layout: BranchLayout, found: StageResults) -> dict[str, Path]:
+    from cryodaq.imaging.preview import shrink, stretch_contrast
 
     micrograph, _ = read_micrograph(Path(found.align.micrograph_dose_weighted))
-    stretched = stretch_contrast(micrograph, size_px=TILE_PX)
+    reduced = shrink(micrograph, size_px=MICROGRAPH_PX)
+    stretched = stretch_contrast(reduced, size_px=TILE_PX)
     panel = draw_panel(
         PanelContent(
             run_name=movie.product_name,
@@ -103,11 +115,38 @@ def _draw(movie: MovieToProcess, layout: BranchLayout, found: StageResults) -> t
             spectrum_unaligned=None if found.ctf.spectrum_unaligned is None else Path(found.ctf.spectrum_unaligned),
         )
     )
-    preview, thumbnail = Path(layout.preview(movie.product_name)), Path(layout.thumbnail(movie.product_name))
-    preview.parent.mkdir(parents=True, exist_ok=True)
-    write_jpeg(preview, panel)
-    write_jpeg(thumbnail, draw_thumbnail(stretched), quality=80)
-    return preview, thumbnail
+    run = movie.product_name
+    paths = {
+        "preview": Path(layout.preview(run)),
+        "thumbnail": Path(layout.thumbnail(run)),
+        "micrograph_picture": Path(layout.micrograph_picture(run)),
+    }
+    paths["preview"].parent.mkdir(parents=True, exist_ok=True)
+    write_jpeg(paths["preview"], panel)
+    write_jpeg(paths["thumbnail"], draw_thumbnail(stretched), quality=80)
+    write_jpeg(paths["micrograph_picture"], draw_micrograph(stretch_contrast(reduced, size_px=MICROGRAPH_PX)))
+    return paths
+
+
+def _write_facts(movie: MovieToProcess, layout: BranchLayout, found: StageResults) -> dict[str, Path]:
+    """Write what pages draw: the motion, and the particles where they were picked."""
+    tracks = found.align.patch_tracks
+    pixel_size_ang = from_mapping(movie.parameters).pixel_size_ang.value
+    motion = Path(layout.motion_track(movie.product_name))
+    patches = [] if tracks is None or not Path(tracks).is_file() else read_patch_tracks(Path(tracks))
+    write_json(motion, motion_track(found.align, patches, movie_pixel_size_ang=pixel_size_ang))
+    if found.pick is None:
+        return {"motion_track": motion}
+    coordinates = Path(found.pick.coordinates)
+    overlay = Path(layout.pick_overlay(movie.product_name))
+    picks = pick_overlay(
+        found.pick,
+        coordinates_px_xy=read_coordinates(coordinates),
+        scores=read_scores(coordinates),
+        align=found.align,
+    )
+    write_json(overlay, picks)
+    return {"motion_track": motion, "pick_overlay": overlay}
 
 
 def _registered_file(path: Path, *, root: PurePosixPath) -> dict[str, object]:

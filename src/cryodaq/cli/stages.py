@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.domain.parameters import ImagingParameters
     from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, PickResult
+    from cryodaq.engines.native import NativeCtfEstimation
 
 MovieArgument = Annotated[Path, typer.Argument(help="TIFF, MRC or EER movie.", exists=True, dir_okay=False)]
 MicrographArgument = Annotated[Path, typer.Argument(help="MRC micrograph.", exists=True, dir_okay=False)]
@@ -27,6 +28,12 @@ CsOption = Annotated[float, typer.Option("--cs-mm", help="Spherical aberration, 
 ContrastOption = Annotated[float, typer.Option("--amplitude-contrast", help="Fraction, 0 to 0.5.")]
 GainOption = Annotated[
     Path | None, typer.Option("--gain", help="Gain reference that multiplies.", exists=True, dir_okay=False)
+]
+SpectrumOption = Annotated[
+    bool,
+    typer.Option(
+        "--spectrum", help="The file is a centred amplitude or power spectrum; the pixel size is its micrograph's."
+    ),
 ]
 PatchesOption = Annotated[str, typer.Option("--patches", help="Patches, YxX.")]
 DiameterOption = Annotated[float, typer.Option("--particle-diameter-ang", help="Å.")]
@@ -64,11 +71,12 @@ def ctf(
     voltage_kv: VoltageOption = 300.0,
     cs_mm: CsOption = 2.7,
     amplitude_contrast: ContrastOption = 0.1,
+    spectrum: SpectrumOption = False,
     engine: EngineOption = "native",
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the contrast transfer function of a micrograph."""
+    """Fit the contrast transfer function of a micrograph, or of a spectrum."""
     parameters = _parameters(
         micrograph,
         pixel_size_ang=pixel_size_ang,
@@ -76,8 +84,13 @@ def ctf(
         cs_mm=cs_mm,
         amplitude_contrast=amplitude_contrast,
     )
-    result = _fit(micrograph, None, parameters, _folder(out, micrograph), _engines(engine))
-    _show({**_fit_facts(result.aligned), "spectrum": result.spectrum, "seconds": result.seconds}, as_json=as_json)
+    folder = _folder(out, micrograph)
+    if spectrum:
+        result = _spectrum_fit(engine).fit_spectrum(micrograph, parameters=parameters, folder=folder)
+    else:
+        result = _fit(micrograph, None, parameters, folder, _engines(engine))
+    made = {"spectrum": result.spectrum, "curves": result.curves, "seconds": result.seconds}
+    _show({**_fit_facts(result.aligned), **made}, as_json=as_json)
 
 
 def pick(
@@ -128,6 +141,7 @@ def process(
             **_fit_facts(fitted.aligned),
             "unaligned": None if fitted.unaligned is None else _fit_facts(fitted.unaligned),
             "spectrum": fitted.spectrum,
+            "curves": fitted.curves,
             "seconds": fitted.seconds,
         },
         "pick": asdict(picked),
@@ -139,6 +153,12 @@ def _engines(name: str) -> Engines:
     from cryodaq.wiring import engines_named
 
     return engines_named(name)
+
+
+def _spectrum_fit(engine: str) -> NativeCtfEstimation:
+    from cryodaq.wiring import spectrum_fit_named
+
+    return spectrum_fit_named(engine)
 
 
 def _folder(out: Path | None, source: Path) -> Path:

@@ -139,9 +139,17 @@ class BranchLayout:
         """The aligned sum's fit in the form of CTFFIND."""
         return self.ctf / f"{safe_component(run)}_ctf.txt"
 
+    def fit_curves(self, run: str) -> PurePosixPath:
+        """Rings along frequency with their fits, both sums, JSON."""
+        return self.ctf / f"{safe_component(run)}_ctf.json"
+
     def coordinates(self, run: str) -> PurePosixPath:
         """Particle coordinates of one micrograph, STAR."""
         return self.particles / f"{safe_component(run)}.star"
+
+    def pick_mask(self, run: str) -> PurePosixPath:
+        """Where nothing was picked, a small picture."""
+        return self.particles / f"{safe_component(run)}_mask.png"
 
     def preview(self, run: str) -> PurePosixPath:
         """The 2 x 2 panel."""
@@ -150,6 +158,18 @@ class BranchLayout:
     def thumbnail(self, run: str) -> PurePosixPath:
         """A small picture of the aligned micrograph, for lists."""
         return self.previews / f"{safe_component(run)}_thumb.jpg"
+
+    def micrograph_picture(self, run: str) -> PurePosixPath:
+        """The aligned micrograph alone, as large as a screen shows it."""
+        return self.previews / f"{safe_component(run)}_micrograph.jpg"
+
+    def motion_track(self, run: str) -> PurePosixPath:
+        """How the specimen moved, for plots, JSON."""
+        return self.previews / f"{safe_component(run)}_motion.json"
+
+    def pick_overlay(self, run: str) -> PurePosixPath:
+        """Particles to be drawn over the micrograph, JSON."""
+        return self.previews / f"{safe_component(run)}_picks.json"
 
     def log(self, run: str, stage: str) -> PurePosixPath:
         """What one stage said about one movie."""

@@ -82,6 +82,19 @@ class CtfFit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FitCurve:
+    """Rings of one spectrum along frequency, and what was fitted to them; all of one length."""
+
+    frequency_per_ang: tuple[float, ...]
+    experimental: tuple[float, ...]
+    """Mean along the rings, background taken away. Ours is scaled to 0 to 1 where the rings follow the fit."""
+    fitted: tuple[float, ...]
+    """What the fit expects, 0 to 1."""
+    correlation: tuple[float, ...]
+    """Of both within a few rings, -1 to 1; the fit resolution is where it falls for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CtfResult:
     """CTF after and before alignment; `unaligned` is None where there was no sum to fit."""
 
@@ -92,6 +105,8 @@ class CtfResult:
     spectrum_unaligned: str | None
     seconds: float
     engine: str
+    curves: str | None = None
+    """Absolute path of the JSON file with the curves of both sums; None where the engine left none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,3 +123,5 @@ class PickResult:
     engine: str
     picks_per_um2: float | None = None
     """Picks per area of the specimen that is not masked, 1/µm². None: not measured."""
+    mask: str | None = None
+    """Absolute path of a small PNG of the micrograph, white where nothing was picked; None without a mask."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryodaq.domain.parameters import ImagingParameters
-from cryodaq.domain.results import CtfResult
+from cryodaq.domain.results import CtfResult, FitCurve
 from cryodaq.engines.child import run_child
 from cryodaq.engines.external_ctf import (
     COARSE_ANG,
@@ -21,7 +21,7 @@ from cryodaq.engines.external_ctf import (
 )
 from cryodaq.engines.program import KnownProgram, ProgramSettings
 from cryodaq.errors import EngineError
-from cryodaq.formats.ctffind_txt import aliasing_from_ang, parse_ctffind
+from cryodaq.formats.ctffind_txt import aliasing_from_ang, parse_ctffind, parse_ctffind_curves
 
 _VERSION = r"CTFFind version (\d+(?:\.\d+)*)"
 CTFFIND4 = KnownProgram(name="ctffind4", executable="ctffind", version_pattern=_VERSION, at_least=(4, 1, 5), below=(5,))
@@ -61,6 +61,7 @@ class CtffindEstimation:
         diagnostic = folder / f"{link.stem}_spectrum.mrc"
         text_file = diagnostic.with_suffix(".txt")
         text_file.unlink(missing_ok=True)
+        diagnostic.with_name(f"{diagnostic.stem}_avrot.txt").unlink(missing_ok=True)
         said = run_child(
             self.known.command(self.settings, ()),
             program=self.name,
@@ -86,7 +87,21 @@ class CtffindEstimation:
             ),
             diagnostic=diagnostic,
             aliased_from_ang=aliasing_from_ang(said),
+            curve=_curve(diagnostic.with_name(f"{diagnostic.stem}_avrot.txt")),
         )
+
+
+def _curve(path: Path) -> FitCurve | None:
+    """Read the rings along frequency; a version or setting that leaves none is no reason to fail."""
+    if not path.is_file():
+        return None
+    curves = parse_ctffind_curves(path.read_text(encoding="utf-8", errors="replace"), path=path)[0]
+    return FitCurve(
+        frequency_per_ang=curves.frequency_per_ang,
+        experimental=curves.spectrum_along_rings,
+        fitted=curves.fit,
+        correlation=curves.quality,
+    )
 
 
 def answers(micrograph: str, diagnostic: str, *, parameters: ImagingParameters, box_px: int) -> str:

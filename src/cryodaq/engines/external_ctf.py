@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryodaq.domain.quality import ctf_doubts
-from cryodaq.domain.results import CtfFit, CtfResult
-from cryodaq.engines.native import SPECTRUM, SPECTRUM_SIZE_PX, SPECTRUM_UNALIGNED
+from cryodaq.domain.results import CtfFit, CtfResult, FitCurve
+from cryodaq.engines.native import CURVES, SPECTRUM, SPECTRUM_SIZE_PX, SPECTRUM_UNALIGNED
 from cryodaq.errors import EngineError
+from cryodaq.formats.fit_curves import write_fit_curves
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class ProgramFit:
     diagnostic: Path
     """Its picture of spectrum and fit, MRC."""
     aliased_from_ang: float | None
+    curve: FitCurve | None = None
+    """Its rings along frequency, where it leaves them."""
 
 
 def normalised_fit(
@@ -76,19 +79,21 @@ def fit_both(
         unaligned = _fit_one(
             unaligned_sum, "unaligned", folder=folder, picture=SPECTRUM_UNALIGNED, run=run, engine=engine
         )
+    write_fit_curves(folder / CURVES, aligned=aligned, unaligned=unaligned)
     return CtfResult(
-        aligned=aligned,
-        unaligned=unaligned,
+        aligned=aligned[0],
+        unaligned=None if unaligned is None else unaligned[0],
         spectrum=str(folder / SPECTRUM),
         spectrum_unaligned=None if unaligned is None else str(folder / SPECTRUM_UNALIGNED),
         seconds=time.monotonic() - started,
         engine=engine,
+        curves=str(folder / CURVES),
     )
 
 
 def _fit_one(
     micrograph: Path, name: str, *, folder: Path, picture: str, run: Callable[[Path, int], ProgramFit], engine: str
-) -> CtfFit:
+) -> tuple[CtfFit, FitCurve | None]:
     link = folder / f"{name}.mrc"
     link.unlink(missing_ok=True)
     link.symlink_to(micrograph.resolve())
@@ -106,8 +111,8 @@ def _fit_one(
     _write_picture(found.diagnostic, folder / picture)
     if doubts:
         log.warning("%s: the CTF of the %s sum is not believed: %s", engine, name, "; ".join(doubts))
-        return _disbelieved(found.fit)
-    return found.fit
+        return _disbelieved(found.fit), found.curve
+    return found.fit, found.curve
 
 
 def _disbelieved(fit: CtfFit) -> CtfFit:

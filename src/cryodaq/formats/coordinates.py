@@ -39,3 +39,17 @@ def read_coordinates(path: Path) -> list[tuple[float, float]]:
                 raise FormatError(path, problem="it has coordinates that are no numbers")
             return [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
     raise FormatError(path, problem="it has no rlnCoordinateX and rlnCoordinateY")
+
+
+def read_scores(path: Path) -> list[float] | None:
+    """Return what each pick scored, in the order of the coordinates; None where the file does not say.
+
+    Raises FormatError.
+    """
+    for block in read_star(path).values():
+        scores = block.get("rlnAutopickFigureOfMerit")
+        if isinstance(scores, list):
+            if any(isinstance(value, str) for value in scores):
+                raise FormatError(path, problem="it has scores that are no numbers")
+            return [float(score) for score in scores]
+    return None

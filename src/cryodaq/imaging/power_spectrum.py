@@ -16,6 +16,9 @@ Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 SMALLEST_PX = 128
+LARGEST_PX = 2048
+"""Of a spectrum that is given: a larger one is of a whole micrograph, and all speckle."""
+LEAST_SYMMETRY = 0.5
 BEYOND_FINEST = 0.7
 """Pixel of the cut spectrum over half of the finest resolution asked for; 1 would end right there."""
 TAPER = 0.1
@@ -133,14 +136,26 @@ def given_power(
     ImagingError
         When this is no square spectrum.
     """
-    if spectrum.ndim != 2 or spectrum.shape[0] != spectrum.shape[1] or len(spectrum) < SMALLEST_PX:
-        problem = f"a spectrum is square and has {SMALLEST_PX} pixels or more; this one is {spectrum.shape}"
+    square = spectrum.ndim == 2 and spectrum.shape[0] == spectrum.shape[1]
+    if not square or not SMALLEST_PX <= len(spectrum) <= LARGEST_PX:
+        problem = f"a spectrum is square and has {SMALLEST_PX} to {LARGEST_PX} pixels; this one is {spectrum.shape}"
         raise ImagingError(problem)
     power = np.asarray(spectrum, dtype=np.float32)
     if not np.isfinite(power).all() or power.max() <= 0:
         problem = "the spectrum is empty or holds NaN; compute it again"
         raise ImagingError(problem)
+    if _symmetry(power) < LEAST_SYMMETRY:
+        problem = "this is no spectrum with frequency 0 in its middle: its halves differ; is it a micrograph?"
+        raise ImagingError(problem)
     return PowerSpectrum(power=np.maximum(power, 0), step_per_ang=1 / (len(power) * pixel_size_ang))
+
+
+def _symmetry(power: Float) -> float:
+    """Correlation of opposite pixels, 1 in the spectrum of any real picture."""
+    inner = power[1:, 1:]
+    logarithm = np.log(np.maximum(inner, 1e-6 * float(np.median(inner)) + 1e-30)).ravel()
+    logarithm -= logarithm.mean()
+    return float((logarithm * logarithm[::-1]).sum() / max(float((logarithm * logarithm).sum()), 1e-30))
 
 
 def polar(spectrum: PowerSpectrum, *, coarsest_ang: float, finest_ang: float) -> PolarSpectrum:

@@ -1,4 +1,4 @@
-"""Pictures for people: the 2 x 2 panel of one movie with its numbers, and a thumbnail.
+"""Pictures for people: the 2 x 2 panel of one movie with its numbers, its micrograph, and a thumbnail.
 
 micrograph with its particles | spectrum before alignment
 aligned micrograph            | spectrum after alignment
@@ -25,6 +25,8 @@ TILE_PX = 600
 GAP_PX = 6
 PANEL_PX = 2 * TILE_PX + GAP_PX
 THUMBNAIL_PX = 320
+MICROGRAPH_PX = 1440
+"""Longer side of the picture of the micrograph alone."""
 _PAPER = (16, 20, 26)
 _PICK = (88, 224, 164)
 _LETTER_PX = 17
@@ -79,6 +81,13 @@ def draw_thumbnail(micrograph: NDArray[np.uint8]) -> Image:
     picture = Image.fromarray(micrograph, mode="L")
     picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
     return picture
+
+
+def draw_micrograph(micrograph: NDArray[np.uint8]) -> Image:
+    """Draw the large picture of an aligned micrograph, grey, nothing over it."""
+    from PIL import Image
+
+    return Image.fromarray(micrograph, mode="L")
 
 
 def write_jpeg(path: Path, picture: Image, *, quality: int = 86) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,9 @@ if float(fine) < 2 * float(pixel) or lines[12:17] != ["no", "yes", "yes", "500",
 kept.with_name("boxes.txt").open("a").write(box + " ")
 write_mrc(diagnostic, np.add.outer(np.arange(32.0), np.arange(32.0)))
 Path(diagnostic).with_suffix(".txt").write_text(Path("RESULT").read_text())
+curves = Path("RESULT".replace(".txt", "_avrot.txt"))
+if curves.is_file():
+    Path(diagnostic.replace(".mrc", "_avrot.txt")).write_text(curves.read_text())
 print(Path("LOG").read_text())
 """
 GCTF = """
@@ -73,6 +77,9 @@ def test_none_of_the_wrong_ctffind_results_is_believed(
     assert not result.aligned.fitted
     assert result.aligned.defocus_u_ang > 30_000  # kept for people to see
     assert "is not believed" in caplog.text
+    drawn = json.loads(Path(str(result.curves)).read_text())["aligned"]
+    assert drawn["fit"]["fitted"] is False
+    assert len(drawn["curve"]["frequency_per_ang"]) == len(drawn["curve"]["fitted"]) > 100
     # A larger box is tried, unless the score is no better than that of an empty picture anyway.
     assert (tmp_path / "boxes.txt").read_text().split()[0] == "512"
     if "aliased" in caplog.text:

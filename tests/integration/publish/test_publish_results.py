@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,6 +84,21 @@ def test_a_published_movie_has_pictures_a_row_and_a_run(seed: LedgerSeeder, engi
     }
 
 
+def test_a_published_movie_has_what_pages_draw(seed: LedgerSeeder, engine: Engine) -> None:
+    movie, found = processed(seed, "m1")
+    record = publish(engine, movie, found)
+    with Image.open(str(record["micrograph_picture"])) as picture:
+        assert picture.size == (128, 96)
+    motion = json.loads(Path(str(record["motion_track"])).read_text())
+    expected = [[x * 1.06, y * 1.06] for x, y in found.align.motion.displacement_px_xy]
+    assert np.allclose(motion["displacement_ang_xy"], expected, atol=1e-3)
+    picks = json.loads(Path(str(record["pick_overlay"])).read_text())
+    assert picks["coordinates_px_xy"] == [[10.0, 20.0], [60.0, 30.0]]
+    assert picks["scores"] is None
+    for name in ("micrograph_picture", "motion_track", "pick_overlay"):
+        assert Path(str(record[name])).is_relative_to(movie.layout.previews)
+
+
 def test_publishing_twice_changes_nothing_twice(seed: LedgerSeeder, engine: Engine) -> None:
     movie, found = processed(seed, "m1")
     publish(engine, movie, found)
@@ -130,7 +146,7 @@ def test_a_torn_star_file_is_whole_after_the_next_publication(seed: LedgerSeeder
 
 def test_a_micrograph_without_a_ctf_is_published_but_not_exported(seed: LedgerSeeder, engine: Engine) -> None:
     movie, found = processed(seed, "m1", fitted=False, particles=None)
-    publish(engine, movie, found)
+    assert "pick_overlay" not in publish(engine, movie, found)
     assert star_names(movie) == []
     with engine.connect() as connection:
         (params, *_) = deliveries.due(connection, NOW)

@@ -115,6 +115,21 @@ def test_a_spectrum_fits_like_its_micrograph(make_micrograph, power) -> None:
 
 
 @pytest.mark.parametrize(
+    ("spectrum", "sentence"),
+    [
+        (np.ones((512, 400)), "square"),
+        (np.ones((4096, 4096)), "2048 pixels"),
+        (np.zeros((512, 512)), "empty or holds NaN"),
+        (np.full((512, 512), np.nan), "empty or holds NaN"),
+        (np.random.default_rng(2).normal(5, 1, (512, 512)), "is it a micrograph"),
+    ],
+)
+def test_what_is_no_spectrum_is_refused(spectrum, sentence) -> None:
+    with pytest.raises(ImagingError, match=sentence):
+        fit_ctf_of_spectrum(spectrum, pixel_size_ang=1.0, **OPTICS)
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [("pixel_size_ang", 0.0), ("voltage_kv", 3.0), ("cs_mm", -1.0), ("amplitude_contrast", 7.0)],
 )
