@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
@@ -23,14 +24,44 @@ def schema_metadata(schema: str) -> MetaData:
     return MetaData(schema=schema, naming_convention=NAMING_CONVENTION)
 
 
-def open_engine(url: str, *, pool_size: int = 5) -> Engine:
-    """Return an engine for `postgresql+psycopg://...`; connections are tested before use and work in UTC."""
+def open_engine(url: str, *, pool_size: int = 5, trusted_s: float = 0.0) -> Engine:
+    """Return an engine for `postgresql+psycopg://...`; connections are tested before use and work in UTC.
+
+    Parameters
+    ----------
+    trusted_s
+        Seconds after its last use for which a connection is used without a test: a server that uses each many times
+        a second saves a round trip every time.
+    """
     from sqlalchemy import create_engine
 
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
+        pool_pre_ping=trusted_s == 0,
         connect_args={"connect_timeout": 5, "options": "-c timezone=UTC"},
     )
+    if trusted_s:
+        _test_after_rest(engine, rest_s=trusted_s)
+    return engine
+
+
+def _test_after_rest(engine: Engine, *, rest_s: float) -> None:
+    """Test a connection before use when it has rested; the pool replaces one that fails."""
+    from sqlalchemy import event
+    from sqlalchemy.exc import DisconnectionError
+
+    def note(_: object, record: Any) -> None:  # Any: the pool's record, and below psycopg's connection
+        record.info["used_at"] = time.monotonic()
+
+    def test(connection: Any, record: Any, _: object) -> None:  # Any: as above
+        if time.monotonic() - record.info.get("used_at", 0.0) < rest_s:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
+
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", test)

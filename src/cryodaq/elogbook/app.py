@@ -60,7 +60,7 @@ def create_app(settings: ElogbookSettings, *, clock: Clock = utc_now) -> FastAPI
     ConfigError
         The site's parameter definitions cannot be read.
     """
-    engine = open_engine(settings.database_url, pool_size=POOL_SIZE)
+    engine = open_engine(settings.database_url, pool_size=POOL_SIZE, trusted_s=1.0)
     elogbook = Elogbook(
         settings=settings,
         engine=engine,

@@ -29,6 +29,27 @@ FORGERY_HEADER = "x-csrf-token"
 UNKNOWN_TOKEN = "The token is unknown or was revoked."  # noqa: S105  # a sentence, not a secret
 
 
+def _account(
+    holder: sa.Column[Any], *conditions: sa.ColumnElement[bool]
+) -> sa.Select[Any, Any, Any]:  # Any: mixed columns
+    """Return the question which usable account holds a credential, with its groups."""
+    a, m = t.account.c, t.posix_group_member.c
+    named = sa.select(m.group_name).where(m.uid == a.uid).order_by(m.group_name).correlate(t.account)
+    groups = sa.func.array(named.scalar_subquery(), type_=ARRAY(sa.Text))
+    asked = sa.select(a.uid, a.full_name, groups.label("groups")).join(holder.table, holder == a.uid)
+    return asked.where(a.disabled_at.is_(None), *conditions)
+
+
+_HASH: sa.BindParameter[str] = sa.bindparam("secret_hash")
+_SESSION = _account(
+    t.browser_session.c.uid,
+    t.browser_session.c.secret_hash == _HASH,
+    t.browser_session.c.expires_at > sa.bindparam("now"),
+).add_columns(t.browser_session.c.forgery_token)
+_TOKEN = _account(t.token.c.uid, t.token.c.secret_hash == _HASH, t.token.c.revoked_at.is_(None))
+_TOKEN_OF = _TOKEN.where(t.token.c.uid == sa.bindparam("uid"))
+
+
 def find_principal(
     connection: Connection, request: Request, *, now: datetime, cookie: CookieSettings
 ) -> Principal | None:
@@ -45,9 +66,7 @@ def find_principal(
     secret = request.cookies.get(cookie.name)
     if not secret:
         return None
-    held = t.browser_session.c
-    account = _account(held.uid, held.secret_hash == hash_secret(secret), held.expires_at > now)
-    row = connection.execute(account.add_columns(held.forgery_token)).first()
+    row = connection.execute(_SESSION, {"secret_hash": hash_secret(secret), "now": now}).first()
     if row is None:
         return None
     return Principal(
@@ -59,17 +78,6 @@ def find_principal(
     )
 
 
-def _account(
-    holder: sa.Column[Any], *conditions: sa.ColumnElement[bool]
-) -> sa.Select[Any, Any, Any]:  # Any: mixed columns
-    """Return the question which usable account holds a credential, with its groups."""
-    a, m = t.account.c, t.posix_group_member.c
-    named = sa.select(m.group_name).where(m.uid == a.uid).order_by(m.group_name).correlate(t.account)
-    groups = sa.func.array(named.scalar_subquery(), type_=ARRAY(sa.Text))
-    asked = sa.select(a.uid, a.full_name, groups.label("groups")).join(holder.table, holder == a.uid)
-    return asked.where(a.disabled_at.is_(None), *conditions)
-
-
 def _by_token(connection: Connection, header: str) -> Principal:
     scheme, _, value = header.partition(" ")
     uid, secret = None, value.strip()
@@ -77,9 +85,8 @@ def _by_token(connection: Connection, header: str) -> Principal:
         uid, secret = _basic(value)
     elif scheme.lower() != "bearer":
         raise ForbiddenError("Send a token as Bearer, or as the password of Basic.")
-    k = t.token.c
-    question = _account(k.uid, k.secret_hash == hash_secret(secret), k.revoked_at.is_(None))
-    found = connection.execute(question if uid is None else question.where(k.uid == uid)).all()
+    asked = {"secret_hash": hash_secret(secret)}
+    found = connection.execute(*((_TOKEN, asked) if uid is None else (_TOKEN_OF, {**asked, "uid": uid}))).all()
     if len(found) != 1:
         raise ForbiddenError(UNKNOWN_TOKEN)
     row = found[0]

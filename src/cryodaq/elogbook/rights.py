@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from cryodaq.elogbook import tables as t
 
@@ -32,48 +35,74 @@ class Principal:
     """What a browser's form must send along; None for programs."""
 
     @property
-    def players(self) -> tuple[str, ...]:
+    def players(self) -> list[str]:
         """The names under which roles can hold this principal."""
-        return (f"uid:{self.uid}", *self.groups)
+        return [f"uid:{self.uid}", *self.groups]
 
 
-def _union(connection: Connection, *role_names: sa.Select[tuple[str]]) -> frozenset[str]:
-    held = sa.union_all(*role_names).subquery()
-    lists = connection.scalars(sa.select(t.role.c.privileges).where(t.role.c.name.in_(sa.select(held))))
-    return frozenset(privilege for privileges in lists for privilege in privileges)
+def _array(name: str) -> sa.BindParameter[Sequence[Any]]:  # Any: SQLAlchemy knows no more of an array
+    return sa.bindparam(name, type_=ARRAY(sa.Text()))
 
 
-def _site_roles(principal: Principal) -> sa.Select[tuple[str]]:
-    return sa.select(t.site_player.c.role_name).where(t.site_player.c.player.in_(principal.players))
+_PLAYERS = sa.any_(_array("players"))
+_SITE = sa.select(t.site_player.c.role_name).where(t.site_player.c.player == _PLAYERS)
+_UNRESTRICTED = sa.func.coalesce(t.experiment.c.params["is_restricted"].astext, "") != "true"
 
 
-def _instrument_roles(principal: Principal, instrument: str) -> sa.Select[tuple[str]]:
-    players = t.instrument_player
-    return sa.select(players.c.role_name).where(
-        players.c.player.in_(principal.players), players.c.instrument_id == instrument
-    )
+def _machine(instrument: sa.ColumnElement[str]) -> sa.Select[tuple[str]]:
+    players = t.instrument_player.c
+    return sa.select(players.role_name).where(players.player == _PLAYERS, players.instrument_id == instrument)
+
+
+def _own(experiment: sa.ColumnElement[str]) -> sa.Select[tuple[str]]:
+    players = t.experiment_player.c
+    return sa.select(players.role_name).where(players.player == _PLAYERS, players.experiment_name == experiment)
+
+
+def _held(*conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[str]]:
+    """Return the question for the privileges of the roles for which one of the conditions holds."""
+    return sa.select(sa.func.unnest(t.role.c.privileges)).where(sa.or_(*conditions))
+
+
+_NAME = t.role.c.name
+_SITE_PRIVILEGES = _held(_NAME.in_(_SITE))
+_INSTRUMENT_PRIVILEGES = _held(_NAME.in_(_SITE), _NAME.in_(_machine(sa.bindparam("instrument"))))
+_EXPERIMENT = sa.select(
+    t.experiment,
+    sa.func.array(
+        _held(
+            _NAME.in_(_own(t.experiment.c.name).correlate(t.experiment)),
+            sa.and_(
+                _UNRESTRICTED,
+                sa.or_(_NAME.in_(_SITE), _NAME.in_(_machine(t.experiment.c.instrument_id).correlate(t.experiment))),
+            ),
+        )
+        .correlate(t.experiment)
+        .scalar_subquery(),
+        type_=ARRAY(sa.Text),
+    ).label("held"),
+).where(t.experiment.c.name == sa.bindparam("experiment"))
+"""Statements that every request needs are made once: putting one together takes longer than its answer."""
 
 
 def site_privileges(connection: Connection, principal: Principal) -> frozenset[str]:
     """Return what somebody may do everywhere."""
-    return _union(connection, _site_roles(principal))
+    return frozenset(connection.scalars(_SITE_PRIVILEGES, {"players": principal.players}))
 
 
 def instrument_privileges(connection: Connection, principal: Principal, instrument: str) -> frozenset[str]:
     """Return what somebody may do with one microscope."""
-    return _union(connection, _site_roles(principal), _instrument_roles(principal, instrument))
+    asked = {"players": principal.players, "instrument": instrument}
+    return frozenset(connection.scalars(_INSTRUMENT_PRIVILEGES, asked))
 
 
-def experiment_privileges(connection: Connection, principal: Principal, experiment: RowMapping) -> frozenset[str]:
-    """Return what somebody may do with one experiment; a restricted one knows only its own roles."""
-    players = t.experiment_player
-    own = sa.select(players.c.role_name).where(
-        players.c.player.in_(principal.players), players.c.experiment_name == experiment["name"]
-    )
-    if experiment["params"].get("is_restricted") == "true":
-        return _union(connection, own)
-    site, machine = _site_roles(principal), _instrument_roles(principal, experiment["instrument_id"])
-    return _union(connection, own, site, machine)
+def experiment_and_privileges(
+    connection: Connection, principal: Principal, name: str
+) -> tuple[RowMapping | None, frozenset[str]]:
+    """Return an experiment's row and what somebody may do with it; a restricted one knows only its own roles."""
+    asked = {"players": principal.players, "experiment": name}
+    found = connection.execute(_EXPERIMENT, asked).mappings().first()
+    return found, frozenset() if found is None else frozenset(found["held"])
 
 
 def readable_experiments(connection: Connection, principal: Principal) -> list[str]:
@@ -104,5 +133,5 @@ def experiment_role_is_held(connection: Connection, principal: Principal, *, exp
     own = sa.select(players.role_name).where(
         players.player.in_(principal.players), players.experiment_name == experiment
     )
-    held = connection.scalars(sa.union(own, _site_roles(principal)))
+    held = connection.scalars(sa.union(own, _SITE), {"players": principal.players})
     return role in set(held)

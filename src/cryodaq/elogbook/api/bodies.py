@@ -8,11 +8,13 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from cryodaq.elogbook.refusals import BadRequestError, MediaTypeError, TooLargeError
 
 MAX_DEPTH = 50
+LARGE_BYTES = 20_000
 _NO_BODY = b""
 
 
@@ -80,7 +82,12 @@ async def require_json(request: Request) -> Any:  # Any: a JSON value
     """Return the JSON body. Raises `MediaTypeError` for any other content."""
     if not _is_json(request):
         raise MediaTypeError("The Content-Type must be application/json")
-    return parse_json(await read_bytes(request))
+    return await _parse(await read_bytes(request))
+
+
+async def _parse(body: bytes) -> Any:  # Any: a JSON value
+    """Parse JSON; a large body in another thread, so that nobody else waits for it."""
+    return parse_json(body) if len(body) < LARGE_BYTES else await run_in_threadpool(parse_json, body)
 
 
 async def optional_json(request: Request) -> Any:  # Any: a JSON value
@@ -88,13 +95,13 @@ async def optional_json(request: Request) -> Any:  # Any: a JSON value
     if not _is_json(request):
         return None
     body = await read_bytes(request)
-    return None if body == _NO_BODY else parse_json(body)
+    return None if body == _NO_BODY else await _parse(body)
 
 
 async def json_or_form(request: Request) -> dict[str, Any]:  # Any: JSON values
     """Return the fields of a JSON object or of a page's form."""
     if _is_json(request):
-        value = parse_json(await read_bytes(request))
+        value = await _parse(await read_bytes(request))
         if not isinstance(value, dict):
             raise BadRequestError("The body must be a JSON object")
         return value

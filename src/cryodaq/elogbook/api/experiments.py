@@ -53,7 +53,7 @@ def lock_unlock(gate: Entry, experiment_name: str) -> Answer:
 def add_params(gate: Entry, experiment: str, body: RequiredJson) -> Answer:
     with gate.experiment(experiment, needs="manage_groups", unlocked=True) as (work, found):
         experiments.add_params(work, found, body)
-    return {**success(), "errormsg": ""}
+    return success(errormsg="")
 
 
 @router.get("/lgbk/{experiment}/ws/info")

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
+from starlette.responses import Response
 
 from cryodaq.elogbook.api.bodies import RequiredJson
-from cryodaq.elogbook.api.gate import Answer, Entry, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, streamed, success, value
 from cryodaq.elogbook.book import files
 from cryodaq.elogbook.book.run_numbers import read_run_number
 
 router = APIRouter(tags=["files"])
 
 
-@router.post("/lgbk/{experiment}/ws/register_file", response_model=None)
-def register_file(gate: Entry, experiment: str, body: RequiredJson) -> Answer | list[dict[str, Any]]:  # Any: JSON
+@router.post("/lgbk/{experiment}/ws/register_file")
+def register_file(gate: Entry, experiment: str, body: RequiredJson) -> Answer:
     with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
         if isinstance(body, list):
-            return files.register_several(work, experiment, body)
+            return Answer(files.register_several(work, experiment, body))
         files.register(work, experiment, body)
     return success()
 
 
 @router.get("/lgbk/{experiment}/ws/files")
-def list_files(gate: Entry, experiment: str, sampleName: str | None = None) -> Answer:  # noqa: N803  # contract
-    with gate.experiment(experiment, needs="read") as (work, _):
-        return value(files.listing(work, experiment, sample_name=sampleName))
+def list_files(gate: Entry, experiment: str, sampleName: str | None = None) -> Response:  # noqa: N803  # contract
+    with gate.experiment(experiment, needs="read"):
+        pass
+    return streamed(files.pages(gate.open_unasked, experiment, sample_name=sampleName))
 
 
 @router.get("/lgbk/{experiment}/ws/dm_locations")

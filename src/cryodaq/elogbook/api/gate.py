@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from threading import BoundedSemaphore
 from typing import Annotated, Any
 
 from fastapi import Depends
 from sqlalchemy import Connection, Engine, RowMapping
 from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
 
 from cryodaq.elogbook.authentication import SAFE_METHODS, find_principal, refuse_forgery
 from cryodaq.elogbook.book import experiments, instruments
@@ -21,7 +24,7 @@ from cryodaq.elogbook.book.work import Definitions, Work
 from cryodaq.elogbook.refusals import ForbiddenError, LockedError, NotFoundError
 from cryodaq.elogbook.rights import (
     Principal,
-    experiment_privileges,
+    experiment_and_privileges,
     instrument_privileges,
     site_privileges,
 )
@@ -122,13 +125,21 @@ class Gate:
         """
         with self.open(changes=changes) as work:
             principal = _known(work)
-            found = _existing(work, name)
-            if needs is not None and needs not in experiment_privileges(work.connection, principal, found):
+            found, held = experiment_and_privileges(work.connection, principal, name)
+            if found is None:
+                raise _no_experiment(name)
+            if needs is not None and needs not in held:
                 raise _lacks(principal, needs)
             if unlocked and found["is_locked"]:
                 message = f"Experiment {name} is locked"
                 raise LockedError(message)
             yield work, found
+
+    @contextmanager
+    def experiment_or_none(self, name: str) -> Iterator[tuple[RowMapping | None, frozenset[str]]]:
+        """Open a transaction that says what somebody with an account may do with an experiment, if there is one."""
+        with self.site() as work:
+            yield experiment_and_privileges(work.connection, _known(work), name)
 
     @contextmanager
     def open_experiment(self, name: str) -> Iterator[tuple[Work, RowMapping]]:
@@ -138,7 +149,10 @@ class Gate:
                 yield opened
         else:
             with self.open_unasked() as work:
-                yield work, _existing(work, name)
+                found = experiments.find(work, name)
+                if found is None:
+                    raise _no_experiment(name)
+                yield work, found
 
     @contextmanager
     def open_site(self) -> Iterator[Work]:
@@ -157,23 +171,45 @@ def _lacks(principal: Principal, privilege: str) -> ForbiddenError:
     return ForbiddenError(f"{principal.uid} lacks the privilege {privilege!r} here.")
 
 
-def _existing(work: Work, name: str) -> RowMapping:
-    found = experiments.find(work, name)
-    if found is None:
-        message = f"Experiment {name} does not exist"
-        raise NotFoundError(message)
-    return found
+def _no_experiment(name: str) -> NotFoundError:
+    return NotFoundError(f"Experiment {name} does not exist")
 
 
-Entry = Annotated[Gate, Depends(Gate)]
-Answer = dict[str, Any]  # Any: JSON values
+async def _enter(request: Request) -> Gate:
+    """Return the gate; a coroutine, because FastAPI sends plain functions to another thread."""
+    return Gate(request)
 
 
-def success() -> Answer:
+Entry = Annotated[Gate, Depends(_enter)]
+
+
+class Answer(JSONResponse):
+    """An answer in the contract's shape; as a whole response, so that nothing takes it apart and checks it again."""
+
+
+def success(**more: object) -> Answer:
     """Return the contract's answer to a change."""
-    return {"success": True}
+    return Answer({"success": True, **more})
 
 
-def value(found: object) -> Answer:
+def streamed(pages: Iterator[list[dict[str, Any]]]) -> StreamingResponse:  # Any: JSON values
+    """Return the contract's answer to a question for a long list, sent while it is read.
+
+    The first page is read at once, so that what goes wrong with it is still an answer of its own.
+    """
+    return StreamingResponse(_written(next(pages, []), pages), media_type="application/json")
+
+
+def _written(first: list[dict[str, Any]], rest: Iterator[list[dict[str, Any]]]) -> Iterator[str]:  # Any: as above
+    yield '{"success":true,"value":['
+    separator = ""
+    for page in chain([first], rest):
+        if page:
+            yield separator + json.dumps(page, ensure_ascii=False, separators=(",", ":"))[1:-1]
+            separator = ","
+    yield "]}"
+
+
+def value(found: object, **more: object) -> Answer:
     """Return the contract's answer to a question."""
-    return {"success": True, "value": found}
+    return Answer({"success": True, "value": found, **more})

@@ -7,11 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter
 from sqlalchemy import RowMapping
+from starlette.responses import Response
 
 from cryodaq.elogbook.api.bodies import OptionalJson, RequiredJson
-from cryodaq.elogbook.api.gate import Answer, Entry, Gate, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, Gate, streamed, success, value
 from cryodaq.elogbook.book import files, runs
-from cryodaq.elogbook.book.run_numbers import RunNumber, read_run_number
+from cryodaq.elogbook.book.run_numbers import read_run_number
 from cryodaq.elogbook.book.times import WITH_FRACTION, read_time
 from cryodaq.elogbook.book.work import Work, require_object
 from cryodaq.elogbook.refusals import NotFoundError
@@ -69,9 +70,9 @@ def start_run(
 def end_run(gate: Entry, experiment: str, run_num: str | None = None, end_time: str | None = None) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True, unlocked=True) as (work, _):
         ended_at = work.now if end_time is None else _read_moment(work, end_time, "end_time")
-        row = runs.find_or_current(work, experiment, run_num)
-        catalogue = files.of_run(work, experiment, RunNumber(number=row["number"], label=row["label"]))
-        return value(runs.end(work, row, ended_at=ended_at, files=catalogue))
+        run = runs.named_or_current(work, experiment, run_num)
+        catalogue = files.of_run(work, experiment, run)
+        return value(runs.end(work, experiment, run, ended_at=ended_at, files=catalogue))
 
 
 @router.get("/run_control/{experiment}/ws/current_run")
@@ -80,7 +81,7 @@ def current_run(gate: Entry, experiment: str, skipClosedRuns: str = "false") -> 
     with gate.open_experiment(experiment) as (work, _):
         row = runs.find_current(work, experiment)
     if row is None or (skipClosedRuns.lower() == "true" and row["end_time"] is not None):
-        return {"success": False, "value": None}
+        return Answer({"success": False, "value": None})
     return value(runs.document(row, sample=row["sample_id"]))
 
 
@@ -91,7 +92,7 @@ def add_run_params(gate: Entry, experiment: str, body: RequiredJson, run_num: st
         params = require_object(body, what="The params of a run")
         if not params:
             return success()
-        return value(runs.add_params(work, runs.find_or_current(work, experiment, run_num), params))
+        return value(runs.add_params(work, experiment, runs.named_or_current(work, experiment, run_num), params))
 
 
 @router.get("/lgbk/{experiment}/ws/runs")
@@ -100,10 +101,10 @@ def list_runs(
     experiment: str,
     includeParams: str = "true",  # noqa: N803  # contract
     sampleName: str | None = None,  # noqa: N803  # contract
-) -> Answer:
-    with gate.experiment(experiment, needs="read") as (work, _):
+) -> Response:
+    with gate.experiment(experiment, needs="read"):
         with_params = includeParams.lower() != "false"
-        return value(runs.listing(work, experiment, with_params=with_params, sample_name=sampleName))
+    return streamed(runs.pages(gate.open_unasked, experiment, with_params=with_params, sample_name=sampleName))
 
 
 def _find(work: Work, experiment: str, run_num: str) -> RowMapping:
@@ -124,7 +125,7 @@ def change_sample_for_run(gate: Entry, experiment: str, run_num: str, sample_nam
             message = f"Sample {sample_name} does not exist"
             raise NotFoundError(message)
         runs.change_sample(work, _find(work, experiment, run_num), sample_id=sample_id)
-    return {**success(), "errormsg": ""}
+    return success(errormsg="")
 
 
 @router.get("/lgbk/{experiment}/ws/run_param_descriptions")

@@ -55,7 +55,7 @@ def get_sample(gate: Entry, experiment: str, sample_name: str) -> Answer:
 def delete_sample(gate: Entry, experiment: str, sample_name: str) -> Answer:
     with gate.experiment(experiment, needs="edit") as (work, _):
         samples.delete(work, experiments.hold(work, experiment), sample_name)
-    return {**value(None), "errormsg": ""}
+    return value(None, errormsg="")
 
 
 @router.get("/lgbk/{experiment}/ws/current_sample_name")

@@ -13,25 +13,20 @@ from __future__ import annotations
 from datetime import datetime
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from starlette.requests import Request
+from starlette.responses import Response
 
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.accounts import MAX_PASSWORD_LENGTH, password_is_right
 from cryodaq.elogbook.api.bodies import Fields
 from cryodaq.elogbook.api.gate import Answer, Elogbook, Entry, Gate, success, value
 from cryodaq.elogbook.authentication import refuse_other_sites
-from cryodaq.elogbook.book import experiments, instruments
+from cryodaq.elogbook.book import instruments
 from cryodaq.elogbook.book.times import write_time
 from cryodaq.elogbook.book.work import Work, require_text
 from cryodaq.elogbook.refusals import BadRequestError, ForbiddenError, NotFoundError
-from cryodaq.elogbook.rights import (
-    Credential,
-    experiment_privileges,
-    instrument_privileges,
-    readable_experiments,
-    site_privileges,
-)
+from cryodaq.elogbook.rights import Credential, instrument_privileges, readable_experiments, site_privileges
 from cryodaq.elogbook.sessions import (
     check_login_rate,
     close_session,
@@ -119,16 +114,22 @@ def delete_cookie(response: Response, elogbook: Elogbook) -> None:
 
 
 @router.post("")
-def create_session(gate: Entry, fields: Fields, response: Response) -> Answer:
+def create_session(gate: Entry, fields: Fields) -> Answer:
     secret, expires_at, uid = log_in(gate, fields)
-    set_cookie(response, gate.elogbook, secret=secret)
-    response.headers["Cache-Control"] = "no-store"
-    return value({"user": uid, "expires_at": write_time(expires_at)})
+    answer = _private({"user": uid, "expires_at": write_time(expires_at)})
+    set_cookie(answer, gate.elogbook, secret=secret)
+    return answer
+
+
+def _private(found: object) -> Answer:
+    """Return an answer that no cache keeps."""
+    answer = value(found)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 @router.get("")
-def read_session(gate: Entry, response: Response) -> Answer:
-    response.headers["Cache-Control"] = "no-store"
+def read_session(gate: Entry) -> Answer:
     with gate.site() as work:
         principal = work.principal
         if principal is None:
@@ -141,14 +142,15 @@ def read_session(gate: Entry, response: Response) -> Answer:
             "experiments": readable_experiments(work.connection, principal),
             "csrf_token": principal.forgery_token,
         }
-        return value(person)
+        return _private(person)
 
 
 @router.delete("")
-def delete_session(gate: Entry, response: Response) -> Answer:
+def delete_session(gate: Entry) -> Answer:
     end_session(gate)
-    delete_cookie(response, gate.elogbook)
-    return success()
+    answer = success()
+    delete_cookie(answer, gate.elogbook)
+    return answer
 
 
 def end_session(gate: Gate) -> None:
@@ -160,21 +162,14 @@ def end_session(gate: Gate) -> None:
 
 
 @router.get("/rights")
-def read_rights(
-    gate: Entry, response: Response, experiment: str | None = None, instrument: str | None = None
-) -> Answer:
-    response.headers["Cache-Control"] = "no-store"
+def read_rights(gate: Entry, experiment: str | None = None, instrument: str | None = None) -> Answer:
     if (experiment is None) == (instrument is None):
         raise BadRequestError("Name an experiment or an instrument")
-    with gate.site() as work:
-        if instrument is not None:
-            return value(_instrument_rights(work, instrument))
-        assert experiment is not None  # noqa: S101  # one of the two is
-        found = experiments.find(work, experiment)
-        held: frozenset[str] = frozenset()
-        if found is not None and work.principal is not None:
-            held = experiment_privileges(work.connection, work.principal, found)
-        return value({"experiment": experiment, "exists": found is not None, "privileges": sorted(held)})
+    if experiment is None:
+        with gate.site() as work:
+            return _private(_instrument_rights(work, str(instrument)))
+    with gate.experiment_or_none(experiment) as (found, held):
+        return _private({"experiment": experiment, "exists": found is not None, "privileges": sorted(held)})
 
 
 def _instrument_rights(work: Work, name: str) -> dict[str, object]:
@@ -186,8 +181,7 @@ def _instrument_rights(work: Work, name: str) -> dict[str, object]:
 
 
 @router.post("/tickets")
-def create_ticket(gate: Entry, fields: Fields, response: Response) -> Answer:
-    response.headers["Cache-Control"] = "no-store"
+def create_ticket(gate: Entry, fields: Fields) -> Answer:
     uid = require_text(fields.get("user"), what="user", max_length=64)
     with gate.site() as work:
         if work.principal is None or work.principal.credential is not Credential.TOKEN:
@@ -201,7 +195,7 @@ def create_ticket(gate: Entry, fields: Fields, response: Response) -> Answer:
         ticket, expires_at = issue_ticket(
             work.connection, uid, issued_by=work.uid, now=work.now, settings=work.settings
         )
-        return value({"ticket": ticket, "expires_at": write_time(expires_at)})
+        return _private({"ticket": ticket, "expires_at": write_time(expires_at)})
 
 
 def require_fields(fields: dict[str, object], *names: str) -> list[str]:

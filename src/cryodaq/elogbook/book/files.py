@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import PurePosixPath
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB
 
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.book import runs
@@ -20,12 +24,27 @@ MAX_FILES_PER_CALL = 10_000
 _OWN_KEYS = frozenset(
     {"_id", "path", "run_num", "checksum", "size", "create_timestamp", "modify_timestamp", "locations"}
 )
-_ORDER = (
-    t.run_file.c.run_label.desc().nulls_last(),
-    t.run_file.c.run_number.desc(),
-    t.run_file.c.create_timestamp.desc(),
-    t.run_file.c.id,
+_VALUES = "checksum, size_bytes, create_timestamp, modify_timestamp, extra"
+_REGISTER = {
+    column: sa.text(
+        f"""
+        INSERT INTO elogbook.run_file (id, experiment_name, run_number, run_label, path, {_VALUES})
+        SELECT id, :experiment, run_number, run_label, path, {_VALUES} FROM jsonb_to_recordset(:files) AS f(
+            id text, run_number bigint, run_label text, path text, checksum text, size_bytes bigint,
+            create_timestamp timestamptz, modify_timestamp timestamptz, extra jsonb)
+        ON CONFLICT (experiment_name, {column}, path) WHERE {column} IS NOT NULL DO UPDATE
+        SET ({_VALUES}) = ROW ({", ".join(f"EXCLUDED.{name}" for name in _VALUES.split(", "))})
+        """  # noqa: S608  # put together from the lines above alone
+    ).bindparams(sa.bindparam("files", type_=JSONB), sa.bindparam("experiment", type_=sa.Text))
+    for column in ("run_label", "run_number")
+}
+_OF_LABEL, _OF_NUMBER = (
+    sa.select(t.run_file)
+    .where(t.run_file.c.experiment_name == sa.bindparam("experiment"), column == sa.bindparam("wanted"))
+    .order_by(t.run_file.c.create_timestamp.desc(), t.run_file.c.id)
+    for column in (t.run_file.c.run_label, t.run_file.c.run_number)
 )
+PAGE_ROWS = 1000
 
 
 def document(row: RowMapping) -> Document:
@@ -50,6 +69,11 @@ def register(work: Work, experiment: str, given: object) -> None:
     BadRequestError
         The document makes no sense; nothing is stored.
     """
+    _store(work, experiment, [_row(work, experiment, given)])
+
+
+def _row(work: Work, experiment: str, given: object) -> Document:
+    """Return the columns of a file's document. Raises `BadRequestError`."""
     found = require_object(given, what="A file")
     if "path" not in found:
         raise BadRequestError("File registration missing keys {'path'}")
@@ -57,29 +81,25 @@ def register(work: Work, experiment: str, given: object) -> None:
     if not path:
         raise BadRequestError("path must not be empty")
     run = _run_of(work, experiment, found)
-    values = {
+    return {
+        "id": work.new_id(),
+        "run_number": run.number,
+        "run_label": run.label,
+        "path": path,
         "checksum": _optional_text(found.get("checksum")),
         "size_bytes": _size(found.get("size")),
-        "create_timestamp": _moment(work, found, "create_timestamp"),
-        "modify_timestamp": _moment(work, found, "modify_timestamp"),
+        "create_timestamp": _moment(work, found, "create_timestamp").isoformat(),
+        "modify_timestamp": _moment(work, found, "modify_timestamp").isoformat(),
         "extra": {key: value for key, value in found.items() if key not in _OWN_KEYS},
     }
-    statement = insert(t.run_file).values(
-        id=work.new_id(),
-        experiment_name=experiment,
-        run_number=run.number,
-        run_label=run.label,
-        path=path,
-        **values,
-    )
-    column = t.run_file.c.run_label if run.number is None else t.run_file.c.run_number
-    work.connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["experiment_name", column.name, "path"],
-            index_where=column.is_not(None),
-            set_=values,
-        )
-    )
+
+
+def _store(work: Work, experiment: str, rows: Iterable[Document]) -> None:
+    """Store files in one statement a kind of run number; of the same path and run, the last counts."""
+    for column, statement in _REGISTER.items():
+        kept = {(row[column], row["path"]): row for row in rows if row[column] is not None}
+        if kept:
+            work.connection.execute(statement, {"experiment": experiment, "files": list(kept.values())})
 
 
 def _run_of(work: Work, experiment: str, found: Document) -> RunNumber:
@@ -105,7 +125,7 @@ def _size(value: object) -> int | None:
     return value
 
 
-def _moment(work: Work, found: Document, key: str) -> object:
+def _moment(work: Work, found: Document, key: str) -> datetime:
     if found.get(key) is None:
         return work.now
     strict = WITHOUT_FRACTION if work.settings.dialect.strict_times else None
@@ -120,20 +140,41 @@ def register_several(work: Work, experiment: str, given: list[object]) -> list[D
         message = f"At most {MAX_FILES_PER_CALL} files can be registered in one call"
         raise BadRequestError(message)
     answers: list[Document] = []
+    rows: list[Document] = []
     for item in given:
         try:
-            register(work, experiment, item)
+            rows.append(_row(work, experiment, item))
         except BadRequestError as refusal:
             answers.append({"errormsg": refusal.sentence, "success": False})
         else:
             answers.append({"success": True})
+    _store(work, experiment, rows)
     return answers
 
 
-def listing(work: Work, experiment: str, *, sample_name: str | None = None) -> list[Document]:
-    """Return the files of all runs, or of one sample's."""
+def pages(
+    open_work: Callable[[], AbstractContextManager[Work]], experiment: str, *, sample_name: str | None = None
+) -> Iterator[list[Document]]:
+    """Yield the files of all runs, or of one sample's, each page in a transaction of its own."""
+    for column in (t.run_file.c.run_label, t.run_file.c.run_number):
+        page: list[RowMapping] | None = None
+        while page is None or len(page) == PAGE_ROWS:
+            last = None if page is None else page[-1]
+            with open_work() as work:
+                page = list(work.connection.execute(_page(experiment, column, last, sample_name)).mappings())
+            yield [document(row) for row in page]
+
+
+def _page(
+    experiment: str, column: sa.Column[Any], last: RowMapping | None, sample_name: str | None
+) -> sa.Select[Any]:  # Any: text or number; the table's columns
+    """Return the question for the files after `last`, by run downwards, then by time downwards."""
     f, r, s = t.run_file.c, t.run.c, t.sample.c
-    statement = sa.select(t.run_file).where(f.experiment_name == experiment).order_by(*_ORDER)
+    statement = sa.select(t.run_file).where(f.experiment_name == experiment, column.is_not(None))
+    if last is not None:
+        at = last["create_timestamp"]
+        later = sa.or_(f.create_timestamp < at, sa.and_(f.create_timestamp == at, f.id > last["id"]))
+        statement = statement.where(column <= last[column.name], sa.or_(column < last[column.name], later))
     if sample_name is not None:
         same_run = sa.or_(f.run_label == r.label, f.run_number == r.number)
         of_sample = (
@@ -142,18 +183,14 @@ def listing(work: Work, experiment: str, *, sample_name: str | None = None) -> l
             .where(r.experiment_name == experiment, s.name == sample_name, same_run)
         )
         statement = statement.where(of_sample.exists())
-    return [document(row) for row in work.connection.execute(statement).mappings()]
+    return statement.order_by(column.desc(), f.create_timestamp.desc(), f.id).limit(PAGE_ROWS)
 
 
 def of_run(work: Work, experiment: str, run: RunNumber) -> list[Document]:
     """Return the files of one run."""
-    f = t.run_file.c
-    statement = (
-        sa.select(t.run_file)
-        .where(f.experiment_name == experiment, matches(f.run_number, f.run_label, run))
-        .order_by(*_ORDER)
-    )
-    return [document(row) for row in work.connection.execute(statement).mappings()]
+    question = _OF_LABEL if run.number is None else _OF_NUMBER
+    rows = work.connection.execute(question, {"experiment": experiment, "wanted": run.value})
+    return [document(row) for row in rows.mappings()]
 
 
 def locations(work: Work) -> list[Document]:

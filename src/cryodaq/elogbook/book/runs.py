@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.book import samples
-from cryodaq.elogbook.book.run_numbers import RunNumber, matches, read_run_number
+from cryodaq.elogbook.book.run_numbers import RunNumber, read_run_number
 from cryodaq.elogbook.book.times import write_time
 from cryodaq.elogbook.book.work import Document, Work, require_object, require_text
 from cryodaq.elogbook.refusals import BadRequestError, ConflictError, NotFoundError
@@ -27,8 +30,18 @@ _COLUMNS = (
     t.run.c.editable_params,
     t.run.c.sample_id,
 )
-HIGHEST_FIRST = (t.run.c.label.desc().nulls_last(), t.run.c.number.desc())
-"""The contract's order: integers below names, names bytewise."""
+_SAMPLE_NAME = (
+    sa.select(t.sample.c.name)
+    .where(t.sample.c.id == sa.literal_column("run.sample_id"))  # RETURNING of an INSERT correlates nothing else
+    .scalar_subquery()
+    .label("sample_name")
+)
+_EXPERIMENT: sa.BindParameter[str] = sa.bindparam("experiment")
+_WANTED: sa.BindParameter[str | int] = sa.bindparam("wanted")
+_INSERT = insert(t.run).on_conflict_do_nothing().returning(*_COLUMNS, _SAMPLE_NAME)
+_OF_LABEL = (t.run.c.experiment_name == _EXPERIMENT, t.run.c.label == _WANTED)
+_OF_NUMBER = (t.run.c.experiment_name == _EXPERIMENT, t.run.c.number == _WANTED)
+PAGE_ROWS = 500
 _FULL_WIDTH = str.maketrans({".": "．", "$": "＄"})
 
 
@@ -51,24 +64,45 @@ def document(row: RowMapping, *, sample: object | None) -> Document:
     return found if sample is None else {**found, "sample": sample}
 
 
-def _with_sample_name(work: Work, row: RowMapping) -> Document:
-    name = None
-    if row["sample_id"] is not None:
-        name = work.connection.scalar(sa.select(t.sample.c.name).where(t.sample.c.id == row["sample_id"]))
-    return document(row, sample=name)
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """One question about a run, asked by its name or by its integer; made once, as each movie asks them."""
+
+    by_label: sa.Executable
+    by_number: sa.Executable
+
+    def ask(self, work: Work, experiment: str, wanted: RunNumber, **values: object) -> RowMapping:
+        """Return the run's row. Raises `NotFoundError`."""
+        question = self.by_label if wanted.number is None else self.by_number
+        asked = {"experiment": experiment, "wanted": wanted.value, **values}
+        found = work.connection.execute(question, asked).mappings().first()
+        if found is None:
+            message = f"There is no run {wanted.value} in {experiment}"
+            raise NotFoundError(message)
+        return found
+
+
+_FIND = _Questions(*(sa.select(*_COLUMNS).where(*named) for named in (_OF_LABEL, _OF_NUMBER)))
+_ADD_PARAMS = _Questions(
+    *(
+        sa.update(t.run)
+        .where(*named)
+        .values(params=t.run.c.params.concat(sa.bindparam("more", type_=JSONB)))
+        .returning(*_COLUMNS, _SAMPLE_NAME)
+        for named in (_OF_LABEL, _OF_NUMBER)
+    )
+)
+_END = _Questions(
+    *(
+        sa.update(t.run).where(*named).values(end_time=sa.bindparam("ended_at")).returning(*_COLUMNS, _SAMPLE_NAME)
+        for named in (_OF_LABEL, _OF_NUMBER)
+    )
+)
 
 
 def find(work: Work, experiment: str, wanted: RunNumber) -> RowMapping:
     """Return a run. Raises `NotFoundError`."""
-    r = t.run.c
-    row = work.connection.execute(
-        sa.select(*_COLUMNS).where(r.experiment_name == experiment, matches(r.number, r.label, wanted))
-    )
-    found = row.mappings().first()
-    if found is None:
-        message = f"There is no run {wanted.value} in {experiment}"
-        raise NotFoundError(message)
-    return found
+    return _FIND.ask(work, experiment, wanted)
 
 
 def find_current(work: Work, experiment: str) -> RowMapping | None:
@@ -89,15 +123,15 @@ def _first(work: Work, experiment: str, column: sa.Column[Any]) -> RowMapping | 
     return work.connection.execute(statement.order_by(column.desc()).limit(1)).mappings().first()
 
 
-def find_or_current(work: Work, experiment: str, wanted: str | None) -> RowMapping:
-    """Return the run that a query names, or the current one. Raises `NotFoundError`."""
+def named_or_current(work: Work, experiment: str, wanted: str | None) -> RunNumber:
+    """Return the run number of a query, or that of the current run. Raises `NotFoundError`."""
     if wanted is not None:
-        return find(work, experiment, read_run_number(wanted))
+        return read_run_number(wanted)
     found = find_current(work, experiment)
     if found is None:
         message = f"There are no runs in {experiment}"
         raise NotFoundError(message)
-    return found
+    return RunNumber(number=found["number"], label=found["label"])
 
 
 def sample_id_for_start(work: Work, experiment: RowMapping, name: str | None) -> str | None:
@@ -142,21 +176,21 @@ def start(
         The run exists; nothing is changed.
     """
     number = _next_number(work, experiment) if label is None else label
-    statement = insert(t.run).values(
-        id=work.new_id(),
-        experiment_name=experiment,
-        number=number.number,
-        label=number.label,
-        type=require_text(run_type, what="run_type", max_length=100),
-        begin_time=begun_at,
-        params=escape_keys(require_object(params, what="The params of a run")),
-        sample_id=sample_id,
-    )
-    row = work.connection.execute(statement.on_conflict_do_nothing().returning(*_COLUMNS)).mappings().first()
+    values = {
+        "id": work.new_id(),
+        "experiment_name": experiment,
+        "number": number.number,
+        "label": number.label,
+        "type": require_text(run_type, what="run_type", max_length=100),
+        "begin_time": begun_at,
+        "params": escape_keys(require_object(params, what="The params of a run")),
+        "sample_id": sample_id,
+    }
+    row = work.connection.execute(_INSERT, values).mappings().first()
     if row is None:
         message = f"Run {number.value} already exists in {experiment}"
         raise ConflictError(message)
-    return _with_sample_name(work, row)
+    return document(row, sample=row["sample_name"])
 
 
 def _next_number(work: Work, experiment: str) -> RunNumber:
@@ -174,12 +208,11 @@ def _next_number(work: Work, experiment: str) -> RunNumber:
             return RunNumber(number=number)
 
 
-def end(work: Work, row: RowMapping, *, ended_at: datetime, files: list[Document]) -> Document:
-    """Close a run; closing it again moves its end."""
-    work.connection.execute(sa.update(t.run).where(t.run.c.id == row["id"]).values(end_time=ended_at))
+def end(work: Work, experiment: str, wanted: RunNumber, *, ended_at: datetime, files: list[Document]) -> Document:
+    """Close a run; closing it again moves its end. Raises `NotFoundError`."""
+    row = _END.ask(work, experiment, wanted, ended_at=ended_at)
     duration_s = (ended_at - row["begin_time"]).total_seconds()
-    found = {**_with_sample_name(work, row), "end_time": write_time(ended_at)}
-    return {**found, "duration": duration_s, "file_catalog": files}
+    return {**document(row, sample=row["sample_name"]), "duration": duration_s, "file_catalog": files}
 
 
 def escape_keys(params: Document) -> Document:
@@ -187,16 +220,10 @@ def escape_keys(params: Document) -> Document:
     return {key.translate(_FULL_WIDTH): value for key, value in params.items()}
 
 
-def add_params(work: Work, row: RowMapping, params: Document) -> Document:
-    """Merge values into a run's params and return the run."""
-    r = t.run.c
-    changed = work.connection.execute(
-        sa.update(t.run)
-        .where(r.id == row["id"])
-        .values(params=r.params.concat(sa.cast(escape_keys(params), r.params.type)))
-        .returning(*_COLUMNS)
-    )
-    return _with_sample_name(work, changed.mappings().one())
+def add_params(work: Work, experiment: str, wanted: RunNumber, params: Document) -> Document:
+    """Merge values into a run's params and return the run. Raises `NotFoundError`."""
+    row = _ADD_PARAMS.ask(work, experiment, wanted, more=escape_keys(params))
+    return document(row, sample=row["sample_name"])
 
 
 def change_sample(work: Work, row: RowMapping, *, sample_id: str) -> None:
@@ -204,25 +231,59 @@ def change_sample(work: Work, row: RowMapping, *, sample_id: str) -> None:
     work.connection.execute(sa.update(t.run).where(t.run.c.id == row["id"]).values(sample_id=sample_id))
 
 
-def listing(work: Work, experiment: str, *, with_params: bool = True, sample_name: str | None = None) -> list[Document]:
-    """Return all runs with their samples' documents, highest number first."""
+def pages(
+    open_work: Callable[[], AbstractContextManager[Work]],
+    experiment: str,
+    *,
+    with_params: bool = True,
+    sample_name: str | None = None,
+) -> Iterator[list[Document]]:
+    """Yield all runs with their samples' documents, highest number first: names bytewise, then integers.
+
+    Each page is read in a transaction of its own, so that a slow reader holds no connection.
+    """
+    known: dict[str, Document] = {}
+    for column in (t.run.c.label, t.run.c.number):
+        page: list[RowMapping] | None = None
+        while page is None or len(page) == PAGE_ROWS:
+            after = None if page is None else page[-1][column.name]
+            with open_work() as work:
+                page = _page(work, experiment, column, after=after, sample_name=sample_name)
+                _learn_samples(work, page, known)
+            yield [_listed(row, known, with_params=with_params) for row in page]
+
+
+def _page(
+    work: Work,
+    experiment: str,
+    column: sa.Column[Any],  # Any: text or number
+    *,
+    after: object,
+    sample_name: str | None,
+) -> list[RowMapping]:
     r, s = t.run.c, t.sample.c
-    known = {
-        row["id"]: samples.document(row)
-        for row in work.connection.execute(sa.select(t.sample).where(s.experiment_name == experiment)).mappings()
-    }
-    statement = sa.select(*_COLUMNS).where(r.experiment_name == experiment).order_by(*HIGHEST_FIRST)
+    statement = sa.select(*_COLUMNS).where(r.experiment_name == experiment, column.is_not(None))
+    if after is not None:
+        statement = statement.where(column < after)
     if sample_name is not None:
         statement = statement.where(
             r.sample_id.in_(sa.select(s.id).where(s.experiment_name == experiment, s.name == sample_name))
         )
-    found = []
-    for row in work.connection.execute(statement).mappings():
-        run = document(row, sample=known.get(row["sample_id"]))
-        if not with_params:
-            del run["params"]
-        found.append(run)
-    return found
+    return list(work.connection.execute(statement.order_by(column.desc()).limit(PAGE_ROWS)).mappings())
+
+
+def _learn_samples(work: Work, page: list[RowMapping], known: dict[str, Document]) -> None:
+    unknown = {row["sample_id"] for row in page if row["sample_id"] is not None} - known.keys()
+    if unknown:
+        found = work.connection.execute(sa.select(t.sample).where(t.sample.c.id.in_(unknown))).mappings()
+        known.update({row["id"]: samples.document(row) for row in found})
+
+
+def _listed(row: RowMapping, known: dict[str, Document], *, with_params: bool) -> Document:
+    run = document(row, sample=known.get(row["sample_id"]))
+    if not with_params:
+        del run["params"]
+    return run
 
 
 def with_sample_document(work: Work, row: RowMapping) -> Document:

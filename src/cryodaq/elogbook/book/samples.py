@@ -17,6 +17,9 @@ from cryodaq.elogbook.refusals import BadRequestError, NotFoundError, RuleError
 
 MAX_NAME_LENGTH = 100
 _OWN_KEYS = frozenset({"_id", "name", "description", "params", "current", "create_associated_run"})
+_FIND = sa.select(t.sample).where(
+    t.sample.c.experiment_name == sa.bindparam("experiment"), t.sample.c.name == sa.bindparam("wanted")
+)
 
 
 def document(row: RowMapping | Mapping[str, object]) -> Document:
@@ -33,12 +36,7 @@ def document(row: RowMapping | Mapping[str, object]) -> Document:
 
 def find(work: Work, experiment: str, name: str) -> RowMapping | None:
     """Return a sample by its name."""
-    s = t.sample.c
-    return (
-        work.connection.execute(sa.select(t.sample).where(s.experiment_name == experiment, s.name == name))
-        .mappings()
-        .first()
-    )
+    return work.connection.execute(_FIND, {"experiment": experiment, "wanted": name}).mappings().first()
 
 
 def listing(work: Work, experiment: RowMapping) -> list[Document]:

@@ -9,7 +9,7 @@ from cryodaq.elogbook.book import experiments, instruments, samples, switching
 from cryodaq.elogbook.book.work import Document, Work
 from cryodaq.elogbook.rights import (
     Principal,
-    experiment_privileges,
+    experiment_and_privileges,
     instrument_privileges,
     readable_experiments,
 )
@@ -44,11 +44,10 @@ def _station(work: Work, principal: Principal, place: Document, found: Document 
         "candidates": _candidates(work, instrument, active=(found or {}).get("name")) if may_switch else [],
         "samples": [],
     }
-    row = experiments.find(work, found["name"]) if found is not None and "name" in found else None
-    if row is None:
+    if found is None or "name" not in found:
         return station
-    held = experiment_privileges(work.connection, principal, row)
-    if "read" not in held:
+    row, held = experiment_and_privileges(work.connection, principal, found["name"])
+    if row is None or "read" not in held:
         return {**station, "state": "in use"}
     return {
         **station,
