@@ -52,6 +52,10 @@ class Logbook(AssignmentSource, Protocol):
         """Make the run of a movie; an existing run of that name is left as it is."""
         ...
 
+    def change_sample(self, experiment: str, run: str, *, sample_name: str) -> None:
+        """Give a run to another sample of its experiment."""
+        ...
+
     def add_run_params(self, experiment: str, run: str, *, params: Mapping[str, ParameterValue]) -> None:
         """Merge values into a run's params."""
         ...

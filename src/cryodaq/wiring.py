@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -12,26 +13,30 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.domain.home import AIRFLOW_USER, Home
-from cryodaq.errors import ConfigError
+from cryodaq.errors import ConfigError, LedgerError, StoreError, TransferError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from cryodaq.app.assign_exposures import Assigning
     from cryodaq.app.clear_microscope import Cleared, Clearing
+    from cryodaq.app.follow_logbook import Following
     from cryodaq.app.prepare_sample import Preparation
     from cryodaq.app.preprocess_movie import Engines
+    from cryodaq.app.reassign_exposures import Reassigning
     from cryodaq.app.reconcile_movies import Reconciled
     from cryodaq.app.transfer_movies import Transfer, WindowSummary
     from cryodaq.app.trigger_preprocessing import Admission
     from cryodaq.config import Engines as EngineChoice
     from cryodaq.config import Facility
     from cryodaq.engines.native import NativeCtfEstimation
-    from cryodaq.logbook.access import SessionAccess
+    from cryodaq.ledger.samples import SampleRecord
+    from cryodaq.logbook.access import SessionAccess, TokenAccess
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.logbook.desk import Desk
     from cryodaq.scheduler.airflow import AirflowScheduler
 
+log = logging.getLogger(__name__)
 HOME_VARIABLE = "CRYODAQ_HOME"
 DATABASE_VARIABLE = "CRYODAQ_DATABASE_URL"
 RECONCILE_EVERY_S = 60.0
@@ -154,6 +159,19 @@ class System:
 
         return SessionAccess(self.elogbook_url)
 
+    def token_access(self, token_file: Path) -> TokenAccess | None:
+        """Return what an account may do, by its token; None where a foreign elogbook does not tell.
+
+        Raises `ConfigError` when the token cannot be read.
+        """
+        from cryodaq.config import read_secret
+        from cryodaq.logbook.access import TokenAccess
+        from cryodaq.logbook.transport import Credential
+
+        if self.facility.elogbook.kind != "embedded":
+            return None
+        return TokenAccess(self.elogbook_url, Credential(secret=read_secret(token_file).get_secret_value()))
+
     @cached_property
     def desk(self) -> Desk | None:
         """Where operators' decisions go; None where the site runs its own elogbook with its own pages."""
@@ -211,12 +229,11 @@ class System:
             in_flight_limit=self.facility.pools.in_flight(os.cpu_count() or 1),
         )
 
-    def transfer_parts(self, microscope: str) -> Transfer:
-        """Return what transferring a microscope's files needs; triggers and deliveries are sent between ticks."""
+    def following(self, microscope: str) -> Following:
+        """Return what following the elogbook needs."""
         from cryodaq.app.follow_logbook import Following
-        from cryodaq.app.transfer_movies import Transfer
 
-        following = Following(
+        return Following(
             engine=self.engine,
             logbook=self.logbook,
             microscope=self.facility.microscope(microscope),
@@ -225,8 +242,13 @@ class System:
             now=utc_now,
             poll_s=self.facility.elogbook.poll_s,
         )
+
+    def transfer_parts(self, microscope: str) -> Transfer:
+        """Return what transferring a microscope's files needs; triggers and deliveries are sent between ticks."""
+        from cryodaq.app.transfer_movies import Transfer
+
         return Transfer(
-            following=following,
+            following=self.following(microscope),
             floor_fraction=self.facility.storage.copying_floor,
             processing_floor_fraction=self.facility.storage.processing_floor,
             on_tick=partial(self.pump, microscope),
@@ -274,6 +296,7 @@ class System:
         from cryodaq.app.prepare_sample import prepare_dag, prepare_sample, refresh_parameters
         from cryodaq.ledger import observations, samples, triggers
 
+        self._resume_reassignments(microscope)
         preparation = self.preparation(microscope)
         with self.engine.connect() as connection:
             answer = observations.last_answer(connection, microscope)
@@ -287,6 +310,15 @@ class System:
                 refresh_parameters(preparation, sample)
         unready = [] if current is None or prepare_sample(preparation, current) else [current.dag_id]
         return unready + [one.dag_id for one in others if one is not None and not prepare_dag(preparation, one)]
+
+    def _resume_reassignments(self, microscope: str) -> None:
+        """Carry on what a crash interrupted; what is in the way has an alarm of its own and stops no copying."""
+        from cryodaq.app.reassign_exposures import resume_reassignments
+
+        try:
+            resume_reassignments(self.reassigning(microscope))
+        except (LedgerError, StoreError, TransferError) as error:
+            log.warning("a reassignment stays open", extra={"microscope": microscope, "problem": str(error)})
 
     def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> WindowSummary:
         """Stream one window."""
@@ -320,14 +352,42 @@ class System:
     def assigning(self, microscope: str) -> Assigning:
         """Return what giving exposures to a sample needs."""
         from cryodaq.app.assign_exposures import Assigning
-        from cryodaq.app.prepare_sample import restore_access
+        from cryodaq.app.prepare_sample import grant_as_applied
 
         return Assigning(
             engine=self.engine,
             microscope=self.facility.microscope(microscope).name,
             storage_root=PurePosixPath(self.facility.storage.root),
             now=utc_now,
-            grant_access=partial(restore_access, self.engine),
+            grant_access=partial(grant_as_applied, self.engine),
+        )
+
+    def reassigning(self, microscope: str) -> Reassigning:
+        """Return what giving filed exposures to another sample needs."""
+        from cryodaq.app.prepare_sample import grant_as_applied, prepare_sample
+        from cryodaq.app.reassign_exposures import Reassigning
+
+        return Reassigning(
+            engine=self.engine,
+            microscope=self.facility.microscope(microscope).name,
+            storage_root=PurePosixPath(self.facility.storage.root),
+            now=utc_now,
+            prepare=partial(prepare_sample, self.preparation(microscope)),
+            grant_access=partial(grant_as_applied, self.engine),
+        )
+
+    def find_or_register_sample(self, experiment: str, name: str, *, microscope: str | None = None) -> SampleRecord:
+        """Return a sample by name or id; one that was never current is registered as the elogbook has it.
+
+        Raises
+        ------
+        LedgerError
+            Neither ledger nor elogbook knows it, or nobody says on which microscope it is.
+        """
+        from cryodaq.app.register_sample import find_or_register
+
+        return find_or_register(
+            self.logbook, self.following, experiment, name=name, microscope=microscope, engine=self.engine
         )
 
     def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:

@@ -70,6 +70,8 @@ def _send(logbook: Logbook, entry: Delivery) -> None:
     match entry.call:
         case "start_run":
             logbook.start_run(experiment, run, sample_name=payload["sample_name"], begun_at=_time(payload["begun_at"]))
+        case "change_sample":
+            logbook.change_sample(experiment, run, sample_name=payload["sample_name"])
         case "add_run_params":
             logbook.add_run_params(experiment, run, params=payload["params"])
         case "register_files":

@@ -140,29 +140,34 @@ def _usable_sample(
         check_experiment_name(state.experiment, following.experiment_pattern)
         if state.sample is None:
             return None, None
-        _register(connection, following, state.experiment, state=state, sample=state.sample, instrument=instrument)
+        register(
+            connection,
+            following,
+            state.experiment,
+            sample=state.sample,
+            instrument=instrument,
+            started_at=state.experiment_started_at,
+        )
     except UnsafeNameError as error:
         return None, f"{following.microscope.name}: {error}; until then its files wait in quarantine"
     return state.sample.id, None
 
 
-def _register(
+def register(
     connection: Connection,
     following: Following,
     experiment: str,
     *,
-    state: CurrentState,
     sample: Sample,
     instrument: str,
+    started_at: datetime | None,
 ) -> None:
     """Register a sample, or refresh what the elogbook says of it. Raises `UnsafeNameError`."""
     if not sample.name.strip():
         raise UnsafeNameError(
             sample.name, why=f"the current sample of {experiment} has no name; name it in the elogbook"
         )
-    layout = experiment_layout(
-        following.storage_root, experiment, instrument=instrument, started_at=state.experiment_started_at
-    )
+    layout = experiment_layout(following.storage_root, experiment, instrument=instrument, started_at=started_at)
     known = samples.find_sample(connection, check_sample_id(sample.id))
     method, preprocess = (known.imaging_method, known.preprocess) if known else ("single-particle", True)
     problem: str | None = None

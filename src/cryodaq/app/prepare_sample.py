@@ -118,10 +118,10 @@ def _grant_access(preparation: Preparation, sample: SampleRecord) -> None:
         raise StoreError(message)
 
 
-def restore_access(engine: Engine, sample: SampleRecord) -> None:
-    """Give what was moved into a sample's folder to the collaborators whose access was set last.
+def grant_as_applied(engine: Engine, sample: SampleRecord, files: Sequence[Path]) -> None:
+    """Let the collaborators whose access was set last, and nobody else, read files that go to a sample.
 
-    Raises `StoreError`.
+    Files that are not there are passed over. Raises `StoreError`.
     """
     with engine.connect() as connection:
         applied = samples.applied_collaborators(connection, sample.experiment)
@@ -129,7 +129,10 @@ def restore_access(engine: Engine, sample: SampleRecord) -> None:
         Collaborator(uid=str(one["uid"]), is_group=bool(one["is_group"]), posix_id=_number(one["posix_id"]))
         for one in applied or ()
     ]
-    access.grant_tree(Path(sample.folder), _readers(people))
+    readers = _readers(people)
+    for file in files:
+        if file.exists():
+            access.grant_file(file, readers)
 
 
 def _number(value: object) -> int | None:

@@ -84,8 +84,12 @@ def run_stage(processing: Processing, stage: str, *, movie_id: int, branch_id: i
                 connection, given.movie, attempt, stage=stage, problem=problem, cause=_cause(error), at=processing.now()
             )
         raise
-    with processing.engine.begin() as connection:
-        results.succeed(connection, given.movie, attempt, stage=stage, result=result, at=processing.now())
+    try:
+        with processing.engine.begin() as connection:
+            results.succeed(connection, given.movie, attempt, stage=stage, result=result, at=processing.now())
+    except LedgerError:
+        _take_back(result, below=Path(given.layout.root))
+        raise
     return dict(result)
 
 
@@ -96,6 +100,15 @@ def _cause(error: BaseException) -> Cause:
     if isinstance(error, OSError):
         return Cause.PASSING
     return Cause.UNFORESEEN if isinstance(error, Exception) else Cause.LOST
+
+
+def _take_back(result: Mapping[str, object], *, below: Path) -> None:
+    """Remove what was placed for a sample to which the movie does not belong any more."""
+    shared = Path(str(result.get("micrographs_star")))
+    for value in result.values():
+        path = Path(value) if isinstance(value, str) and value.startswith("/") else None
+        if path is not None and path.is_relative_to(below) and path != shared:
+            path.unlink(missing_ok=True)
 
 
 def _gather(processing: Processing, movie_id: int, branch_id: int) -> StageInput:

@@ -20,9 +20,10 @@ from cryodaq.domain.layout import BranchLayout
 from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.domain.parameters import from_mapping
 from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
+from cryodaq.errors import LedgerError
 from cryodaq.formats.coordinates import read_coordinates, read_scores
 from cryodaq.formats.mrc import read_micrograph
-from cryodaq.ledger import deliveries, exports
+from cryodaq.ledger import deliveries, exports, results
 from cryodaq.ledger.results import MovieToProcess
 from cryodaq.publish.metrics import run_params
 from cryodaq.publish.preview import (
@@ -68,6 +69,8 @@ def publish_movie(
     ------
     FormatError
         A product that an earlier stage wrote cannot be read.
+    LedgerError
+        The movie was given to another sample meanwhile; nothing of this publication stays.
     """
     pictures = _draw(movie, layout, found)
     drawn = _write_facts(movie, layout, found)
@@ -83,11 +86,18 @@ def publish_movie(
     has_motion = write_motion(movie, layout=layout, align=found.align)
     branch = ExportedBranch(branch_id=movie.branch_id, layout=layout, sample_folder=PurePosixPath(movie.sample_folder))
     at = clock()
-    with engine.begin() as connection:
-        keep_exports(engine, connection, branch, movie_id=movie.movie_id, has_motion=has_motion)
-        if movie.branch_name == LIVE_BRANCH:
-            exports.mark_published(connection, movie, at=at)
-            _tell_elogbook(connection, movie, params=params, files=files, at=at)
+    try:
+        with engine.begin() as connection:
+            results.check_wanted(connection, movie)
+            keep_exports(engine, connection, branch, movie_id=movie.movie_id, has_motion=has_motion)
+            if movie.branch_name == LIVE_BRANCH:
+                exports.mark_published(connection, movie, at=at)
+                tell_elogbook(connection, movie, params=params, files=files, at=at)
+    except LedgerError:
+        texts = (layout.ctf_text(movie.product_name), layout.motion(movie.product_name))
+        for made in (*pictures.values(), *drawn.values(), *map(Path, texts)):
+            made.unlink(missing_ok=True)
+        raise
     return {
         **{name: str(path) for name, path in {**pictures, **drawn}.items()},
         "micrographs_star": str(layout.micrographs_star),
@@ -167,7 +177,7 @@ def _registered_file(path: Path, *, root: PurePosixPath) -> dict[str, object]:
     }
 
 
-def _tell_elogbook(
+def tell_elogbook(
     connection: Connection,
     movie: MovieToProcess,
     *,

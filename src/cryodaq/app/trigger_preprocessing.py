@@ -133,7 +133,7 @@ def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) ->
         movie,
         branch_id=branch.id,
         dag_id=sample.dag_id,
-        run_id=run_id(movie.run_name, version=movie.version, branch=branch.name),
+        run_id=run_id(movie.run_name, version=movie.version, branch=branch.name, moves=movie.moves),
         parameters=to_mapping(parameters),
         at=at,
     )

@@ -31,7 +31,7 @@ def ensure_accounts(engine: Engine, home: Home) -> None:
 
     with engine.begin() as connection:
         accounts.add_user(connection, PROGRAM, full_name="cryodaq pipeline")
-        accounts.grant_site_role(connection, f"uid:{PROGRAM}", role="Writer")
+        accounts.grant_site_role(connection, f"uid:{PROGRAM}", role="Editor")
         accounts.store_token(connection, PROGRAM, name="pipeline", secret=secret(home.elogbook_token))
         if not operator_password_file(home).exists():
             accounts.add_user(connection, OPERATOR, full_name="Operator")

@@ -10,6 +10,7 @@ from cryodaq.cli import (
     demo,
     exporting,
     proofs,
+    reassigning,
     reporting,
     running,
     serving,
@@ -42,6 +43,7 @@ app.command("report")(reporting.report)
 app.command("verify")(proofs.verify)
 app.command("certificate")(proofs.certificate)
 app.command("clear")(staff_commands.clear)
+app.command("reassign")(reassigning.reassign)
 app.add_typer(staff_commands.quarantine, name="quarantine")
 app.add_typer(exporting.app, name="export")
 app.add_typer(config_commands.app, name="config")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -174,6 +175,28 @@ class BranchLayout:
     def log(self, run: str, stage: str) -> PurePosixPath:
         """What one stage said about one movie."""
         return self.logs / f"{safe_component(run)}_{stage}.log"
+
+    def products(self, run: str, *, stages: Sequence[str]) -> tuple[PurePosixPath, ...]:
+        """Every file that processing one movie leaves, in an order that is the same for every run."""
+        return (
+            self.micrograph(run),
+            self.micrograph_dose_weighted(run),
+            self.motion(run),
+            self.patch_tracks(run),
+            self.unaligned_sum(run),
+            self.ctf_text(run),
+            self.fit_curves(run),
+            self.spectrum(run),
+            self.spectrum_unaligned(run),
+            self.coordinates(run),
+            self.pick_mask(run),
+            self.preview(run),
+            self.thumbnail(run),
+            self.micrograph_picture(run),
+            self.motion_track(run),
+            self.pick_overlay(run),
+            *(self.log(run, stage) for stage in stages),
+        )
 
     def attempt(self, run: str, stage: str, number: int) -> PurePosixPath:
         """Folder of one attempt; renamed piece by piece when it succeeded."""

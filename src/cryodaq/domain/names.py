@@ -116,7 +116,7 @@ def product_name(run_name: str, version: int) -> str:
     return run_name if version == 1 else f"{run_name}.v{version}"
 
 
-def run_id(run_name: str, *, version: int = 1, branch: str = LIVE_BRANCH, rerun: int = 0) -> str:
+def run_id(run_name: str, *, version: int = 1, branch: str = LIVE_BRANCH, moves: int = 0, rerun: int = 0) -> str:
     """Return the scheduler's run id of a movie: readable, within `[A-Za-z0-9_.~:+-]`, and never shared.
 
     Other characters become `~x<code point in hex>.`, and so does a `~` that no digit follows; so `~v2` for a
@@ -126,6 +126,8 @@ def run_id(run_name: str, *, version: int = 1, branch: str = LIVE_BRANCH, rerun:
     ----------
     version
         1 for the file first seen, 2 after its source changed.
+    moves
+        How often the movie was given to another sample (`~m<n>`): a run of before is never taken for one of now.
     rerun
         How often the scheduler was asked anew because a run ended without a result.
     """
@@ -136,6 +138,8 @@ def run_id(run_name: str, *, version: int = 1, branch: str = LIVE_BRANCH, rerun:
         text += f"~v{version}"
     if branch != LIVE_BRANCH:
         text += f"~b-{_escaped(branch)}"
+    if moves:
+        text += f"~m{moves}"
     if rerun:
         text += f"~r{rerun}"
     if len(text) > MAX_RUN_ID_LENGTH:

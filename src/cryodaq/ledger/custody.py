@@ -47,6 +47,17 @@ def files_of_sample(connection: Connection, sample_id: str) -> list[HeldFile]:
     return [HeldFile(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
 
 
+def find_sample_called(connection: Connection, experiment: str, name: str) -> SampleRecord | None:
+    """Return the sample of an experiment with a name or id, the one current last where several had the name."""
+    query = (
+        select(sample.c.id)
+        .where(sample.c.experiment == experiment, (sample.c.name == name) | (sample.c.id == name))
+        .order_by(sample.c.last_active_at.desc())
+    )
+    number = connection.execute(query.limit(1)).scalar_one_or_none()
+    return None if number is None else find_sample(connection, str(number))
+
+
 def samples_called(connection: Connection, experiment: str, name: str | None = None) -> list[SampleRecord]:
     """Return the samples of an experiment, or the one with a name or id. Raises `LedgerError` for none."""
     query = select(sample.c.id).where(sample.c.experiment == experiment).order_by(sample.c.first_current_at)

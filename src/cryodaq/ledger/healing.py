@@ -83,13 +83,13 @@ def send_again(connection: Connection, found: UnsettledTrigger, *, at: datetime)
 def run_anew(connection: Connection, found: UnsettledTrigger, *, not_before: datetime, at: datetime) -> str:
     """Have the movie processed by another run, because its run ended without a result; return the new run's id."""
     query = (
-        select(movie.c.run_name, movie.c.version, branch.c.name)
+        select(movie.c.run_name, movie.c.version, movie.c.moves, branch.c.name)
         .select_from(movie)
         .join(branch, branch.c.id == found.branch_id)
         .where(movie.c.id == found.movie_id)
     )
     row = connection.execute(query).one()
-    new = run_id(row.run_name, version=row.version, branch=row.name, rerun=found.reruns + 1)
+    new = run_id(row.run_name, version=row.version, branch=row.name, moves=row.moves, rerun=found.reruns + 1)
     connection.execute(
         update(trigger)
         .where(trigger.c.id == found.id)

@@ -75,8 +75,8 @@ def register_movie(connection: Connection, source: FileRecord, owner: SampleReco
     known = connection.execute(select(movie.c.id).where(movie.c.file_id == source.id)).scalar_one_or_none()
     if known is not None:
         return int(known)
-    connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"runs of {owner.experiment}"))))
-    name, version = _name(connection, source, owner)
+    lock_names(connection, owner.experiment)
+    name, version = name_for(connection, owner, path=source.path, version=source.version)
     movie_id = connection.execute(
         movie.insert()
         .values(
@@ -100,17 +100,22 @@ def register_movie(connection: Connection, source: FileRecord, owner: SampleReco
     return int(movie_id)
 
 
-def _name(connection: Connection, source: FileRecord, owner: SampleRecord) -> tuple[str, int]:
-    """Return a new movie's run name and version."""
+def lock_names(connection: Connection, experiment: str) -> None:
+    """Wait until no other transaction gives out run names of an experiment; held until this one ends."""
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"runs of {experiment}"))))
+
+
+def name_for(connection: Connection, owner: SampleRecord, *, path: str, version: int) -> tuple[str, int]:
+    """Return the run name and version of a movie that comes to a sample."""
     earlier = connection.execute(
         select(movie.c.run_name, movie.c.version)
-        .where(movie.c.sample_id == owner.id, movie.c.path == source.path)
+        .where(movie.c.sample_id == owner.id, movie.c.path == path)
         .order_by(movie.c.version.desc())
         .limit(1)
     ).first()
     if earlier is not None:
-        return str(earlier.run_name), max(source.version, int(earlier.version) + 1)
-    base = run_name(PurePosixPath(source.path))
+        return str(earlier.run_name), max(version, int(earlier.version) + 1)
+    base = run_name(PurePosixPath(path))
     taken = set(
         connection.execute(
             select(movie.c.run_name)
@@ -121,7 +126,7 @@ def _name(connection: Connection, source: FileRecord, owner: SampleRecord) -> tu
     n = 1
     while disambiguated(base, n) in taken:
         n += 1
-    return disambiguated(base, n), source.version
+    return disambiguated(base, n), version
 
 
 def mark_damaged(connection: Connection, file_id: int, *, problem: str, at: datetime) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, select, update
 
 from cryodaq.domain.failures import Cause
 from cryodaq.domain.names import product_name
+from cryodaq.errors import LedgerError
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.tables import branch, experiment, file, movie, sample, stage_result, trigger
 
@@ -95,14 +96,27 @@ def movie_to_process(connection: Connection, movie_id: int, branch_id: int) -> M
     return None if row is None else MovieToProcess(**row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
 
 
+def check_wanted(connection: Connection, target: MovieToProcess) -> None:
+    """Hold a movie's row until the transaction ends. Raises `LedgerError` when it was given to another sample."""
+    owner = connection.execute(
+        select(movie.c.sample_id).where(movie.c.id == target.movie_id).with_for_update()
+    ).scalar_one()
+    if owner != target.sample_id:
+        message = f"{target.run_name} was given to another sample meanwhile; it is processed there"
+        raise LedgerError(message)
+
+
 def begin_attempt(connection: Connection, target: MovieToProcess, stage: str, *, log: str, at: datetime) -> Attempt:
-    """Record that a stage begins; attempts of one stage are counted from 1."""
+    """Record that a stage begins; attempts of one stage are counted from 1.
+
+    Raises `LedgerError` when the movie was given to another sample meanwhile.
+    """
     mine = and_(
         stage_result.c.movie_id == target.movie_id,
         stage_result.c.branch_id == target.branch_id,
         stage_result.c.stage == stage,
     )
-    connection.execute(select(movie.c.id).where(movie.c.id == target.movie_id).with_for_update())
+    check_wanted(connection, target)
     number = 1 + int(
         connection.execute(select(func.coalesce(func.max(stage_result.c.attempt), 0)).where(mine)).scalar_one()
     )
@@ -143,7 +157,8 @@ def succeed(
     result: Mapping[str, object],
     at: datetime,
 ) -> None:
-    """Record a stage's result."""
+    """Record a stage's result. Raises `LedgerError` when the movie was given to another sample meanwhile."""
+    check_wanted(connection, target)
     connection.execute(
         update(stage_result)
         .where(stage_result.c.id == attempt.id)
@@ -166,7 +181,8 @@ def fail(
 ) -> None:
     """Record why a stage failed; the movie shows it until another attempt begins.
 
-    An attempt that was taken over meanwhile, because its worker was thought lost, no longer speaks for the movie.
+    An attempt that was taken over meanwhile, because its worker was thought lost or because the movie was given to
+    another sample, no longer speaks for the movie.
     """
     mine = stage_result.c.id == attempt.id
     ended = connection.execute(

@@ -188,6 +188,7 @@ movie = Table(
     _time("registered_at", required=True),
     _time("triggered_at"),
     _time("published_at"),
+    Column("moves", Integer, nullable=False, server_default="0", comment="how often it was given to another sample"),
     UniqueConstraint("sample_id", "path", "version", name="uq_movie_identity"),
     UniqueConstraint("experiment", "run_name", "version", name="uq_movie_run"),
     Index("ix_movie_sample", "sample_id", "id"),
@@ -345,6 +346,25 @@ gain_copy = Table(
     Column("problem", Text),
     UniqueConstraint("gain_id", "sample_id", name="uq_gain_copy_gain_sample"),
     comment="Copies of gains in samples' GainRefs: wanted by a movie, made by the transfer.",
+)
+
+reassignment = Table(
+    "reassignment",
+    metadata,
+    _id(),
+    Column("microscope", Text, nullable=False),
+    Column("from_sample", Text, ForeignKey(sample.c.id), nullable=False),
+    Column("to_sample", Text, ForeignKey(sample.c.id), nullable=False),
+    Column("asked", JSONB, nullable=False, comment="folder and since, as the person said them"),
+    Column("asked_by", Text, nullable=False),
+    Column("exposures", JSONB, nullable=False, comment="ids of what is given to the other sample"),
+    Column("state", Text, nullable=False, comment="planned moved done"),
+    Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="how much was moved"),
+    _time("planned_at", required=True),
+    _time("moved_at"),
+    _time("done_at"),
+    Index("ix_reassignment_open", "microscope", postgresql_where=text("state <> 'done'")),
+    comment="What staff gave from one sample to another; an open row is carried on after a crash.",
 )
 
 removal = Table(

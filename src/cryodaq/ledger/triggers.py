@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.names import LIVE_BRANCH
@@ -41,6 +41,8 @@ class WaitingMovie:
     gain_target: str | None
     problem: str | None
     registered_at: datetime
+    moves: int
+    """How often it was given to another sample."""
 
     @property
     def subject(self) -> Subject:
@@ -127,7 +129,12 @@ def waiting_movies(connection: Connection, microscope: str, *, limit: int = 500)
         .where(sample.c.microscope == microscope, movie.c.state.in_(("registered", "waiting")))
         .subquery()
     )
-    query = (
+    query = _movies().join(first, movie.c.id == first.c.id).where(first.c.place <= limit).order_by(movie.c.id)
+    return [WaitingMovie(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
+
+
+def _movies() -> Select[tuple[object, ...]]:
+    return (
         select(
             movie.c.id,
             movie.c.sample_id,
@@ -147,15 +154,18 @@ def waiting_movies(connection: Connection, microscope: str, *, limit: int = 500)
             movie.c.gain_target,
             movie.c.problem,
             movie.c.registered_at,
+            movie.c.moves,
         )
         .select_from(movie)
         .join(file, movie.c.file_id == file.c.id)
         .join(sample, movie.c.sample_id == sample.c.id)
-        .join(first, movie.c.id == first.c.id)
-        .where(first.c.place <= limit)
-        .order_by(movie.c.id)
     )
-    return [WaitingMovie(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
+
+
+def find_movie(connection: Connection, movie_id: int) -> WaitingMovie:
+    """Return one movie, whatever its state."""
+    row = connection.execute(_movies().where(movie.c.id == movie_id)).one()
+    return WaitingMovie(**row._mapping)  # noqa: SLF001  # public name
 
 
 def copied_metadata_files(connection: Connection, exposure_id: int) -> list[str]:

@@ -8,7 +8,7 @@ import httpx
 
 from cryodaq.errors import LogbookAccessError, LogbookError
 from cryodaq.logbook.reading import Json, text
-from cryodaq.logbook.transport import Transport, check, value_of
+from cryodaq.logbook.transport import Credential, Transport, check, value_of
 from cryodaq.ports import Person
 
 SESSION_COOKIE = "cryodaq_session"
@@ -78,6 +78,33 @@ class SessionAccess:
             return None
         if not isinstance(found, dict):
             message = f"the elogbook's answer about a session makes no sense: {found!r:.120}"
+            raise LogbookError(message)
+        return found
+
+
+class TokenAccess:
+    """What an account may do, asked of the embedded elogbook with its token."""
+
+    def __init__(self, url: str, credential: Credential, *, transport: httpx.BaseTransport | None = None) -> None:
+        """Prepare a client of the elogbook at `url`; nothing is sent."""
+        self._transport = Transport(url, credential=credential, transport=transport)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def account(self) -> str:
+        """Return the account's name. Raises `LogbookAccessError` for a token that is not valid."""
+        return text(self._ask("/session", {}), "user")
+
+    def privileges(self, experiment: str) -> frozenset[str]:
+        """Return what the account may do with an experiment; nothing with one that is not there."""
+        return _privileges(self._ask("/session/rights", {"experiment": experiment}))
+
+    def _ask(self, path: str, query: dict[str, str]) -> Json:
+        found = value_of(self._transport.ask("GET", path, query=query))
+        if not isinstance(found, dict):
+            message = f"the elogbook's answer about an account makes no sense: {found!r:.120}"
             raise LogbookError(message)
         return found
 

@@ -135,6 +135,11 @@ class LogbookClient:
         except LogbookError:
             return False
 
+    def change_sample(self, experiment: str, run: str, *, sample_name: str) -> None:
+        """Give a run to another sample of its experiment; the account needs the privilege `edit`."""
+        query = {"run_num": run, "sample_name": sample_name}
+        value_of(self._transport.ask("POST", _path(experiment, "change_sample_for_run"), query=query))
+
     def add_run_params(self, experiment: str, run: str, *, params: Mapping[str, ParameterValue]) -> None:
         """Merge values into a run's params; what is not a finite number is sent as null."""
         body = {key: _finite(value) for key, value in params.items()}

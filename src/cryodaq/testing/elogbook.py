@@ -59,13 +59,13 @@ class EmbeddedStage:
     """The `LogbookStage` of a running embedded elogbook: an operator who uses its API."""
 
     def __init__(self, base: str, *, database_url: str, stop: Callable[[], None]) -> None:
-        """Make the accounts `operator` (LabPersonnel) and `cryodaq` (Writer), each with its name as token."""
+        """Make the accounts `operator` (LabPersonnel) and `cryodaq` (Editor), each with its name as token."""
         self.base = base
         self._engine = open_engine(database_url)
         self._stop = stop
         self._client = httpx.Client(base_url=base, auth=(OPERATOR, OPERATOR), timeout=10)
         with self._engine.begin() as connection:
-            for uid, role in ((OPERATOR, "LabPersonnel"), (PROGRAM, "Writer")):
+            for uid, role in ((OPERATOR, "LabPersonnel"), (PROGRAM, "Editor")):
                 accounts.add_user(connection, uid, full_name=uid.title())
                 accounts.store_token(connection, uid, name="test", secret=uid)
                 accounts.grant_site_role(connection, f"uid:{uid}", role=role)

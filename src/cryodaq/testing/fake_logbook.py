@@ -194,10 +194,14 @@ class FakeLogbook:
         self._answer(experiment)
         if (experiment, run) in self.runs:
             return
-        if sample_name not in {sample.name for sample in self._samples[experiment]}:
-            message = f"Sample {sample_name} does not exist"
-            raise LogbookError(message)
+        self._check_sample(experiment, sample_name)
         self.runs[experiment, run] = RecordedRun(sample_name=sample_name, begun_at=begun_at)
+
+    def change_sample(self, experiment: str, run: str, *, sample_name: str) -> None:
+        """Give a run to another sample."""
+        self._run(experiment, run)
+        self._check_sample(experiment, sample_name)
+        self.runs[experiment, run].sample_name = sample_name
 
     def add_run_params(self, experiment: str, run: str, *, params: Mapping[str, ParameterValue]) -> None:
         """Merge values into a run's params."""
@@ -210,6 +214,11 @@ class FakeLogbook:
     def register_files(self, experiment: str, run: str, *, files: Sequence[RegisteredFile]) -> None:
         """Register files of a run."""
         self._run(experiment, run).files.update({file.path: file for file in files})
+
+    def _check_sample(self, experiment: str, name: str) -> None:
+        if name not in {sample.name for sample in self._samples[experiment]}:
+            message = f"Sample {name} does not exist"
+            raise LogbookError(message)
 
     def _run(self, experiment: str, run: str) -> RecordedRun:
         self._answer(experiment)

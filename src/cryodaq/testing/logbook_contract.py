@@ -131,6 +131,17 @@ class LogbookContract:
             ("a/b.tif", 7, "xxh3_128:00ff")
         ]
 
+    def test_a_run_goes_to_another_sample(self, logbook: Logbook, prepared: LogbookStage) -> None:
+        prepared.add_sample(EXPERIMENT, "grid2", params=PARAMS)
+        logbook.start_run(EXPERIMENT, RUN, sample_name="grid1", begun_at=BEGUN)
+        for _ in range(2):
+            logbook.change_sample(EXPERIMENT, RUN, sample_name="grid2")
+        found = prepared.recorded_run(EXPERIMENT, RUN)
+        assert found is not None
+        assert (found.sample_name, found.begun_at) == ("grid2", BEGUN)
+        with pytest.raises(LogbookError):
+            logbook.change_sample(EXPERIMENT, RUN, sample_name="no such sample")
+
     @pytest.mark.parametrize("run", ["tilt[10.0]", "a b&c=d#e", "ä~2", "0%41+"])
     def test_strange_run_names_stay_apart(self, logbook: Logbook, prepared: LogbookStage, run: str) -> None:
         for name in (run, RUN):

@@ -198,7 +198,7 @@ class Worker:
 
     def move(self, say: Reply, moves: list[Json]) -> Json:
         """Move copies within the storage without replacing anything."""
-        return {"moved": [_or_error(partial(_move, one), say) for one in moves]}
+        return {"moved": [_or_error(partial(_move if one["xxh3_128"] else _move_product, one), say) for one in moves]}
 
     def remove(self, _say: Reply, path: str, aside: str, expected: list[int]) -> Json:
         """Remove a file from the share if it is the one expected."""
@@ -304,6 +304,21 @@ def _move(one: Json) -> Json:
         if not _is_copy(target, one["xxh3_128"]):
             raise TargetExistsError(target) from error
         source.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"{source} cannot be moved to {target}: {error.strerror}"
+        raise TransferError(message) from error
+    return {"target": str(target)}
+
+
+def _move_product(one: Json) -> Json:
+    """Move what was computed; it replaces what lies there, and may not be there (moved before, or never made)."""
+    source, base, relative = Path(one["source"]), Path(one["base"]), PurePosixPath(one["relative"])
+    target = base / relative
+    try:
+        make_folders(base, relative.parent)
+        source.replace(target)
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         message = f"{source} cannot be moved to {target}: {error.strerror}"
         raise TransferError(message) from error

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -124,17 +125,21 @@ def test_quarantined_exposures_are_assigned_with_their_movies(stage: Stage) -> N
     sample_id = quarantined_stage(stage)
     (folder,) = quarantined(stage.engine)
     assert (folder.acquisition_folder, folder.movies) == ("Night", 1)
-    granted: list[SampleRecord] = []
+    granted: list[tuple[str, bool]] = []
+
+    def grant(sample: SampleRecord, paths: Sequence[Path]) -> None:
+        granted.extend((sample.id, stage.quarantine in path.parents and path.exists()) for path in paths)
+
     assigning = Assigning(
         engine=stage.engine,
         microscope="tem1",
         storage_root=PurePosixPath(stage.storage),
         now=utc_now,
-        grant_access=granted.append,
+        grant_access=grant,
     )
     done = assign_exposures(assigning, sample_id=sample_id, acquisition_folder="Night")
     assert (done.exposures, done.files_moved, done.movies) == (1, 2, 1)
-    assert [sample.id for sample in granted] == [sample_id]
+    assert granted == [(sample_id, True)] * 2  # before they were moved
     (movie,) = stage.movies("grid").values()
     assert Path(movie.target).read_bytes() == movie_bytes()
     assert movie.target == str(stage.raw("grid") / "Night/grid_00001.tif")
@@ -160,7 +165,7 @@ def test_an_assignment_that_crashed_goes_on(stage: Stage) -> None:
         microscope="tem1",
         storage_root=PurePosixPath(stage.storage),
         now=utc_now,
-        grant_access=lambda _: None,
+        grant_access=lambda _sample, _paths: None,
     )
     assert assign_exposures(assigning, sample_id=sample_id).files_moved == 2
     assert set(stage.movies("grid")) == {"grid_00001@1"}

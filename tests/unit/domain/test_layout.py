@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryodaq.domain.layout import SampleLayout, experiment_layout
+from cryodaq.domain.layout import BranchLayout, SampleLayout, experiment_layout
 from cryodaq.errors import UnsafeNameError
 
 ROOT = PurePosixPath("/storage")
@@ -57,3 +58,16 @@ def test_products_of_another_branch_lie_apart() -> None:
     layout = SampleLayout(root=ROOT / SAMPLE)
     assert layout.branch("live").micrograph("m1") == layout.root / "aligned" / "m1.mrc"
     assert layout.branch("binned").micrograph("m1") == layout.root / "branches" / "binned" / "aligned" / "m1.mrc"
+
+
+def test_the_products_of_a_movie_are_all_that_is_named_by_its_run() -> None:
+    """Whoever gives a movie to another sample moves exactly these."""
+    layout = BranchLayout(root=PurePosixPath("/sample"))
+    named = {
+        name
+        for name, method in inspect.getmembers(BranchLayout, inspect.isfunction)
+        if list(inspect.signature(method).parameters) == ["self", "run"]
+    }
+    products = layout.products("m1", stages=["align"])
+    assert set(products) == {getattr(layout, name)("m1") for name in named} | {layout.log("m1", "align")}
+    assert len(products) == len(set(products))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -70,6 +70,29 @@ def keep_exports(
     _make_anew(connection, branch, source)
 
 
+def write_exports_anew(
+    engine: Engine, connection: Connection, branch: ExportedBranch, *, has_motion: Mapping[int, bool]
+) -> None:
+    """Write a branch's tables from the ledger, because movies left it or came to it; without movies they go.
+
+    Parameters
+    ----------
+    has_motion
+        Whether RELION can use the motion STAR of movies that came, by their ids.
+    """
+    exports.lock_exports(connection, branch.branch_id)
+    state = exports.export_state_of(connection, branch.branch_id)
+    with engine.begin() as apart:
+        exports.forget_export_state(apart, branch.branch_id)
+    found = exports.exported_sources(connection, branch.branch_id)
+    everyone = [replace(one, has_motion=has_motion.get(one.movie_id, one.has_motion)) for one in found]
+    if everyone:
+        _write_all(connection, branch, everyone)
+        return
+    for name in state.files if state is not None else ():
+        Path(branch.layout.root / name).unlink(missing_ok=True)
+
+
 def _stands_already(branch: ExportedBranch, state: ExportState, source: ExportSource) -> bool:
     """Whether the files are whole and say this of the movie."""
     if source.digest != _record(branch, source)[1]:
@@ -107,7 +130,10 @@ def _append(branch: ExportedBranch, state: ExportState, source: ExportSource) ->
 def _make_anew(connection: Connection, branch: ExportedBranch, source: ExportSource) -> None:
     """Write all files of a branch from the ledger; `source` is the movie that is being published."""
     others = [one for one in exports.exported_sources(connection, branch.branch_id) if one.movie_id != source.movie_id]
-    everyone = sorted([*others, source], key=lambda one: one.movie_id)
+    _write_all(connection, branch, sorted([*others, source], key=lambda one: one.movie_id))
+
+
+def _write_all(connection: Connection, branch: ExportedBranch, everyone: Sequence[ExportSource]) -> None:
     movies = [_described(branch, one) for one in everyone]
     groups = optics_groups([movie.aligned.optics for movie in movies])
     with_motion = all(one.has_motion for one in everyone)

@@ -1,0 +1,119 @@
+"""Move files within the storage: who may read them is set before they appear at their new place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from cryodaq.domain.layout import SampleLayout
+from cryodaq.errors import StoreError, TransferError
+from cryodaq.ledger.events import raise_alarm
+from cryodaq.ledger.files import HAS_COPY, FileRecord
+from cryodaq.ledger.samples import SampleRecord
+from cryodaq.transfer.wire import error_from_message
+from cryodaq.transfer.workers import ShareWorker
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+AT_ONCE = 100
+"""Files moved in one request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One file that gets another place."""
+
+    source: PurePosixPath
+    base: PurePosixPath
+    """An existing folder with its access rights, above the new place."""
+    target: PurePosixPath
+    xxh3_128: str | None
+    """Hash of a copy, which never replaces another file; None: a product, which does."""
+
+
+def move_files(
+    worker: ShareWorker, moves: Sequence[Move], *, grant: Callable[[Sequence[Path]], None]
+) -> StoreError | None:
+    """Move files; what was moved before a crash is accepted.
+
+    Parameters
+    ----------
+    grant
+        Sets who may read some files, called while they are still at their old places.
+
+    Returns
+    -------
+    Why rights could not be set; such files move all the same, closed to everybody but staff.
+
+    Raises
+    ------
+    TransferError
+        A file could not be moved; the ones before it were.
+    """
+    refused: StoreError | None = None
+    for start in range(0, len(moves), AT_ONCE):
+        chunk = moves[start : start + AT_ONCE]
+        try:
+            grant([Path(move.source) for move in chunk])
+        except StoreError as error:
+            refused = error
+        said = wait(worker, worker.request("move", moves=[_order(move) for move in chunk]))
+        for one in said["moved"]:
+            if "error" in one:
+                raise error_from_message(one["error"])
+    return refused
+
+
+def tell_refusal(connection: Connection, sample: SampleRecord, refused: StoreError, *, at: datetime) -> None:
+    """Raise the alarm of a sample whose files its readers cannot read."""
+    message = f"{sample.experiment}, sample {sample.name}: {refused}"
+    key = f"access:{sample.id}"
+    raise_alarm(connection, key, severity="warning", message=message, at=at, subject=sample.subject)
+
+
+def moves_into(folder: PurePosixPath, held: Sequence[FileRecord]) -> dict[int, Move]:
+    """Return where the copies among some files go in a sample's folder, by the files' ids."""
+    layout = SampleLayout(root=folder)
+    return {
+        record.id: Move(
+            source=PurePosixPath(record.target),
+            base=layout.raw,
+            target=layout.raw_file(PurePosixPath(record.path), version=record.version),
+            xxh3_128=record.xxh3_128,
+        )
+        for record in held
+        if record.state in HAS_COPY and record.target
+    }
+
+
+def _order(move: Move) -> dict[str, str | None]:
+    return {
+        "source": str(move.source),
+        "base": str(move.base),
+        "relative": str(move.target.relative_to(move.base)),
+        "xxh3_128": move.xxh3_128,
+    }
+
+
+def discard_parts(worker: ShareWorker, folders: Sequence[PurePosixPath], *, token: str) -> None:
+    """Remove what a transfer that was just fenced left half in some folders; the next one looks elsewhere."""
+    wait(worker, worker.request("discard_parts", folders=sorted({str(folder) for folder in folders}), token=token))
+
+
+def wait(worker: ShareWorker, asked: Future[dict[str, Any]]) -> dict[str, Any]:
+    """Wait for an answer; give the worker up when it is silent for too long. Raises `TransferError`."""
+    while not asked.done():
+        if worker.stalled:
+            worker.abandon()
+            message = f"{worker.root} does not answer; nothing was recorded, try again"
+            raise TransferError(message)
+        try:
+            return asked.result(0.2)
+        except TimeoutError:
+            continue
+    return asked.result()
