@@ -266,6 +266,21 @@ class Ports(Table):
         return self
 
 
+class Maintenance(Table):
+    """What is done once a day."""
+
+    airflow_history_days: int = Field(default=30, ge=2, description="Airflow's rows of older runs are removed.")
+    log_days: int = Field(default=30, ge=2, description="Airflow's task logs that are older are removed.")
+    backup_folder: AbsolutePath | None = Field(
+        default=None, description="Where backups go; default: below the home. Better on another disk."
+    )
+    backups_kept: int = Field(default=14, ge=1, description="Older backups are removed.")
+    verify_after_days: int = Field(
+        default=30, ge=1, description="Copies verified so long ago are read again, some a day."
+    )
+    verify_gb: float = Field(default=50.0, ge=0, description="How much of them is read a day, GB; 0: nothing.")
+
+
 class Facility(Table):
     """The whole facility file."""
 
@@ -277,6 +292,7 @@ class Facility(Table):
     engines: Engines = Engines()
     pools: Pools = Pools()
     ports: Ports = Ports()
+    maintenance: Maintenance = Maintenance()
 
     @model_validator(mode="after")
     def _unique(self) -> Facility:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -102,7 +102,7 @@ def verify_sample(
     with engine.connect() as connection:
         held = custody.files_of_sample(connection, owner.id)
     findings = []
-    for finding in _reread(held):
+    for finding in reread(held):
         findings.append(finding)
         progress(finding)
         if finding.outcome in {"damaged", "unreadable"}:
@@ -113,7 +113,8 @@ def verify_sample(
     return findings
 
 
-def _reread(held: list[HeldFile]) -> Iterator[Finding]:
+def reread(held: Iterable[HeldFile]) -> Iterator[Finding]:
+    """Read copies again from storage and compare them with their hashes; those on tape are left there."""
     for one in held:
         if one.state not in HAS_COPY or one.target is None or one.xxh3_128 is None:
             continue

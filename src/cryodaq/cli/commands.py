@@ -9,6 +9,7 @@ from cryodaq.cli import (
     config_commands,
     demo,
     exporting,
+    maintenance,
     proofs,
     reassigning,
     reporting,
@@ -44,6 +45,9 @@ app.command("verify")(proofs.verify)
 app.command("certificate")(proofs.certificate)
 app.command("clear")(staff_commands.clear)
 app.command("reassign")(reassigning.reassign)
+app.command("backup")(maintenance.backup)
+app.command("restore")(maintenance.restore)
+app.command("maintain")(maintenance.maintain)
 app.add_typer(staff_commands.quarantine, name="quarantine")
 app.add_typer(exporting.app, name="export")
 app.add_typer(config_commands.app, name="config")

@@ -21,7 +21,18 @@ STOP_LIMIT_S = 30.0
 
 @contextmanager
 def embedded_ledger(home: Path) -> Iterator[str]:
-    """Give the URL of the embedded database below a home; it is started, and ended again, unless it runs already.
+    """Give the URL of the embedded database below a home, its tables up to date; started and ended unless it runs.
+
+    Raises `LaunchError` when it does not start.
+    """
+    with embedded_database(home) as url:
+        bring_up_to_date(url, postgres=EmbeddedPostgres(home), backups=Home(home).backups)
+        yield url
+
+
+@contextmanager
+def embedded_database(home: Path) -> Iterator[str]:
+    """Give the URL of the embedded database below a home as it is; it is started, and ended again, unless it runs.
 
     Raises `LaunchError` when it does not start.
     """
@@ -60,6 +71,4 @@ def _wait(server: EmbeddedPostgres, process: subprocess.Popen[bytes], log_path: 
 
 def _url(server: EmbeddedPostgres) -> str:
     server.create_databases([DATABASE])
-    url = server.url(DATABASE)
-    bring_up_to_date(url, postgres=server, backups=Home(server.home).backups)
-    return url
+    return server.url(DATABASE)

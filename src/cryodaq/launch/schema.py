@@ -66,17 +66,17 @@ def dump(url: URL, target: Path, *, program: Path) -> None:
     part.touch(mode=0o600)
     command = [str(program), "--format=custom", "--no-password", f"--file={part}"]
     done = subprocess.run(
-        command, env=_connection(url), capture_output=True, text=True, timeout=DUMP_LIMIT_S, check=False
+        command, env=libpq_environment(url), capture_output=True, text=True, timeout=DUMP_LIMIT_S, check=False
     )
     if done.returncode != 0:
         part.unlink()
         lines = "\n".join(done.stderr.splitlines()[-20:])
-        message = f"the backup before the upgrade failed, nothing was changed:\n{lines}"
+        message = f"the database could not be backed up, nothing was changed:\n{lines}"
         raise LaunchError(message)
     part.replace(target)
 
 
-def _connection(url: URL) -> dict[str, str]:
+def libpq_environment(url: URL) -> dict[str, str]:
     """Return an environment that makes libpq connect to `url`; a password never becomes an argument."""
     query = {key: value if isinstance(value, str) else value[-1] for key, value in url.query.items()}
     values = {

@@ -58,6 +58,33 @@ def find_sample_called(connection: Connection, experiment: str, name: str) -> Sa
     return None if number is None else find_sample(connection, str(number))
 
 
+def old_copies(
+    connection: Connection, *, verified_before: datetime, up_to_bytes: int, limit: int = 1000
+) -> list[tuple[str, HeldFile]]:
+    """Return some copies that were verified before a moment, drawn by chance, each after its microscope.
+
+    Parameters
+    ----------
+    up_to_bytes
+        Of all of them together.
+    """
+    query = (
+        select(*_FIELDS, file.c.microscope)
+        .where(file.c.state.in_(("verified", "removed")), file.c.verified_at < verified_before)
+        .order_by(func.random())
+        .limit(limit)
+    )
+    found: list[tuple[str, HeldFile]] = []
+    for row in connection.execute(query):
+        facts = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
+        microscope = str(facts.pop("microscope"))
+        up_to_bytes -= row.size_bytes
+        if up_to_bytes < 0:
+            break
+        found.append((microscope, HeldFile(**facts)))
+    return found
+
+
 def samples_called(connection: Connection, experiment: str, name: str | None = None) -> list[SampleRecord]:
     """Return the samples of an experiment, or the one with a name or id. Raises `LedgerError` for none."""
     query = select(sample.c.id).where(sample.c.experiment == experiment).order_by(sample.c.first_current_at)

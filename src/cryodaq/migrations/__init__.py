@@ -42,15 +42,22 @@ def current_revision(engine: Engine) -> str | None:
         A newer cryodaq made it.
     """
     from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         found = context.get_current_revision()
-    known = {revision.revision for revision in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
-    if found is not None and found not in known:
-        raise SchemaVersionError(found=found, known=newest_revision())
+    if found is not None:
+        require_known(found)
     return found
+
+
+def require_known(revision: str) -> None:
+    """Raise `SchemaVersionError` for a revision that this program does not know: a newer cryodaq made it."""
+    from alembic.script import ScriptDirectory
+
+    known = {one.revision for one in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+    if revision not in known:
+        raise SchemaVersionError(found=revision, known=newest_revision())
 
 
 def upgrade(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from cryodaq.errors import LaunchError
+from cryodaq.launch.housekeeping import clean_airflow
 from cryodaq.launch.system import EmbeddedSystem
 from cryodaq.scheduler.airflow import AirflowScheduler
 
@@ -152,6 +154,15 @@ def test_killed_children_are_started_again_and_work_goes_on(
     # Without its database Airflow's scheduler may stop for good while its process lives; that is noticed, too.
     assert within(120, lambda: transfers(system_trial) > before)
     assert within(30, lambda: airflow_scheduler.health()["scheduler"] == "healthy")
+
+
+def test_airflows_history_is_cut_by_its_own_command_beside_the_running_system(
+    system_trial: Any, airflow_scheduler: AirflowScheduler
+) -> None:
+    runs = "/api/v2/dags/tem1-daq/dagRuns?limit=1"
+    clean_airflow(system_trial.system.home, before=datetime.now(UTC) - timedelta(days=30))
+    assert airflow_scheduler._ask("GET", runs).json()["total_entries"] > 0
+    assert airflow_scheduler.is_parsed("cryodaq-maintenance")
 
 
 def test_stopping_ends_a_running_transfer_and_leaves_no_process(system_trial: Any) -> None:

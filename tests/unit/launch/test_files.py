@@ -130,8 +130,8 @@ def test_a_damaged_record_names_nothing(tmp_path: Path) -> None:
 
 def test_a_backup_finds_its_server_by_environment_alone() -> None:
     url = make_url("postgresql+psycopg://me:p%40ss@db.example:5433/cryodaq?passfile=/x")
-    found = schema._connection(url)
+    found = schema.libpq_environment(url)
     wanted = {"PGHOST": "db.example", "PGPORT": "5433", "PGUSER": "me", "PGPASSWORD": "p@ss", "PGDATABASE": "cryodaq"}
     assert wanted.items() <= found.items()
     socket_url = make_url("postgresql+psycopg://me@/cryodaq?host=/run/pg&passfile=/x")
-    assert {"PGHOST": "/run/pg", "PGPASSFILE": "/x"}.items() <= schema._connection(socket_url).items()
+    assert {"PGHOST": "/run/pg", "PGPASSFILE": "/x"}.items() <= schema.libpq_environment(socket_url).items()
