@@ -30,6 +30,8 @@ class Dialect:
     """Some calls answer without an account, as an explgbk's do."""
     names_bind_programs: bool
     """The name pattern also binds programs (an explicit override passes); else only people's pages."""
+    trusts_attachment_types: bool
+    """An attachment is what its sender says; else its content must agree."""
     verbatim_file_runs: bool
     """Keep the run number of a file as it was sent; else "00042" is run 42 in every call."""
 
@@ -44,6 +46,7 @@ CRYODAQ = Dialect(
     initial_sample_is_lost=False,
     open_reads=False,
     names_bind_programs=True,
+    trusts_attachment_types=False,
     verbatim_file_runs=False,
 )
 EXPLGBK = Dialect(
@@ -56,6 +59,7 @@ EXPLGBK = Dialect(
     initial_sample_is_lost=True,
     open_reads=True,
     names_bind_programs=False,
+    trusts_attachment_types=True,
     verbatim_file_runs=True,
 )
 DIALECTS = {dialect.name: dialect for dialect in (CRYODAQ, EXPLGBK)}

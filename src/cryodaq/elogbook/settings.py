@@ -45,6 +45,7 @@ class ElogbookSettings:
     """Folder with `<modal_type>.json` files that replace the shipped parameter definitions."""
     cookie: CookieSettings = CookieSettings()
     max_body_bytes: int = 4_000_000
+    max_attachment_bytes: int = 6 * 1_048_576
     failed_logins_per_account: int = 10
     """Within 15 minutes, before an account's log-in is refused."""
     failed_logins_per_address: int = 50

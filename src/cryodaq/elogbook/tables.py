@@ -16,6 +16,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Text,
     UniqueConstraint,
@@ -29,6 +30,7 @@ metadata = schema_metadata("elogbook")
 MOMENT = DateTime(timezone=True)
 BYTEWISE = Text(collation="C")
 NO_KEYS = text("'{}'::jsonb")
+NO_TEXTS = text("'{}'::text[]")
 NOW = text("now()")
 
 account = Table(
@@ -261,5 +263,29 @@ elog_entry = Table(
     Column("content", Text, nullable=False),
     Column("insert_time", MOMENT, nullable=False),
     Column("sample_name", Text),
+    Column("title", Text),
+    Column("tags", ARRAY(Text), nullable=False, server_default=NO_TEXTS),
+    Column("email_to", ARRAY(Text), nullable=False, server_default=NO_TEXTS),
+    Column("run_number", BigInteger),
+    Column("run_label", BYTEWISE),
+    Column("root_id", ForeignKey("elogbook.elog_entry.id"), index=True, comment="first entry of the thread"),
+    Column("parent_id", ForeignKey("elogbook.elog_entry.id"), comment="what it answers"),
+    Column("previous_version", Text, comment="the entry that keeps what was written before"),
+    Column("deleted_by", Text),
+    Column("deleted_time", MOMENT),
+    Column("once_key", Text, comment="names what an automatic entry is about, which is told once"),
     Index("ix_elog_entry_order", "experiment_name", "id"),
+    Index(
+        "uq_elog_entry_once", "experiment_name", "once_key", unique=True, postgresql_where=text("once_key IS NOT NULL")
+    ),
+)
+elog_attachment = Table(
+    "elog_attachment",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("entry_id", ForeignKey("elogbook.elog_entry.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False, comment="media type"),
+    Column("content", LargeBinary, nullable=False),
+    Column("preview", LargeBinary, comment="PNG; null where none can be drawn"),
 )

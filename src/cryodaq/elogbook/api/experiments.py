@@ -8,7 +8,8 @@ from fastapi import APIRouter
 
 from cryodaq.elogbook.api.bodies import RequiredJson
 from cryodaq.elogbook.api.gate import Answer, Entry, success, value
-from cryodaq.elogbook.book import elog, experiments, people
+from cryodaq.elogbook.api.shapes import EXPERIMENT, EXPERIMENT_CHANGE, NAMES, OPEN, json_body
+from cryodaq.elogbook.book import experiments, people
 from cryodaq.elogbook.book.work import Work
 from cryodaq.elogbook.refusals import BadRequestError
 from cryodaq.elogbook.rights import readable_experiments
@@ -20,7 +21,7 @@ def _readable(work: Work) -> list[str]:
     return [] if work.principal is None else readable_experiments(work.connection, work.principal)
 
 
-@router.post("/lgbk/ws/register_new_experiment")
+@router.post("/lgbk/ws/register_new_experiment", openapi_extra=json_body(EXPERIMENT))
 def register_new_experiment(
     gate: Entry,
     body: RequiredJson,
@@ -35,7 +36,7 @@ def register_new_experiment(
     return success()
 
 
-@router.post("/lgbk/ws/experiment_edit_info")
+@router.post("/lgbk/ws/experiment_edit_info", openapi_extra=json_body(EXPERIMENT_CHANGE))
 def edit_info(gate: Entry, body: RequiredJson, experiment_name: str) -> Answer:
     with gate.experiment(experiment_name, needs="experiment_edit") as (work, experiment):
         experiments.edit(work, experiment, body)
@@ -49,7 +50,7 @@ def lock_unlock(gate: Entry, experiment_name: str) -> Answer:
     return success()
 
 
-@router.post("/lgbk/{experiment}/ws/add_update_experiment_params")
+@router.post("/lgbk/{experiment}/ws/add_update_experiment_params", openapi_extra=json_body(OPEN))
 def add_params(gate: Entry, experiment: str, body: RequiredJson) -> Answer:
     with gate.experiment(experiment, needs="manage_groups", unlocked=True) as (work, found):
         experiments.add_params(work, found, body)
@@ -89,7 +90,7 @@ def _read_sort(text: str) -> list[tuple[str, int]]:
         raise BadRequestError('sort must be like [["start_time", -1]]') from None
 
 
-@router.post("/lgbk/ws/get_experiment_infos")
+@router.post("/lgbk/ws/get_experiment_infos", openapi_extra=json_body(NAMES))
 def experiment_infos(gate: Entry, body: RequiredJson) -> Answer:
     with gate.site("experiment_create") as work:
         if not isinstance(body, list) or not all(isinstance(name, str) for name in body):
@@ -101,12 +102,6 @@ def experiment_infos(gate: Entry, body: RequiredJson) -> Answer:
 def search(gate: Entry, search_text: str = "") -> Answer:
     with gate.site("experiment_create") as work:
         return value(experiments.search(work, search_text))
-
-
-@router.get("/lgbk/{experiment}/ws/elog")
-def list_elog(gate: Entry, experiment: str, sampleName: str | None = None) -> Answer:  # noqa: N803  # contract
-    with gate.experiment(experiment, needs="read") as (work, _):
-        return value(elog.listing(work, experiment, sample_name=sampleName))
 
 
 @router.get("/lgbk/{experiment}/ws/exp_posix_group_members")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from cryodaq.elogbook.api.bodies import RequiredJson
 from cryodaq.elogbook.api.gate import Answer, Entry, success, value
+from cryodaq.elogbook.api.shapes import INSTRUMENT, INSTRUMENT_CHANGE, STANDBY, SWITCH, json_body
 from cryodaq.elogbook.book import instruments, switching
 
 router = APIRouter(tags=["instruments"])
@@ -20,14 +21,14 @@ def list_instruments(gate: Entry) -> Answer:
         return value(instruments.listing(work))
 
 
-@router.post("/lgbk/ws/instruments/")
+@router.post("/lgbk/ws/instruments/", openapi_extra=json_body(INSTRUMENT))
 def create_instrument(gate: Entry, body: RequiredJson) -> Answer:
     with gate.site("instrument_create") as work:
         instruments.create(work, body)
     return success()
 
 
-@router.put("/lgbk/ws/instruments/{instrument}")
+@router.put("/lgbk/ws/instruments/{instrument}", openapi_extra=json_body(INSTRUMENT_CHANGE))
 def update_instrument(gate: Entry, instrument: str, body: RequiredJson) -> Answer:
     with gate.site("instrument_create") as work:
         instruments.update(work, instrument, body)
@@ -44,14 +45,14 @@ def _instrument_in(body: object) -> object:
     return body.get("instrument") if isinstance(body, dict) else None
 
 
-@router.post("/lgbk/ws/switch_experiment")
+@router.post("/lgbk/ws/switch_experiment", openapi_extra=json_body(SWITCH))
 def switch_experiment(gate: Entry, body: RequiredJson) -> Answer:
     with gate.instrument(_instrument_in(body), needs="switch") as work:
         switching.switch(work, body)
     return success()
 
 
-@router.post("/lgbk/ws/instrument_standby")
+@router.post("/lgbk/ws/instrument_standby", openapi_extra=json_body(STANDBY))
 def instrument_standby(gate: Entry, body: RequiredJson) -> Answer:
     with gate.instrument(_instrument_in(body), needs="switch") as work:
         switching.standby(work, body)

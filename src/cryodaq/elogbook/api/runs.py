@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from cryodaq.elogbook.api.bodies import OptionalJson, RequiredJson
 from cryodaq.elogbook.api.gate import Answer, Entry, Gate, streamed, success, value
+from cryodaq.elogbook.api.shapes import DESCRIPTIONS, RUN_PARAMS, json_body
 from cryodaq.elogbook.book import files, runs
 from cryodaq.elogbook.book.run_numbers import read_run_number
 from cryodaq.elogbook.book.times import WITH_FRACTION, read_time
@@ -41,7 +42,11 @@ def _close_highest_as_an_explgbk_does(gate: Gate, experiment: str, start_time: s
         runs.close_highest(work, experiment)
 
 
-@router.api_route("/run_control/{experiment}/ws/start_run", methods=["GET", "POST"])
+@router.api_route(
+    "/run_control/{experiment}/ws/start_run",
+    methods=["GET", "POST"],
+    openapi_extra=json_body(RUN_PARAMS, required=False),
+)
 def start_run(
     gate: Entry,
     experiment: str,
@@ -85,8 +90,8 @@ def current_run(gate: Entry, experiment: str, skipClosedRuns: str = "false") -> 
     return value(runs.document(row, sample=row["sample_id"]))
 
 
-@router.post("/run_control/{experiment}/ws/add_run_params")
-@router.post("/lgbk/{experiment}/ws/add_run_params")
+@router.post("/run_control/{experiment}/ws/add_run_params", openapi_extra=json_body(RUN_PARAMS))
+@router.post("/lgbk/{experiment}/ws/add_run_params", openapi_extra=json_body(RUN_PARAMS))
 def add_run_params(gate: Entry, experiment: str, body: RequiredJson, run_num: str | None = None) -> Answer:
     with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
         params = require_object(body, what="The params of a run")
@@ -134,8 +139,8 @@ def list_param_descriptions(gate: Entry, experiment: str) -> Answer:
         return value(runs.param_descriptions(work, experiment))
 
 
-@router.post("/run_control/{experiment}/ws/add_update_run_param_descriptions")
-@router.post("/lgbk/{experiment}/ws/add_update_run_param_descriptions")
+@router.post("/run_control/{experiment}/ws/add_update_run_param_descriptions", openapi_extra=json_body(DESCRIPTIONS))
+@router.post("/lgbk/{experiment}/ws/add_update_run_param_descriptions", openapi_extra=json_body(DESCRIPTIONS))
 def describe_params(gate: Entry, experiment: str, body: RequiredJson) -> Answer:
     with gate.experiment(experiment, needs="post") as (work, _):
         runs.describe_params(work, experiment, body)

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from cryodaq.elogbook.api.bodies import RequiredJson
 from cryodaq.elogbook.api.gate import Answer, Entry, success, value
+from cryodaq.elogbook.api.shapes import SAMPLE, json_body
 from cryodaq.elogbook.book import experiments, runs, samples
 from cryodaq.elogbook.book.run_numbers import RunNumber
 from cryodaq.elogbook.refusals import BadRequestError
@@ -20,7 +21,7 @@ def list_samples(gate: Entry, experiment: str) -> Answer:
         return value(samples.listing(work, found))
 
 
-@router.post("/lgbk/{experiment}/ws/samples/")
+@router.post("/lgbk/{experiment}/ws/samples/", openapi_extra=json_body(SAMPLE))
 def create_sample(gate: Entry, experiment: str, body: RequiredJson) -> Answer:
     with gate.experiment(experiment, needs="post", unlocked=True) as (work, found):
         sample_id = samples.create(work, found, body)
@@ -38,7 +39,7 @@ def create_sample(gate: Entry, experiment: str, body: RequiredJson) -> Answer:
     return success()
 
 
-@router.put("/lgbk/{experiment}/ws/samples/{sample_id:path}")
+@router.put("/lgbk/{experiment}/ws/samples/{sample_id:path}", openapi_extra=json_body(SAMPLE))
 def update_sample(gate: Entry, experiment: str, sample_id: str, body: RequiredJson) -> Answer:
     with gate.experiment(experiment, needs="post", unlocked=True) as (work, found):
         samples.update(work, found, sample_id, body)

@@ -21,6 +21,7 @@ from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.accounts import MAX_PASSWORD_LENGTH, password_is_right
 from cryodaq.elogbook.api.bodies import Fields
 from cryodaq.elogbook.api.gate import Answer, Elogbook, Entry, Gate, success, value
+from cryodaq.elogbook.api.shapes import LOG_IN, TICKET, json_body
 from cryodaq.elogbook.authentication import refuse_other_sites
 from cryodaq.elogbook.book import instruments
 from cryodaq.elogbook.book.times import write_time
@@ -113,7 +114,7 @@ def delete_cookie(response: Response, elogbook: Elogbook) -> None:
     response.delete_cookie(cookie.name, path="/", httponly=True, secure=cookie.secure, samesite="lax")
 
 
-@router.post("")
+@router.post("", openapi_extra=json_body(LOG_IN))
 def create_session(gate: Entry, fields: Fields) -> Answer:
     secret, expires_at, uid = log_in(gate, fields)
     answer = _private({"user": uid, "expires_at": write_time(expires_at)})
@@ -180,7 +181,7 @@ def _instrument_rights(work: Work, name: str) -> dict[str, object]:
     return {"instrument": name, "exists": found is not None, "privileges": sorted(held)}
 
 
-@router.post("/tickets")
+@router.post("/tickets", openapi_extra=json_body(TICKET))
 def create_ticket(gate: Entry, fields: Fields) -> Answer:
     uid = require_text(fields.get("user"), what="user", max_length=64)
     with gate.site() as work:

@@ -12,7 +12,15 @@ from sqlalchemy.dialects.postgresql import insert
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.book import instruments, runs, samples
 from cryodaq.elogbook.book.times import WITH_FRACTION, read_time, write_time
-from cryodaq.elogbook.book.work import Document, Work, require_keys, require_name, require_object, require_text
+from cryodaq.elogbook.book.work import (
+    Document,
+    Work,
+    contains,
+    require_keys,
+    require_name,
+    require_object,
+    require_text,
+)
 from cryodaq.elogbook.refusals import BadRequestError, ConflictError
 from cryodaq.elogbook.rights import site_privileges
 
@@ -248,9 +256,8 @@ def sorted_names(work: Work, names: list[str], *, keys: list[tuple[str, int]]) -
 def search(work: Work, text: str) -> list[str]:
     """Return the names of experiments whose name, people or description contain a text."""
     e = t.experiment.c
-    wanted = f"%{text.replace('!', '!!').replace('%', '!%').replace('_', '!_')}%"
     fields = (e.name, e.leader_account, e.contact_info, e.extra["description"].astext)
     found = work.connection.scalars(
-        sa.select(e.name).where(sa.or_(*(field.ilike(wanted, escape="!") for field in fields))).order_by(e.sequence)
+        sa.select(e.name).where(sa.or_(*(contains(field, text) for field in fields))).order_by(e.sequence)
     )
     return list(found)

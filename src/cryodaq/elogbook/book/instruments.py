@@ -83,6 +83,13 @@ def listing(work: Work) -> list[Document]:
     return documents
 
 
+def existing_experiments(work: Work, names: list[str]) -> list[str]:
+    """Return those of the names that are experiments'."""
+    found = work.connection.scalars(sa.select(t.experiment.c.name).where(t.experiment.c.name.in_(names)))
+    known = set(found)
+    return [name for name in names if name in known]
+
+
 def station_count(params: Document) -> int:
     """Return how many stations an instrument has: its `num_stations`, which may be text; 1 without one."""
     try:

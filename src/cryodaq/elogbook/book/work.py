@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from cryodaq.domain.names import safe_component
 from cryodaq.elogbook.book.ids import IdMaker
@@ -41,6 +41,12 @@ class Work:
     def new_id(self) -> str:
         """Return the id of something that is made now."""
         return self.ids.make(self.now)
+
+
+def contains(field: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Return the condition that a field contains a text, whatever its case."""
+    escaped = text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return field.ilike(f"%{escaped}%", escape="!")
 
 
 def require_object(body: object, *, what: str) -> Document:
