@@ -99,6 +99,12 @@ class Storage(Table):
     processing_floor: float = Field(
         default=0.1, ge=0, lt=1, description="No movie is processed while a smaller fraction of it is free."
     )
+    readers_uids: tuple[Annotated[int, Field(gt=0, lt=2**32 - 1)], ...] = Field(
+        default=(), description="Numeric ids of people who read every experiment."
+    )
+    readers_gids: tuple[Annotated[int, Field(gt=0, lt=2**32 - 1)], ...] = Field(
+        default=(), description="Numeric ids of groups that read every experiment, such as the facility's staff."
+    )
     copying_floor: float = Field(
         default=0.02, ge=0, lt=1, description="Nothing is copied while a smaller fraction of it is free."
     )

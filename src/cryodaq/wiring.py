@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cryodaq.app.prepare_sample import Preparation
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.app.reassign_exposures import Reassigning
+    from cryodaq.app.reconcile_access import AccessKeeping
     from cryodaq.app.reconcile_movies import Reconciled
     from cryodaq.app.transfer_movies import Transfer, WindowSummary
     from cryodaq.app.trigger_preprocessing import Admission
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.logbook.desk import Desk
     from cryodaq.scheduler.airflow import AirflowScheduler
+    from cryodaq.store.access import Readers
 
 log = logging.getLogger(__name__)
 HOME_VARIABLE = "CRYODAQ_HOME"
@@ -212,8 +214,29 @@ class System:
             microscope=self.facility.microscope(microscope),
             template_for=self.template_for,
             dag_folder=self.dag_folder,
+            access=self.access_keeping(),
             now=utc_now,
         )
+
+    def access_keeping(self) -> AccessKeeping:
+        """Return what keeping experiments' access needs."""
+        from cryodaq.app.reconcile_access import AccessKeeping
+
+        return AccessKeeping(
+            engine=self.engine,
+            logbook=self.logbook,
+            storage_root=self.facility.storage.root,
+            always=self.always_readers,
+            now=utc_now,
+        )
+
+    @property
+    def always_readers(self) -> Readers:
+        """Who reads every experiment."""
+        from cryodaq.store.access import Readers
+
+        table = self.facility.storage
+        return Readers(uids=frozenset(table.readers_uids), gids=frozenset(table.readers_gids))
 
     def admission(self, microscope: str) -> Admission:
         """Return what handing movies to the scheduler needs."""
@@ -352,20 +375,21 @@ class System:
     def assigning(self, microscope: str) -> Assigning:
         """Return what giving exposures to a sample needs."""
         from cryodaq.app.assign_exposures import Assigning
-        from cryodaq.app.prepare_sample import grant_as_applied
+        from cryodaq.app.reconcile_access import grant_as_applied
 
         return Assigning(
             engine=self.engine,
             microscope=self.facility.microscope(microscope).name,
             storage_root=PurePosixPath(self.facility.storage.root),
             now=utc_now,
-            grant_access=partial(grant_as_applied, self.engine),
+            grant_access=partial(grant_as_applied, self.engine, self.always_readers),
         )
 
     def reassigning(self, microscope: str) -> Reassigning:
         """Return what giving filed exposures to another sample needs."""
-        from cryodaq.app.prepare_sample import grant_as_applied, prepare_sample
+        from cryodaq.app.prepare_sample import prepare_sample
         from cryodaq.app.reassign_exposures import Reassigning
+        from cryodaq.app.reconcile_access import grant_as_applied
 
         return Reassigning(
             engine=self.engine,
@@ -373,7 +397,7 @@ class System:
             storage_root=PurePosixPath(self.facility.storage.root),
             now=utc_now,
             prepare=partial(prepare_sample, self.preparation(microscope)),
-            grant_access=partial(grant_as_applied, self.engine),
+            grant_access=partial(grant_as_applied, self.engine, self.always_readers),
         )
 
     def find_or_register_sample(self, experiment: str, name: str, *, microscope: str | None = None) -> SampleRecord:

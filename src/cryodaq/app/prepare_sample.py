@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq import __version__
+from cryodaq.app.reconcile_access import AccessKeeping, keep_access
 from cryodaq.app.sample_dag import install_sample_dag, template_hash
-from cryodaq.domain.experiment import Collaborator, ParameterValue
+from cryodaq.domain.experiment import ParameterValue
 from cryodaq.domain.layout import ExperimentLayout, SampleLayout
 from cryodaq.domain.microscope import Microscope
 from cryodaq.domain.names import LIVE_BRANCH
@@ -32,7 +33,7 @@ from cryodaq.errors import (
 from cryodaq.ledger import events, samples
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.ports import Logbook, Scheduler
-from cryodaq.store import access, folders
+from cryodaq.store import folders
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -57,6 +58,7 @@ class Preparation:
     template_for: Callable[[str], Path | None]
     """The template of an imaging method; None for methods that are copied only."""
     dag_folder: Path
+    access: AccessKeeping
     now: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
 
@@ -72,7 +74,7 @@ def prepare_sample(preparation: Preparation, sample: SampleRecord) -> bool:
     layout = SampleLayout(root=PurePosixPath(sample.folder))
     folders.make_folders([Path(sample.experiment_folder), *map(Path, layout.folders)])
     _or_alarm(preparation, sample, "link", lambda: _link(sample))
-    _or_alarm(preparation, sample, "access", lambda: _grant_access(preparation, sample))
+    _or_alarm(preparation, sample, "access", lambda: _keep_access(preparation, sample))
     _or_alarm(preparation, sample, "parameters", lambda: snapshot_parameters(preparation, sample))
     return prepare_dag(preparation, sample)
 
@@ -102,48 +104,8 @@ def _link(sample: SampleRecord) -> None:
     folders.make_link(Path(link), Path(sample.folder))
 
 
-def _grant_access(preparation: Preparation, sample: SampleRecord) -> None:
-    """Give the experiment's folder to its collaborators, when the elogbook's list is another than last time."""
-    people = sorted(preparation.logbook.collaborators(sample.experiment), key=lambda person: person.uid)
-    wanted = [{"uid": p.uid, "posix_id": p.posix_id, "is_group": p.is_group} for p in people]
-    with preparation.engine.begin() as connection:
-        applied = samples.applied_collaborators(connection, sample.experiment)
-    if applied != wanted:
-        access.grant_tree(Path(sample.experiment_folder), _readers(people))
-        with preparation.engine.begin() as connection:
-            samples.save_collaborators(connection, sample.experiment, wanted, at=preparation.now())
-    unknown = [person.uid for person in people if person.posix_id is None]
-    if unknown:
-        message = f"no numeric id is known of {', '.join(unknown)}, who cannot read the files; add it to the directory"
-        raise StoreError(message)
-
-
-def grant_as_applied(engine: Engine, sample: SampleRecord, files: Sequence[Path]) -> None:
-    """Let the collaborators whose access was set last, and nobody else, read files that go to a sample.
-
-    Files that are not there are passed over. Raises `StoreError`.
-    """
-    with engine.connect() as connection:
-        applied = samples.applied_collaborators(connection, sample.experiment)
-    people = [
-        Collaborator(uid=str(one["uid"]), is_group=bool(one["is_group"]), posix_id=_number(one["posix_id"]))
-        for one in applied or ()
-    ]
-    readers = _readers(people)
-    for file in files:
-        if file.exists():
-            access.grant_file(file, readers)
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _readers(people: Sequence[Collaborator]) -> access.Readers:
-    return access.Readers(
-        uids=frozenset(p.posix_id for p in people if p.posix_id is not None and not p.is_group),
-        gids=frozenset(p.posix_id for p in people if p.posix_id is not None and p.is_group),
-    )
+def _keep_access(preparation: Preparation, sample: SampleRecord) -> None:
+    keep_access(preparation.access, sample.experiment, folder=Path(sample.experiment_folder))
 
 
 def snapshot_parameters(preparation: Preparation, sample: SampleRecord) -> None:

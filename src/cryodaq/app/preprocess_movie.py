@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 log = logging.getLogger(__name__)
+FILE_MODE = 0o640
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,7 @@ def _place(made: str | Path, target: PurePosixPath) -> str:
     """Rename a product of this attempt into place; a product of an earlier attempt is replaced by its equal."""
     final = Path(target)
     final.parent.mkdir(parents=True, exist_ok=True)
+    Path(made).chmod(FILE_MODE)  # whatever a program chose: with access lists this is what readers get at most
     Path(made).replace(final)
     return str(final)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cryodaq.cli import (
+    access_commands,
     asking,
     config_commands,
     demo,
@@ -48,6 +49,7 @@ app.command("reassign")(reassigning.reassign)
 app.command("backup")(maintenance.backup)
 app.command("restore")(maintenance.restore)
 app.command("maintain")(maintenance.maintain)
+app.add_typer(access_commands.app, name="access")
 app.add_typer(staff_commands.quarantine, name="quarantine")
 app.add_typer(exporting.app, name="export")
 app.add_typer(config_commands.app, name="config")

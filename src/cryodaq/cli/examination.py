@@ -33,6 +33,7 @@ def examine(system: System) -> list[Finding]:
     parts: list[tuple[str, Callable[[System], Iterator[Finding]]]] = [
         ("facility file", _facility),
         ("storage", _storage),
+        ("access", _access),
         ("shares", _shares),
         ("database", _database),
         ("alarms", _alarms),
@@ -68,6 +69,27 @@ def _storage(system: System) -> Iterator[Finding]:
     advice = "" if writable else "; it cannot be written to: check its rights"
     advice += "" if enough else f"; that is less than {LOW_SPACE:.0%}: make room"
     yield Finding(what="storage", good=writable and enough, sentence=f"{root}: {free}{advice}")
+
+
+def _access(system: System) -> Iterator[Finding]:
+    """Whether collaborators can come to the storage, and whether its file system keeps their rights."""
+    from cryodaq.store.access import impassable_parents
+    from cryodaq.store.acl import kind_of
+
+    root = system.facility.storage.root
+    if not root.is_dir():
+        return
+    closed = ", ".join(str(folder) for folder in impassable_parents(root))
+    advice = f"others cannot pass {closed}: no collaborator comes to the files; chmod o+x" if closed else "all can pass"
+    yield Finding(what="way to the storage", good=not closed, sentence=f"{root}: {advice}")
+    kind = kind_of(root)
+    sentence = {
+        "posix": "it keeps POSIX access control lists",
+        "nfs4": "it keeps NFSv4 access control lists only, which cryodaq cannot set: export it with POSIX ACLs (GPFS: "
+        "mmchfs -k all; NFS: version 3 with acl), or give whole groups access by the folder's group",
+        "none": "it keeps no access control lists: collaborators cannot read their files; mount it with acl",
+    }[kind]
+    yield Finding(what="access control lists", good=kind == "posix", sentence=f"{root}: {sentence}")
 
 
 def _shares(system: System) -> Iterator[Finding]:

@@ -200,6 +200,12 @@ def has_triggers(connection: Connection, branch_id: int) -> bool:
     return bool(connection.execute(select(exists().where(trigger.c.branch_id == branch_id))).scalar_one())
 
 
+def folder_of_experiment(connection: Connection, experiment_name: str) -> str | None:
+    """Return an experiment's folder, or None when it was never current."""
+    query = select(experiment.c.folder).where(experiment.c.name == experiment_name)
+    return connection.execute(query).scalar_one_or_none()
+
+
 def applied_collaborators(connection: Connection, experiment_name: str) -> list[Mapping[str, object]] | None:
     """Return the collaborators whose access was set last, or None before the first time."""
     row = connection.execute(

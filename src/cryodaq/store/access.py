@@ -1,97 +1,160 @@
-"""Access rights: POSIX ACLs, set through libacl (on every Debian) without a compiled package.
+"""Who may read an experiment's folders, as a state that is compared and mended, not as an event.
 
-Collaborators read and pass folders; new files inherit through default ACLs; others get nothing. See acl(5).
+Readers read files and pass folders; new files inherit that; others get nothing. What is compared is what is effective:
+a mask that a program narrowed takes the access away as surely as a missing entry. Entries that staff added by hand are
+kept; only those are removed that were ours and are not wanted any more.
 """
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
-import errno
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryodaq.errors import StoreError
-
-ACL_TYPE_ACCESS = 0x8000
-ACL_TYPE_DEFAULT = 0x4000
+from cryodaq.store.acl import (
+    EXECUTE,
+    READ,
+    Acl,
+    read_access,
+    read_default,
+    write_access,
+    write_default,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readers:
-    """Who may read an experiment, by numeric ids."""
+    """People and groups by numeric ids."""
 
-    uids: frozenset[int]
-    gids: frozenset[int]
+    uids: frozenset[int] = frozenset()
+    gids: frozenset[int] = frozenset()
 
-    def acl_text(self, *, folder: bool, owner: str, group: str) -> str:
-        """Return the ACL in libacl's short text form."""
-        rights = "r-x" if folder else "r--"
-        entries = [f"u::{owner}", f"g::{group}", "o::---", f"m::{rights}"]
-        entries += [f"u:{uid}:{rights}" for uid in sorted(self.uids)]
-        entries += [f"g:{gid}:{rights}" for gid in sorted(self.gids)]
-        return ",".join(entries)
+    def __or__(self, other: Readers) -> Readers:
+        """Return both."""
+        return Readers(uids=self.uids | other.uids, gids=self.gids | other.gids)
 
+    def __sub__(self, other: Readers) -> Readers:
+        """Return those who are not among the others."""
+        return Readers(uids=self.uids - other.uids, gids=self.gids - other.gids)
 
-@cache
-def _libacl() -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL(ctypes.util.find_library("acl") or "libacl.so.1", use_errno=True)
-    except OSError as error:
-        message = "libacl is missing (Debian package libacl1): access rights cannot be set"
-        raise StoreError(message) from error
-    library.acl_from_text.restype = ctypes.c_void_p
-    library.acl_from_text.argtypes = [ctypes.c_char_p]
-    library.acl_set_file.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
-    library.acl_free.argtypes = [ctypes.c_void_p]
-    return library
+    def __len__(self) -> int:
+        """Return how many they are."""
+        return len(self.uids) + len(self.gids)
 
 
-def _set_acl(path: Path, kind: int, text: str) -> None:
-    library = _libacl()
-    acl = library.acl_from_text(text.encode())
-    if not acl:
-        message = f"libacl does not understand {text!r}: {os.strerror(ctypes.get_errno())}"
-        raise StoreError(message)
-    try:
-        if library.acl_set_file(os.fsencode(path), kind, acl) != 0:
-            number = ctypes.get_errno()
-            hint = "; the file system has no POSIX ACLs, mount it with acl" if number == errno.EOPNOTSUPP else ""
-            message = f"the rights of {path} cannot be set: {os.strerror(number)}{hint}"
-            raise StoreError(message)
-    finally:
-        library.acl_free(acl)
+NOBODY = Readers()
 
 
-def grant_folder(folder: Path, readers: Readers) -> None:
-    """Let readers enter a folder and read what is made in it from now on. Raises `StoreError`."""
-    text = readers.acl_text(folder=True, owner="rwx", group="r-x")
-    _set_acl(folder, ACL_TYPE_ACCESS, text)
-    _set_acl(folder, ACL_TYPE_DEFAULT, text)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessDifference:
+    """What is wrong with the rights of one file or folder."""
+
+    path: Path
+    problem: str
 
 
 def grant_file(file: Path, readers: Readers) -> None:
-    """Let readers read one file. Raises `StoreError`."""
-    _set_acl(file, ACL_TYPE_ACCESS, readers.acl_text(folder=False, owner="rw-", group="r--"))
+    """Let readers, and nobody who was named before, read one file. Raises `StoreError`."""
+    write_access(file, _wanted(Acl(owner=6, group=4, others=0), readers, NOBODY, folder=False))
 
 
-def grant_tree(root: Path, readers: Readers, *, skip: Iterable[str] = (".attempts",)) -> int:
-    """Give a folder and all below it to its readers; return how many rights were set.
+def grant_tree(root: Path, readers: Readers, *, revoke: Readers = NOBODY) -> int:
+    """Give a folder and all below it to its readers, take it from `revoke`, and return how many were changed.
 
     Links are not followed; what vanishes on the way is left out. Raises `StoreError`.
     """
-    skipped = frozenset(skip)
-    grant_folder(root, readers)
-    count = 1
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if name not in skipped and not (Path(folder) / name).is_symlink()]
-        for name in (*folders, *files):
-            path = Path(folder) / name
-            if path.is_symlink() or not path.exists():
-                continue
-            (grant_folder if path.is_dir() else grant_file)(path, readers)
-            count += 1
-    return count
+    changed = 0
+    for path, folder in _tree(root):
+        try:
+            changed += _mend(path, readers, revoke, folder=folder)
+        except StoreError:
+            if path == root or path.exists():
+                raise
+    return changed
+
+
+def check_tree(root: Path, readers: Readers, *, revoke: Readers = NOBODY) -> Iterator[AccessDifference]:
+    """Tell where readers cannot read, or where somebody can who must not. Raises `StoreError`."""
+    for path, folder in _tree(root):
+        problem = _problem(path, readers, revoke, folder=folder)
+        if problem is not None:
+            yield AccessDifference(path=path, problem=problem)
+
+
+def make_passable(folder: Path, *, below: Path) -> None:
+    """Let everybody pass, and not list, the folders between the storage's root and an experiment's.
+
+    Raises `StoreError`.
+    """
+    for parent in (one for one in folder.parents if one != below and one.is_relative_to(below)):
+        found = read_access(parent)
+        if not found.others & EXECUTE:
+            write_access(parent, replace(found, others=found.others | EXECUTE))
+
+
+def impassable_parents(folder: Path) -> list[Path]:
+    """Return the folders on the way to one that others cannot pass."""
+    return [parent for parent in (folder, *folder.parents) if not read_access(parent).others & EXECUTE]
+
+
+def _tree(root: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield a folder and all below it that is no link, and whether it is a folder."""
+    yield root, True
+    for name, folders, files in os.walk(root):
+        here = Path(name)
+        folders[:] = [one for one in folders if not (here / one).is_symlink()]
+        yield from ((here / one, True) for one in folders)
+        yield from ((here / one, False) for one in files if not (here / one).is_symlink())
+
+
+def _mend(path: Path, readers: Readers, revoke: Readers, *, folder: bool) -> bool:
+    found = read_access(path)
+    wanted = _wanted(found, readers, revoke, folder=folder)
+    changed = wanted != found
+    if changed:
+        write_access(path, wanted)
+    if folder:
+        inherited = read_default(path)
+        default = _wanted(inherited or Acl(owner=7, group=5, others=0), readers, revoke, folder=True)
+        if default != inherited:
+            write_default(path, default)
+            changed = True
+    return changed
+
+
+def _wanted(found: Acl, readers: Readers, revoke: Readers, *, folder: bool) -> Acl:
+    """Return a list in which readers read, the revoked are gone, others have nothing, and the rest is as found."""
+    rights = READ | EXECUTE if folder else READ
+    users = _named(found.users, readers.uids, revoke.uids, rights)
+    groups = _named(found.groups, readers.gids, revoke.gids, rights)
+    mask = rights
+    for granted in (*users.values(), *groups.values()):
+        mask |= granted
+    return Acl(owner=7 if folder else 6, group=rights, others=0, mask=mask, users=users, groups=groups)
+
+
+def _named(found: Mapping[int, int], wanted: frozenset[int], revoked: frozenset[int], rights: int) -> dict[int, int]:
+    kept = {number: granted for number, granted in found.items() if number not in revoked - wanted}
+    return kept | {number: kept.get(number, 0) | rights for number in wanted}
+
+
+def _problem(path: Path, readers: Readers, revoke: Readers, *, folder: bool) -> str | None:
+    found, rights = read_access(path), READ | EXECUTE if folder else READ
+    for label, named, wanted, gone in (
+        ("user", found.users, readers.uids, revoke.uids - readers.uids),
+        ("group", found.groups, readers.gids, revoke.gids - readers.gids),
+    ):
+        for number in sorted(wanted):
+            if found.effective(named.get(number, 0)) & rights != rights:
+                return f"{label} {number} cannot {'enter it' if folder else 'read it'}"
+        for number in sorted(gone & named.keys()):
+            return f"{label} {number} can still read it"
+    if found.others:
+        return "everybody on the system has rights to it"
+    if folder and read_default(path) != _wanted(
+        read_default(path) or Acl(owner=7, group=5, others=0), readers, revoke, folder=True
+    ):
+        return "new files in it would not be readable for all readers"
+    return None

@@ -121,6 +121,15 @@ class FakeLogbook:
         person = Collaborator(uid=player, is_group=not player.startswith("uid:"), roles=("LogBook/Reader",))
         self._collaborators[experiment].append(person)
 
+    def set_collaborator(self, experiment: str, person: Collaborator) -> None:
+        """Let somebody with a number read an experiment, or change the entry."""
+        self.remove_collaborator(experiment, person.uid)
+        self._collaborators[experiment].append(person)
+
+    def remove_collaborator(self, experiment: str, uid: str) -> None:
+        """Let somebody read an experiment no longer."""
+        self._collaborators[experiment] = [one for one in self._collaborators[experiment] if one.uid != uid]
+
     def switch(self, experiment: str, *, instrument: str) -> None:
         """Make an experiment active."""
         self._set_active(instrument, experiment)

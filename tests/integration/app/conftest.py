@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from cryodaq.app.prepare_sample import Preparation
+from cryodaq.app.reconcile_access import AccessKeeping
 from cryodaq.app.sample_dag import packaged_templates, template_for
 from cryodaq.app.trigger_preprocessing import Admission
 from cryodaq.database import open_engine
@@ -22,6 +23,7 @@ from cryodaq.domain.parameters import InstrumentDefaults
 from cryodaq.ledger import samples, tables
 from cryodaq.ledger.samples import NewSample, SampleRecord
 from cryodaq.scheduler.in_process import InProcessScheduler
+from cryodaq.store.access import Readers
 from cryodaq.testing.fake_logbook import FakeLogbook
 
 EXPERIMENT, SAMPLE_ID = "20261122-CS01", "6258a1f2c0ffee0123456789"
@@ -85,6 +87,13 @@ class Bench:
             microscope=self.microscope,
             template_for=self.template_for,
             dag_folder=self.dag_folder,
+            access=AccessKeeping(
+                engine=self.engine,
+                logbook=self.logbook,
+                storage_root=self.storage,
+                always=Readers(),
+                now=self.clock,
+            ),
             now=self.clock,
             sleep=lambda _: None,
         )
