@@ -15,7 +15,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cryodaq.database import open_engine
-from cryodaq.elogbook.api import collaborators, elog, experiments, files, instruments, runs, samples, sessions, site
+from cryodaq.elogbook.api import (
+    collaborators,
+    elog,
+    experiments,
+    files,
+    instruments,
+    run_tables,
+    runs,
+    samples,
+    sessions,
+    site,
+)
 from cryodaq.elogbook.api.gate import Clock, Elogbook
 from cryodaq.elogbook.definitions import load_definitions
 from cryodaq.elogbook.pages import make_templates
@@ -85,7 +96,7 @@ def create_app(settings: ElogbookSettings, *, clock: Clock = utc_now) -> FastAPI
     app.include_router(sessions.router)
     app.include_router(pages)
     for prefix in CONTRACT_PREFIXES:
-        for routes in (runs, files, site, instruments, experiments, samples, elog, collaborators):
+        for routes in (runs, files, site, instruments, experiments, samples, elog, run_tables, collaborators):
             app.include_router(routes.router, prefix=prefix, include_in_schema=prefix == "")
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)

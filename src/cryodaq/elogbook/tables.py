@@ -289,3 +289,16 @@ elog_attachment = Table(
     Column("content", LargeBinary, nullable=False),
     Column("preview", LargeBinary, comment="PNG; null where none can be drawn"),
 )
+run_table = Table(
+    "run_table",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("experiment_name", ForeignKey("elogbook.experiment.name"), comment="null: every experiment has it"),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("table_type", Text, nullable=False),
+    Column("sort_index", Integer, nullable=False),
+    Column("patterns", Text),
+    Column("coldefs", JSONB, nullable=False),
+    UniqueConstraint("experiment_name", "name", postgresql_nulls_not_distinct=True),
+)

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from cryodaq.elogbook.api.bodies import RequiredJson
 from cryodaq.elogbook.api.gate import Answer, Entry, success, value
-from cryodaq.elogbook.api.shapes import EXPERIMENT, EXPERIMENT_CHANGE, NAMES, OPEN, json_body
-from cryodaq.elogbook.book import experiments, people
+from cryodaq.elogbook.api.shapes import CLONE, EXPERIMENT, EXPERIMENT_CHANGE, NAMES, OPEN, json_body
+from cryodaq.elogbook.book import experiments, people, whole_experiments
 from cryodaq.elogbook.book.work import Work
 from cryodaq.elogbook.refusals import BadRequestError
 from cryodaq.elogbook.rights import readable_experiments
@@ -40,6 +40,44 @@ def register_new_experiment(
 def edit_info(gate: Entry, body: RequiredJson, experiment_name: str) -> Answer:
     with gate.experiment(experiment_name, needs="experiment_edit") as (work, experiment):
         experiments.edit(work, experiment, body)
+    return success()
+
+
+@router.post("/lgbk/ws/clone_experiment", openapi_extra=json_body(CLONE))
+def clone_experiment(
+    gate: Entry,
+    body: RequiredJson,
+    experiment_name: str,
+    src_experiment_name: str,
+    override_name_rule: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+) -> Answer:
+    """Register an experiment like another one; its samples get ids of their own."""
+    with gate.experiment(src_experiment_name, needs="read") as (_, source):
+        pass
+    with gate.site("experiment_create") as work:
+        free = override_name_rule or not work.settings.dialect.names_bind_programs
+        whole_experiments.clone(work, source, experiment_name, body, override=free)
+    return success()
+
+
+@router.post("/lgbk/ws/rename_experiment")
+def rename_experiment(
+    gate: Entry,
+    experiment_name: str,
+    new_experiment_name: str,
+    override_name_rule: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+) -> Answer:
+    with gate.experiment(experiment_name, needs="experiment_edit") as (work, _):
+        free = override_name_rule or not work.settings.dialect.names_bind_programs
+        found = experiments.hold(work, experiment_name)
+        whole_experiments.rename(work, found, new_experiment_name, override=free)
+    return success()
+
+
+@router.delete("/lgbk/{experiment}/")
+def delete_experiment(gate: Entry, experiment: str) -> Answer:
+    with gate.experiment(experiment, needs="experiment_delete") as (work, _):
+        whole_experiments.delete(work, experiments.hold(work, experiment))
     return success()
 
 

@@ -83,5 +83,35 @@ FILE = keys(
     modify_timestamp=TIME,
 )
 FILES: Shape = {"oneOf": [FILE, {"type": "array", "items": FILE, "minItems": 1}]}
+_COLUMN = keys(
+    "source",
+    label=TEXT,
+    type=TEXT,
+    source={**TEXT, "description": "such as params.aligned_defocus or editable_params.Comment.value"},
+    is_editable=FLAG,
+    position={"type": "integer", "minimum": 0},
+)
+RUN_TABLE = keys(
+    "name",
+    name=NAME,
+    description=TEXT,
+    table_type={
+        "type": "string",
+        "enum": ["table", "histogram", "scatter", "generatedtable", "generatedscatter", "groupbytable"],
+    },
+    sort_index={"type": "integer", "minimum": 0},
+    patterns=TEXT,
+    coldefs={"type": "array", "items": _COLUMN, "maxItems": 200},
+)
+CELL = keys("runnum", "source", "value", runnum=TEXT, source=TEXT, value=TEXT)
+TABLE_NAMES = keys("existing_run_table_name", existing_run_table_name=TEXT, system_run_table_name=TEXT)
+CLONE = {
+    **EXPERIMENT,
+    "required": ["start_time", "end_time"],
+    "properties": {
+        **EXPERIMENT["properties"],
+        **{f"copy_{what}": FLAG for what in ("samples", "roles", "setup", "run_param_descriptions")},
+    },
+}
 LOG_IN = keys(more=False, user=TEXT, password=TEXT, ticket=TEXT)
 TICKET = keys("user", user=TEXT)
