@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 import zlib
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryodaq.errors import ConfigError, TargetExistsError
+from cryodaq.errors import ConfigError
 from cryodaq.simulator.detector import Detector, make_detector, make_gain
 
 
@@ -45,24 +47,25 @@ def provide_detector(
 
 
 def provide_gain_file(folder: Path, gain: Path) -> str:
-    """Copy the gain reference of an existing movie to the gain share and give its name.
+    """Make the gain reference of an existing movie the newest of the gain share; return its name there.
+
+    Where its name is taken, by another gain reference or by an older copy of itself, it gets a number.
 
     Raises
     ------
     ConfigError
         There is no such gain reference.
-    TargetExistsError
-        The share has another gain reference of that name.
     """
     if not gain.is_file():
         problem = f"the gain reference {gain} does not exist; give the path of an MRC file"
         raise ConfigError(problem)
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / gain.name
-    if target.exists():
-        if target.read_bytes() != gain.read_bytes():
-            raise TargetExistsError(target)
-        return target.name
+    taken = [path for path in folder.iterdir() if path.is_file()]
+    newest = max(taken, key=lambda path: path.stat().st_mtime_ns, default=None)
+    if newest is not None and filecmp.cmp(newest, gain, shallow=False):
+        return newest.name
+    numbered = (gain.name if number == 1 else f"{gain.stem}_{number}{gain.suffix}" for number in count(1))
+    target = next(path for path in (folder / name for name in numbered) if path not in taken)
     part = target.with_name(f".{target.name}.part")
     shutil.copyfile(gain, part)
     part.replace(target)

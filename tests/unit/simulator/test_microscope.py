@@ -15,7 +15,7 @@ import pytest
 import tifffile
 
 from cryodaq.domain.file_roles import Software
-from cryodaq.errors import ConfigError, FormatError, TargetExistsError, UnsafeNameError
+from cryodaq.errors import ConfigError, FormatError, UnsafeNameError
 from cryodaq.simulator.camera import Fault
 from cryodaq.simulator.existing_movie import ExistingMovie
 from cryodaq.simulator.microscope import gain_folder, simulate_session, truth_folder
@@ -289,13 +289,3 @@ def test_a_plan_that_cannot_be_followed_is_refused_in_words(tmp_path: Path, fake
     refuse(FormatError, "not a readable MRC", source=dataclasses.replace(mrc, paths=(tmp_path / "broken.mrc",)))
     (tmp_path / "movie.json").write_text("{}")
     refuse(FormatError, "displacement_px_xy", source=mrc)
-
-
-def test_a_gain_reference_on_the_share_is_never_replaced(tmp_path: Path, fake_time: Any) -> None:
-    share = tmp_path / "tem1"
-    source = existing(tmp_path, "movie.tif")
-    simulate_session(share, plan(movie_count=1, source=source), clock=fake_time.clock)
-    simulate_session(share, plan(movie_count=1, source=source), clock=fake_time.clock)
-    (gain_folder(share) / "gain.mrc").write_bytes(b"another")
-    with pytest.raises(TargetExistsError):
-        simulate_session(share, plan(movie_count=1, source=source), clock=fake_time.clock)
