@@ -76,10 +76,10 @@ def doctor(
     ] = False,
 ) -> None:
     """Check mounts, rights, database, Airflow, elogbook and engines: what is wrong, and what to do."""
-    from cryodaq.cli import examination
+    from cryodaq.cli import examination, warming
 
     if warm:
-        print(f"imaging code compiled in {examination.warm_imaging():.1f} s")
+        print(f"imaging code compiled in {warming.warm_imaging():.1f} s")
         return
     findings = examination.examine(running_system(home))
     for finding in findings:

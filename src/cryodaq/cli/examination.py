@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryodaq.cli.warming import warm_imaging
 from cryodaq.errors import CryodaqError
 
 if TYPE_CHECKING:
@@ -157,36 +157,4 @@ def _airflow(system: System) -> Iterator[Finding]:
 
 def _engines(_: System) -> Iterator[Finding]:
     seconds = warm_imaging()
-    yield Finding(what="engine native", good=True, sentence=f"a small movie went through it in {seconds:.1f} s")
-
-
-def warm_imaging() -> float:
-    """Send a small movie through all stages, which compiles and keeps their code; return the time it took, s."""
-    import tempfile
-
-    import numpy as np
-
-    from cryodaq.domain.parameters import from_mapping
-    from cryodaq.formats.mrc import write_micrograph
-    from cryodaq.wiring import engines_named
-
-    started = time.monotonic()
-    rng = np.random.default_rng(1)
-    frames = rng.poisson(1.0, (6, 256, 256)).astype(np.uint8)
-    plain = {"pixel_size_ang": 1.0, "voltage_kv": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.1}
-    plain |= {"dose_per_frame_e_ang2": 1.0, "particle_diameter_ang": 40.0}
-    parameters = from_mapping({name: {"value": value, "source": "default"} for name, value in plain.items()})
-    engines = engines_named("native")
-    with tempfile.TemporaryDirectory(prefix="cryodaq-") as name:
-        import tifffile
-
-        folder = Path(name)
-        tifffile.imwrite(folder / "movie.tiff", frames, compression="lzw", photometric="minisblack")
-        write_micrograph(folder / "gain.mrc", np.ones((256, 256), np.float32), pixel_size_ang=1.0)
-        aligned = engines.motion_correction.align(
-            folder / "movie.tiff", gain=folder / "gain.mrc", parameters=parameters, folder=folder
-        )
-        micrograph = Path(aligned.micrograph)
-        engines.ctf_estimation.fit(micrograph, unaligned_sum=None, parameters=parameters, folder=folder)
-        engines.particle_picking.pick(micrograph, parameters=parameters, folder=folder)
-    return time.monotonic() - started
+    yield Finding(what="engine native", good=True, sentence=f"small movies went through it in {seconds:.1f} s")
