@@ -17,6 +17,7 @@ from cryodaq.imaging.ctf import CtfMeasurement, CtfOptions, fit_ctf
 
 Draw = Callable[[np.random.Generator], Scene]
 SETS: dict[str, Draw] = {
+    "all, SNR .006-.2": lambda rng: draw_scene(rng, snr=(0.006, 0.2)),
     "ordinary, SNR .02-.2": lambda rng: draw_scene(rng, snr=(0.02, 0.2)),
     "faint, SNR .006-.02": lambda rng: draw_scene(rng, snr=(0.006, 0.02)),
     "faintest, SNR .006": lambda rng: draw_scene(rng, snr=(0.006, 0.006)),

@@ -37,14 +37,16 @@ BACKGROUND_CURVES = 14
 WHOLE_RANGE_CURVES = 10
 REFINEMENTS = 2
 FINEST_ANG = 0.1
+PICTURE_PX = 512
+"""Edge of the pictures of spectrum and fit, at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CtfOptions:
     """What a site may choose about the CTF fit."""
 
-    box_size_px: int = 512
-    """Edge of the power spectrum."""
+    box_size_px: int = 768
+    """About the edge of the power spectrum: rings of a large defocus need many pixels, or they fade between them."""
     min_resolution_ang: float = 30.0
     max_resolution_ang: float = 4.0
     """Range that is fitted, Å; rings may be followed further."""
@@ -158,7 +160,7 @@ def _measure(spectrum: PowerSpectrum, lens: Lens, options: CtfOptions) -> CtfMea
     from cryodaq.imaging.ctf_curve import measure_curve
     from cryodaq.imaging.defocus_search import ANY_PHASE_SHIFT, NO_PHASE_PLATE, find_rings
     from cryodaq.imaging.ice_rings import measure_ice_ring
-    from cryodaq.imaging.power_spectrum import polar
+    from cryodaq.imaging.power_spectrum import polar, reduced
     from cryodaq.imaging.ring_profiles import Rings
 
     if not options.min_defocus_ang < options.max_defocus_ang:
@@ -175,6 +177,7 @@ def _measure(spectrum: PowerSpectrum, lens: Lens, options: CtfOptions) -> CtfMea
     curve = measure_curve(whole_range, model=found, lens=lens)
     fitted = rings.significance(score) > SIGNIFICANT and _credible(found.defocus, curve, options)
     defocus, plate = found.defocus, lens.with_phase_shift(found.phase_shift)
+    shown = reduced(spectrum, size_px=PICTURE_PX)
     return CtfMeasurement(
         fit=CtfFit(
             fitted=fitted,
@@ -186,9 +189,9 @@ def _measure(spectrum: PowerSpectrum, lens: Lens, options: CtfOptions) -> CtfMea
             fit_resolution_ang=curve.resolution_ang,
             ice_ring_ratio=measure_ice_ring(whole_range),
         ),
-        spectrum=_flattened(spectrum, coarsest_ang=options.min_resolution_ang),
-        model=_model(spectrum, defocus, plate),
-        step_per_ang=spectrum.step_per_ang,
+        spectrum=_flattened(shown, coarsest_ang=options.min_resolution_ang),
+        model=_model(shown, defocus, plate),
+        step_per_ang=shown.step_per_ang,
         frequency_per_ang=curve.frequency,
         experimental=curve.experimental,
         fitted=curve.fitted,

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
 
 from cryodaq.errors import ImagingError
 
@@ -23,6 +24,8 @@ BEYOND_FINEST = 0.7
 """Pixel of the cut spectrum over half of the finest resolution asked for; 1 would end right there."""
 TAPER = 0.1
 """Share of a tile, at each end, over which it fades."""
+LEFT_OUT = 0.4
+"""0.5 less the share of a tile that may stay without one."""
 FINE_ANGLES = 720
 """Directions over half a turn in which a spectrum is sampled."""
 FEWEST_RINGS = 24
@@ -82,11 +85,13 @@ def mean_power(
         problem = f"a micrograph of {micrograph.shape} pixels is too small for a spectrum; {SMALLEST_PX} are needed"
         raise ImagingError(problem)
     wanted = max(box_size_px, round(box_size_px * BEYOND_FINEST * finest_ang / 2 / pixel_size_ang))
-    tile = min(2 * (scipy.fft.next_fast_len(wanted, real=True) // 2), 2 * (smallest // 2))
-    box = min(box_size_px, tile)
+    # As many tiles as fill the shorter side, and a box that still ends where it should.
+    tile = 2 * scipy.fft.prev_fast_len(smallest // max(1, round(smallest / wanted)) // 2, real=True)
+    box = min(2 * round(box_size_px * tile / wanted / 2), tile)
     total = np.zeros((box, box // 2 + 1))
     for picture in _tiles(micrograph, tile):
-        half = np.abs(_cut(scipy.fft.rfft2(picture), box)) ** 2
+        low = _cut(scipy.fft.rfft2(picture), box)
+        half = low.real**2 + low.imag**2
         total += half / max(float(half[box // 8 : -box // 8].mean()), 1e-30)
     if not np.isfinite(total).all() or not total.any():
         problem = "the micrograph is empty or holds NaN; there is no spectrum to look at"
@@ -98,7 +103,7 @@ def _tiles(micrograph: NDArray[np.floating], tile: int) -> Iterator[Float]:
     """Squares that cover the micrograph, mean removed, faded at the edges."""
     fade = scipy.signal.windows.tukey(tile, 2 * TAPER).astype(np.float32)
     window = fade[:, None] * fade[None, :]
-    starts = [np.linspace(0, n - tile, -(-n // tile)).round().astype(int) for n in micrograph.shape]
+    starts = [np.linspace(0, n - tile, round(n / tile + LEFT_OUT)).round().astype(int) for n in micrograph.shape]
     for y in starts[0]:
         for x in starts[1]:
             part = micrograph[y : y + tile, x : x + tile].astype(np.float32)
@@ -148,6 +153,16 @@ def given_power(
         problem = "this is no spectrum with frequency 0 in its middle: its halves differ; is it a micrograph?"
         raise ImagingError(problem)
     return PowerSpectrum(power=np.maximum(power, 0), step_per_ang=1 / (len(power) * pixel_size_ang))
+
+
+def reduced(spectrum: PowerSpectrum, *, size_px: int) -> PowerSpectrum:
+    """Average neighbouring pixels, as many as leave `size_px` or more; frequency 0 stays at the middle."""
+    factor = max(1, len(spectrum.power) // size_px)
+    near = factor - np.abs(np.arange(1 - factor, factor))
+    first = len(spectrum.power) // 2 % factor
+    rows = correlate1d(spectrum.power, near / near.sum(), axis=0)[first::factor]
+    power = correlate1d(rows, near / near.sum(), axis=1)[:, first::factor]
+    return PowerSpectrum(power=np.asarray(power, np.float32), step_per_ang=spectrum.step_per_ang * factor)
 
 
 def _symmetry(power: Float) -> float:
