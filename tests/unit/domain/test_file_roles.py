@@ -55,6 +55,14 @@ def test_movie_and_metadata_on_different_discs_belong_together() -> None:
     assert movie.exposure == classify(PurePosixPath(DATA, f"{EPU}.xml")).exposure
 
 
+@pytest.mark.parametrize("root", ["", "movies/", "offload/tem1/DoseFractions/"])
+def test_movie_and_metadata_under_different_roots_belong_together(root: str) -> None:
+    metadata = classify(PurePosixPath("metadata", DATA, f"{EPU}.xml"))
+    movie = classify(PurePosixPath(f"{root}{DATA}", f"{EPU}_EER.eer"))
+    assert movie.exposure == metadata.exposure
+    assert movie.acquisition_folder == PurePosixPath(f"{root}Supervisor_1_EPU")
+
+
 def test_the_same_name_in_two_folders_is_two_exposures() -> None:
     other = DATA.replace("8999138", "8999186")
     keys = {classify(PurePosixPath(folder, f"{EPU}_fractions.tiff")).exposure for folder in (DATA, other)}
@@ -146,6 +154,64 @@ def test_a_frame_mdoc_makes_a_movie_of_whatever_file_it_names() -> None:
     assert (named.role, metadata.role) == (FileRole.MOVIE, FileRole.METADATA)
     assert named.exposure == metadata.exposure == "grid2/frames/mystery"
     assert named.acquisition_folder == PurePosixPath("grid2")
+
+
+LEGINON = "m25mar14c_00010gr_00004sq_v02_00003hl_00002en"
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        (f"{LEGINON}.frames.tif", FileRole.MOVIE),
+        (f"{LEGINON}.frames.mrc", FileRole.MOVIE),
+        (f"{LEGINON}.frames.eer", FileRole.MOVIE),
+        (f"{LEGINON}.mrc", FileRole.SUM),
+        (f"{LEGINON}.jpg", FileRole.PREVIEW),
+        ("08mar13e_00010gr_00004sq_v02.mrc", FileRole.ATLAS),
+        ("24apr02b_00010gr_00004sq_v02_00003hl.mrc", FileRole.HOLE_PICTURE),
+        ("24apr02b_00010gr_00004sq_v02_00003hl_00001fc.mrc", FileRole.OTHER),
+        ("20may08a_16760340.mrc", FileRole.OTHER),
+        ("24apr02b_16760340_01_5760x4092_norm_0.mrc", FileRole.GAIN),
+    ],
+)
+def test_leginons_names_tell_movies_from_pictures_on_the_way(name: str, role: FileRole) -> None:
+    found = classify(PurePosixPath("leginon/user/m25mar14c/rawdata", name))
+    assert (found.role, found.software) == (role, Software.LEGINON)
+    assert found.acquisition_folder == PurePosixPath("leginon/user/m25mar14c")
+    if LEGINON in name:
+        assert found.exposure == f"leginon/user/m25mar14c/rawdata/{LEGINON}"
+        assert run_name(PurePosixPath(name)) == LEGINON
+
+
+@pytest.mark.parametrize("name", ["g1_00042_X+1Y-1-2.tif", "g1_00042-3.tif", "20240901_g1_0042_C-3.eer"])
+def test_multishot_frames_of_serialem_are_exposures_each(name: str) -> None:
+    found = classify(PurePosixPath("s/frames", name))
+    assert (found.role, found.software) == (FileRole.MOVIE, Software.SERIALEM)
+    assert run_name(PurePosixPath(name)) == PurePosixPath(name).stem
+
+
+def test_tilts_are_recognised_by_program() -> None:
+    by_name = {
+        "Position_1_001[-12.00]_EER.eer": Software.TOMO,
+        "Position_1_002_-12.00_20230502_114334_EER.eer": Software.TOMO,
+        "TS_01_000_0.0.mrc": Software.SERIALEM,
+    }
+    assert {name: classify(PurePosixPath(name)).software for name in by_name} == by_name
+
+
+def test_ten_thousand_exposures_keep_their_files_together() -> None:
+    tails = ("_fractions.tiff", ".xml", ".jpg", ".mrc", "_Fractions.xml")
+    found: dict[str | None, set[FileRole]] = {}
+    for number in range(10_000):
+        root = ("movies", "metadata")[number % 2]
+        folder = f"{root}/Supervisor_1/Images-Disc{number % 3}/GridSquare_{number // 500}/Data"
+        for tail in tails:
+            name = PurePosixPath(folder, f"FoilHole_{number}_Data_17_20250108_{number:06d}{tail}")
+            kind = classify(name)
+            found.setdefault(kind.exposure, set()).add(kind.role)
+    assert len(found) == 10_000
+    expected = {FileRole.MOVIE, FileRole.METADATA, FileRole.PREVIEW, FileRole.SUM}
+    assert all(roles == expected for roles in found.values())
 
 
 def test_names_in_foreign_paths_are_found() -> None:
