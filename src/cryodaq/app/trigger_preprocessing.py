@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.announce_movie import announce_movie
-from cryodaq.domain.acquisition import AcquisitionMetadata
+from cryodaq.domain.acquisition import AcquisitionMetadata, completed
 from cryodaq.domain.experiment import ParameterValue
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.microscope import Microscope
@@ -149,16 +149,31 @@ def _metadata(connection: Connection, movie: WaitingMovie, *, at: datetime) -> t
     key, damaged = f"metadata:{movie.sample_id}", False
     for path in paths:
         try:
-            found = _merged(found, _said_of(movie, read_metadata(Path(path))))
+            found = completed(found, _said_of(movie, read_metadata(Path(path))))
         except FormatError as error:
             damaged = True
             message = f"{error}; {movie.run_name} is processed with the sample's parameters"
             events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=movie.subject)
     if paths and not damaged:
         events.clear_alarm(connection, key, at=at)
+    if paths or at - movie.registered_at >= METADATA_WAIT:
+        found = completed(found, _said_by_itself(movie))
     if found is not None:
         triggers.save_metadata(connection, movie.id, asdict(found))
     return found, bool(paths)
+
+
+def _said_by_itself(movie: WaitingMovie) -> AcquisitionMetadata | None:
+    """Return what the movie's own header says; processing it will tell what is wrong with it."""
+    try:
+        (said,) = read_metadata(Path(movie.target))
+    except (FormatError, OSError):
+        return None
+    if said.pixel_size_ang == 1.0:
+        said = replace(said, pixel_size_ang=None)  # what programs write that do not know it
+    if said.dose_per_frame_e_ang2 is None and said.total_dose_e_ang2 and movie.frame_count:
+        return replace(said, dose_per_frame_e_ang2=said.total_dose_e_ang2 / movie.frame_count)
+    return said
 
 
 def _said_of(movie: WaitingMovie, said: Sequence[AcquisitionMetadata]) -> AcquisitionMetadata | None:
@@ -166,14 +181,6 @@ def _said_of(movie: WaitingMovie, said: Sequence[AcquisitionMetadata]) -> Acquis
     name = PurePosixPath(movie.path).name.lower()
     named = [entry for entry in said if entry.movie_file_name and entry.movie_file_name.lower() == name]
     return next(iter(named or (said if len(said) == 1 else [])), None)
-
-
-def _merged(first: AcquisitionMetadata | None, second: AcquisitionMetadata | None) -> AcquisitionMetadata | None:
-    """Complete what one file says by what another one says."""
-    if first is None or second is None:
-        return first or second
-    missing = {key: value for key, value in asdict(second).items() if getattr(first, key) is None}
-    return replace(first, source=f"{first.source}, {second.source}", **missing)
 
 
 def _parameters(

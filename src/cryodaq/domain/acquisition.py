@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +47,21 @@ class AcquisitionMetadata:
     """Base name of the gain reference that this file names."""
     software: str | None = None
     """Program and version that wrote the file."""
+    beam_tilt_xy: tuple[float, float] | None = None
+    """Beam tilt in the software's own unit."""
+    defect_file_name: str | None = None
+    """Base name of the list of defects that this file names."""
+    said_by: dict[str, str] = field(default_factory=dict)
+    """Name of the file that said a field, where that is not `source`."""
+
+
+def completed(first: AcquisitionMetadata | None, second: AcquisitionMetadata | None) -> AcquisitionMetadata | None:
+    """Complete what one file says by what another one says, keeping who said what."""
+    if first is None or second is None:
+        return first or second
+    names = [one.name for one in fields(AcquisitionMetadata) if one.name not in {"source", "said_by"}]
+    missing = {
+        name: value for name in names if getattr(first, name) is None and (value := getattr(second, name)) is not None
+    }
+    said_by = {name: second.said_by.get(name, second.source) for name in missing}
+    return replace(first, **missing, said_by={**first.said_by, **said_by})

@@ -31,22 +31,26 @@ def read_epu_xml(data: bytes, *, source: str) -> AcquisitionMetadata:
     FormatError
         It is not well-formed, no XML of EPU about an exposure, or a number in it is none.
     """
+    document = parse_epu_document(data, path=PurePosixPath(source))
+    if document.name == "MicroscopeImage":
+        return _image(document)
+    if document.name == "Acquisition":
+        return _fractions(document)
+    raise FormatError(document.path, problem=f"<{document.name}> is not what EPU writes about an exposure")
+
+
+def parse_epu_document(data: bytes, *, path: PurePath) -> XmlDocument:
+    """Return a document without entities or a document type. Raises FormatError for anything else."""
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
-    path = PurePosixPath(source)
     if len(data) > MAX_XML_BYTES:
         raise FormatError(path, problem=f"it is larger than {MAX_XML_BYTES} bytes")
     try:
         root = fromstring(data, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise FormatError(path, problem=f"it is not well-formed XML: {error}") from error
-    document = _Document(root, path)
-    if document.name == "MicroscopeImage":
-        return _image(document)
-    if document.name == "Acquisition":
-        return _fractions(document)
-    raise FormatError(path, problem=f"<{document.name}> is not what EPU writes about an exposure")
+    return XmlDocument(root, path)
 
 
 def _local(element: Element) -> str:
@@ -57,11 +61,23 @@ def _child(element: Element | None, name: str) -> Element | None:
     return next((child for child in element if _local(child) == name), None) if element is not None else None
 
 
-class _Document:
+class XmlDocument:
     """Finds values by their path of local names; EPU's namespaces change from version to version."""
 
     def __init__(self, root: Element, path: PurePath) -> None:
         self.path, self.name, self._root = path, _local(root), root
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The root's attributes by their local names."""
+        return {name.rpartition("}")[2]: value for name, value in self._root.attrib.items()}
+
+    def anywhere(self, name: str) -> str | None:
+        """Return the text of the first element of a local name, wherever it is; None where it is empty or absent."""
+        for element in self._root.iter():
+            if _local(element) == name and (element.text or "").strip():
+                return (element.text or "").strip()
+        return None
 
     def element(self, steps: str) -> Element | None:
         """Return the first element on a path of local names below the root."""
@@ -109,7 +125,7 @@ def _scaled(number: float | None, factor: float) -> float | None:
     return None if number is None else number * factor
 
 
-def _image(document: _Document) -> AcquisitionMetadata:
+def _image(document: XmlDocument) -> AcquisitionMetadata:
     """Return what `<MicroscopeImage>` says, the file beside each summed image."""
     custom = document.keyed("CustomData")
     camera = document.keyed("microscopeData/acquisition/camera/CameraSpecificInput")
@@ -120,6 +136,7 @@ def _image(document: _Document) -> AcquisitionMetadata:
     binning = document.number("microscopeData/acquisition/camera/Binning/x")
     factor = document.as_number(_value(camera, "SuperResolutionFactor"), where="SuperResolutionFactor")
     shift = (document.number(f"{optics}/BeamShift/_x"), document.number(f"{optics}/BeamShift/_y"))
+    tilt = (document.number(f"{optics}/BeamTilt/_x"), document.number(f"{optics}/BeamTilt/_y"))
     detector = _detector(custom, document)
     gain = _value(custom, f"Detectors[{_value(custom, 'BinaryResult.Detector')}].GainReference")
     super_resolution = None if factor is None or binning is None else factor > max(binning, 1)
@@ -137,6 +154,7 @@ def _image(document: _Document) -> AcquisitionMetadata:
         stage_z_um=_scaled(document.number(f"{stage}/Z"), 1e6),
         tilt_deg=_scaled(document.number(f"{stage}/A"), 180 / math.pi),
         beam_shift_xy=None if shift[0] is None or shift[1] is None else (shift[0], shift[1]),
+        beam_tilt_xy=None if tilt[0] is None or tilt[1] is None else (tilt[0], tilt[1]),
         camera=detector,
         detector_mode=_mode(_value(camera, "ElectronCountingEnabled"), super_resolution=super_resolution),
         binning=binning,
@@ -150,7 +168,7 @@ def _image(document: _Document) -> AcquisitionMetadata:
     )
 
 
-def _frame_count(document: _Document, camera: Mapping[str, Element]) -> int | None:
+def _frame_count(document: XmlDocument, camera: Mapping[str, Element]) -> int | None:
     """Return the number of fractions; EPU says it as a number or lists them, and for EER not at all."""
     settings = camera.get("FractionationSettings")
     count = _child(settings, "NumberOffractions")
@@ -161,7 +179,7 @@ def _frame_count(document: _Document, camera: Mapping[str, Element]) -> int | No
     return (len(listed) or None) if listed is not None else None
 
 
-def _detector(custom: Mapping[str, Element], document: _Document) -> str | None:
+def _detector(custom: Mapping[str, Element], document: XmlDocument) -> str | None:
     key = _value(custom, "BinaryResult.Detector")
     for name in ("DetectorCommercialName", f"Detectors[{key}].CommercialName"):
         found = _value(custom, name)
@@ -178,7 +196,7 @@ def _mode(counting: str | None, *, super_resolution: bool | None) -> str | None:
     return "super-resolution" if super_resolution else "counting"
 
 
-def _software(document: _Document) -> str | None:
+def _software(document: XmlDocument) -> str | None:
     name = document.text("microscopeData/core/ApplicationSoftware")
     version = document.text("microscopeData/core/ApplicationSoftwareVersion")
     return " ".join(part for part in (name, version) if part) or None
@@ -189,7 +207,7 @@ def _first(pattern: re.Pattern[str], text: str) -> str | None:
     return found[1] if found else None
 
 
-def _fractions(document: _Document) -> AcquisitionMetadata:
+def _fractions(document: XmlDocument) -> AcquisitionMetadata:
     """Return what `<Acquisition>` says, the file beside a movie of fractions."""
     if document.element("Info") is None:
         raise FormatError(document.path, problem="<Acquisition> lacks <Info>: EPU does not write that")

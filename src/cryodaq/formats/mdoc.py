@@ -94,7 +94,7 @@ def _metadata(facts: _Facts, *, is_frame_set: bool) -> AcquisitionMetadata:
     frame_count, total_dose = _frames_and_dose(facts)
     binning = facts.number("Binning")
     defocus_um = facts.number("TargetDefocus")
-    movie, gain = facts.text("SubFramePath"), facts.text("GainReference")
+    movie, gain, defects = (facts.text(key) for key in ("SubFramePath", "GainReference", "DefectFile"))
     super_resolution = None if binning is None else binning == 0.5
     mode = _MODES.get(facts.text("OperatingMode") or "")
     return AcquisitionMetadata(
@@ -119,6 +119,8 @@ def _metadata(facts: _Facts, *, is_frame_set: bool) -> AcquisitionMetadata:
         movie_file_name=base_name_of_foreign_path(movie) if movie else None,
         gain_file_name=base_name_of_foreign_path(gain) if gain else None,
         software="SerialEM",
+        beam_tilt_xy=facts.pair("BeamTilt"),
+        defect_file_name=base_name_of_foreign_path(defects) if defects else None,
     )
 
 

@@ -33,6 +33,8 @@ class WaitingMovie:
     source_mtime_ns: int
     """The microscope's clock."""
     size_bytes: int
+    frame_count: int | None
+    """Frames that the file holds; None where that was not counted."""
     xxh3_128: str
     target: str
     """Absolute path of the copy."""
@@ -147,6 +149,7 @@ def _movies() -> Select[tuple[object, ...]]:
             movie.c.exposure_id,
             file.c.mtime_ns.label("source_mtime_ns"),
             file.c.size_bytes,
+            file.c.frame_count,
             file.c.xxh3_128,
             file.c.target,
             file.c.copied_at,

@@ -168,6 +168,15 @@ class Bench:
                 ).scalar_one()
             )
 
+    def retarget(self, movie_id: int, target: Path) -> None:
+        """Let a movie's copy be a file that is there."""
+        link = Path(SampleLayout(root=PurePosixPath(self.sample.folder)).raw) / target.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+        with self.engine.begin() as connection:
+            file_id = connection.execute(tables.movie.select().where(tables.movie.c.id == movie_id)).one().file_id
+            connection.execute(tables.file.update().where(tables.file.c.id == file_id).values(target=str(link)))
+
     def add_file(self, movie_id: int, *, role: str, target: Path) -> None:
         """Record another copied file of a movie's exposure."""
         with self.engine.begin() as connection:

@@ -10,6 +10,9 @@ from tests.integration.app.conftest import PARAMS, Bench
 
 from cryodaq.app.prepare_sample import prepare_sample
 from cryodaq.app.trigger_preprocessing import admit_movies, choose_gain, send_triggers
+from cryodaq.domain.acquisition import completed
+from cryodaq.formats.mdoc import read_frame_mdoc
+from cryodaq.formats.metadata import read_metadata
 from cryodaq.ledger import tables
 from cryodaq.ledger.triggers import GainCandidate
 
@@ -39,6 +42,33 @@ def test_a_movie_with_its_metadata_goes_at_once_and_keeps_what_it_says(ready: Be
     admit_movies(ready.admission)
     assert ready.movie(movie).metadata["voltage_kv"] == pytest.approx(300.0)
     assert ready.movie(movie).state == "queued"
+
+
+def test_a_movies_own_header_is_its_last_witness(ready: Bench, shared_data: Path) -> None:
+    movie = ready.add_movie()
+    own = shared_data / "micrographs/falcon3_epu2.9/epu2.9_example.mrc"
+    xml = next((shared_data / "epu" / "session_epu3.9.1_k3").rglob("FoilHole_*_Data_*.xml"))
+    ready.add_file(movie, role="metadata", target=xml)
+    ready.retarget(movie, own)
+    admit_movies(ready.admission)
+    said = ready.movie(movie).metadata
+    assert (said["source"], said["camera"]) == (xml.name, "BioQuantum K3")
+    assert said["pixel_size_ang"] == pytest.approx(1.0559, abs=1e-4)  # of the metadata file, not of the header
+    assert said["said_by"] == {}
+    (bare,) = read_frame_mdoc("Voltage = 300\n[FrameSet = 0]\nBinning = 1\n", source="a.tif.mdoc")
+    both = completed(bare, read_metadata(own)[0])
+    assert both is not None
+    assert both.said_by["pixel_size_ang"] == own.name
+
+
+def test_without_metadata_the_header_alone_speaks(ready: Bench, shared_data: Path) -> None:
+    movie = ready.add_movie()
+    ready.retarget(movie, shared_data / "micrographs/falcon3_epu2.9/epu2.9_example.mrc")
+    ready.wait(10.5)
+    admit_movies(ready.admission)
+    said = ready.movie(movie).metadata
+    assert (said["voltage_kv"], said["software"]) == (pytest.approx(300.0), "EPU 2.9.0.1519")
+    assert any("pixel_size_ang" in text for text in ready.alarms())  # the operator says 1.0 Å
 
 
 def test_damaged_metadata_is_an_alarm_and_the_movie_goes_with_the_samples_parameters(

@@ -1,0 +1,22 @@
+"""What files say of an exposure comes together, and each value keeps who said it."""
+
+from __future__ import annotations
+
+from cryodaq.domain.acquisition import AcquisitionMetadata, completed
+
+
+def test_a_later_file_completes_but_never_contradicts() -> None:
+    image = AcquisitionMetadata(source="a.xml", voltage_kv=300.0)
+    fractions = AcquisitionMetadata(source="a_Fractions.xml", voltage_kv=200.0, frame_count=40)
+    header = AcquisitionMetadata(source="a.mrc", pixel_size_ang=0.8, frame_count=39)
+    both = completed(completed(image, fractions), header)
+    assert both is not None
+    assert (both.voltage_kv, both.frame_count, both.pixel_size_ang) == (300.0, 40, 0.8)
+    assert both.source == "a.xml"
+    assert both.said_by == {"frame_count": "a_Fractions.xml", "pixel_size_ang": "a.mrc"}
+
+
+def test_one_witness_alone_speaks_for_itself() -> None:
+    image = AcquisitionMetadata(source="a.xml", voltage_kv=300.0)
+    assert completed(None, image) is completed(image, None) is image
+    assert completed(None, None) is None
