@@ -99,12 +99,18 @@ def _named_and_taken(schedule: Directed) -> list[str]:
 SCHEDULES = (_named_and_replaced, _named_and_replaced_in_quarantine, _named_and_taken)
 
 
-def run_directed(points: Points, *, engine: sa.Engine, folder: Path) -> int:
+def run_directed(engine: sa.Engine, folder: Path) -> int:
     """Run them all; return how many broke something."""
+    points = Points()
+    with points.listening(engine):
+        return _run_all(points, engine=engine, folder=folder)
+
+
+def _run_all(points: Points, *, engine: sa.Engine, folder: Path) -> int:
     bad = 0
     for number, scenario in enumerate(SCHEDULES, start=900_001):
         schedule = Directed(number, points, engine=engine, folder=folder / str(number), number=number)
-        schedule._clears = False
+        schedule._clears, schedule._meets, schedule.plan.ambush = False, 0, lambda _: None
         try:
             broken = scenario(schedule)
         except Crash:

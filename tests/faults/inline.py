@@ -6,11 +6,10 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from tests.faults.points import Crash, Plan
+from tests.faults.points import Crash, Job, Plan
 
 from cryodaq.app.transfer_window.background import Background
 from cryodaq.errors import CryodaqError, ShareStalledError, TransferError
@@ -18,12 +17,17 @@ from cryodaq.transfer import wire
 from cryodaq.transfer.worker import Reply, Worker
 from cryodaq.transfer.workers import ShareWorker
 
+PEACEFUL_REST_S = 8.0
+"""Longest rest when no faults happen any more."""
+
 
 class Time(Protocol):
     """The one clock."""
 
     t: float
     plan: Plan
+    copies_made: int
+    """Copies that wait for their names."""
 
     def pass_time(self, seconds: float) -> None: ...
 
@@ -32,14 +36,6 @@ class Time(Protocol):
     def remember_scan(self, began: float) -> None: ...
 
     def run_workers(self) -> None: ...
-
-
-@dataclass
-class Job:
-    number: int
-    what: str
-    arguments: dict[str, Any]
-    future: InlineFuture
 
 
 class InlineFuture(Future[dict[str, Any]]):
@@ -86,6 +82,8 @@ class InlineWorker(ShareWorker):
 
     def request(self, what: str, **arguments: object) -> Future[dict[str, Any]]:
         self._world.plan.point(f"request {what}")
+        if what == "publish":
+            self._world.copies_made = 0
         future = InlineFuture(self)
         if not self._alive:
             future.set_exception(ShareStalledError(self.root, waited_s=0))
@@ -163,6 +161,7 @@ class InlineWorker(ShareWorker):
                 parts.append(wire.decode(wire.encode(message))["part"])
 
         plan.armed += 1
+        before, plan.job = plan.job, job
         try:
             answer = getattr(self._worker, job.what)(Reply(job.number, send), **job.arguments)
         except CryodaqError as error:
@@ -174,9 +173,12 @@ class InlineWorker(ShareWorker):
         else:
             if job.what == "scan":
                 self._world.remember_scan(began)
+            if job.what == "copy":
+                self._world.copies_made += 1
             job.future.set_result({**wire.decode(wire.encode(answer)), "parts": parts})
         finally:
             plan.armed -= 1
+            plan.job = before
 
     def _died(self, job: Job) -> None:
         """Either this worker alone died, or the whole transferer did."""
@@ -223,6 +225,6 @@ class InlineWake(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         plan = self._world.plan
         plan.point("rest")
-        self._world.pass_time(plan.rng.uniform(timeout or 0.2, 4.0))
+        self._world.pass_time(plan.rng.uniform(timeout or 0.2, 4.0 if plan.rate else PEACEFUL_REST_S))
         self._world.run_workers()
         return True

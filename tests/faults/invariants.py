@@ -54,21 +54,30 @@ def newest(rows: list[Row]) -> dict[str, Row]:
     return {row.path: row for row in rows}
 
 
+def _taken(row: Row) -> bool:
+    """Whether it waits for a person because another file's copy has its name: `a.v2.tif` beside a second `a.tif`."""
+    return ".v2." in f"{row.path}.v{row.version}." and "already exists and is another file" in (row.problem or "")
+
+
 def unsettled(world: World, engine: sa.Engine, microscope: str) -> list[str]:
     """Return what is still to be done."""
     rows = rows_of(engine, microscope)
     found = newest(rows)
-    left = [f"{row.path}@{row.version} is {row.state}" for row in rows if row.state == "copied"]
+    left = [
+        f"{row.path}@{row.version} is {row.state}"
+        for row in rows
+        if row.state == "copied" and not _beyond_repair(world, row, found[row.path])
+    ]
     for source in world.sources.values():
         row = found.get(source.path)
         if (world.share / source.path).exists():
             if row is None:
                 left.append(f"{source.path} was never seen")
-            elif row.state not in {"verified", "held"} or (source.finished and row.state == "held"):
+            elif row.state not in {"verified", "held"} or (source.finished and row.state == "held" and not _taken(row)):
                 left.append(f"{source.path} is {row.state}: {row.problem}")
             elif row.gone:
                 left.append(f"{source.path} is taken for gone")
-            elif source.finished and row.xxh3_128 != hash_of(source.whole[-1]):
+            elif source.finished and row.state != "held" and row.xxh3_128 != hash_of(source.whole[-1]):
                 left.append(f"{source.path}@{row.version} is of an older content")
         elif row is not None and not row.gone:
             left.append(f"{source.path} is not taken for gone")
@@ -95,7 +104,7 @@ def _first_poll_s(engine: sa.Engine, microscope: str) -> float:
 
 def _of_rows(world: World, rows: list[Row]) -> list[str]:
     """Every row that has a copy: it is there, whole, under one name, and has one movie."""
-    broken = []
+    broken, found = [], newest(rows)
     for row in rows:
         name = f"{row.path}@{row.version} ({row.state})"
         if row.state not in {"copied", "verified", "removed"}:
@@ -105,9 +114,13 @@ def _of_rows(world: World, rows: list[Row]) -> list[str]:
         target = Path(row.target or "")
         if not target.is_file():
             broken.append(f"{name}: there is no {target}")
-        elif hash_of(target.read_bytes()) != row.xxh3_128:
+        elif hash_of(target.read_bytes()) != row.xxh3_128 and not _beyond_repair(world, row, found[row.path]):
             broken.append(f"{name}: {target} has another hash")
-        elif _expects_frames(row) and target.read_bytes() not in world.sources[row.path].whole:
+        elif (
+            _expects_frames(row)
+            and row.target not in world.rotten
+            and target.read_bytes() not in world.sources[row.path].whole
+        ):
             broken.append(f"{name}: {target} never was a whole file")
         wanted = 1 if row.role == "movie" and row.sample_id is not None else 0
         if row.movies != wanted:
@@ -118,9 +131,25 @@ def _of_rows(world: World, rows: list[Row]) -> list[str]:
     return broken
 
 
+def _beyond_repair(world: World, row: Row, latest: Row) -> bool:
+    """Whether the storage damaged a copy before it was verified, and the source has another content by now."""
+    return row.state == "copied" and row.target in world.rotten and (row.gone or latest.id != row.id)
+
+
 def _expects_frames(row: Row) -> bool:
     """Whether the sample says how many frames a movie has; in quarantine a pause between frames looks like the end."""
     return row.role != "movie" or (row.sample_id is not None and row.decision != "operator")
+
+
+def lost_copies(world: World, engine: sa.Engine, microscope: str) -> list[str]:
+    """Return what the ledger calls copied and the storage does not have, wherever it lies just now."""
+    kept = {hash_of(path.read_bytes()) for path in world.storage.rglob("*") if path.is_file()}
+    copied = [row for row in rows_of(engine, microscope) if row.state in {"copied", "verified", "removed"}]
+    return [
+        f"{row.path}@{row.version} ({row.state}) did not survive the loss of power"
+        for row in copied
+        if row.role != "living" and row.xxh3_128 not in kept and row.target not in world.rotten
+    ]
 
 
 def _of_sources(world: World, rows: list[Row]) -> list[str]:

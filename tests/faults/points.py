@@ -11,12 +11,14 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
+from tests.faults.power import Power
 
 ERRNOS = {
     "open": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.ESTALE),
@@ -38,6 +40,16 @@ class Crash(BaseException):
 
 
 @dataclass
+class Job:
+    """One request to a worker."""
+
+    number: int
+    what: str
+    arguments: dict[str, Any]
+    future: Future[dict[str, Any]]
+
+
+@dataclass
 class Plan:
     """What happens at which point of one schedule."""
 
@@ -54,6 +66,11 @@ class Plan:
     happened: Counter[str] = field(default_factory=Counter)
     between: Callable[[str], None] = lambda _: None
     """What the rest of the world does at a point."""
+    ambush: Callable[[str], None] = lambda _: None
+    """What it does just before or after a call that matters."""
+    job: Job | None = None
+    """What a worker does."""
+    power: Power | None = None
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -95,14 +112,18 @@ class Points:
             if not plan.armed:
                 return call(*args, **kwargs)
             plan.point(name)
+            plan.ambush(name)
             plan.answer(name)
             if name == "readv" and plan.draw(3.0):
                 plan.happened["short read"] += 1
                 return call(args[0], [args[1][0][: plan.rng.randint(1, len(args[1][0]))]])
             if name == "write" and plan.draw(3.0):
                 plan.happened["short write"] += 1
-                return call(args[0], args[1][: plan.rng.randint(1, len(args[1]))])
+                args = (args[0], args[1][: plan.rng.randint(1, len(args[1]))])
             result = call(*args, **kwargs)
+            if plan.power is not None:
+                plan.power.called(name, args)
+            plan.ambush(f"after {name}")
             if plan.draw(0.3):
                 plan.crash(f"after {name}")
             return result
@@ -119,10 +140,13 @@ class Points:
 
             def renameat2(self, *args: Any) -> int:
                 def rename(*_: Any) -> int:
-                    return int(self._real.renameat2(*args))
+                    result = int(self._real.renameat2(*args))
+                    if result:
+                        raise OSError(ctypes.get_errno(), "renameat2")
+                    return result
 
                 try:
-                    return int(points.wrapped("renameat2", rename)())
+                    return int(points.wrapped("renameat2", rename)(*args))
                 except OSError as error:
                     ctypes.set_errno(error.errno or errno.EIO)
                     return -1
@@ -144,8 +168,14 @@ class Points:
             for name, call in originals.items():
                 setattr(os, name, call)
 
-    def listen(self, engine: sa.Engine) -> None:
-        """Have statements and commits of an engine pass points."""
+    @contextmanager
+    def listening(self, engine: sa.Engine) -> Iterator[None]:
+        """Have system calls, and statements and commits of an engine, pass points while the block runs."""
+        self._listen(engine)
+        with self.installed():
+            yield
+
+    def _listen(self, engine: sa.Engine) -> None:
         sa.event.listen(engine, "begin", self._began)
         sa.event.listen(engine, "rollback", self._ended)
         sa.event.listen(engine, "before_cursor_execute", self._statement)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
+from tests.faults.ambush import Ambushes
 from tests.faults.inline import InlineBackground, InlineWake, InlineWorker
-from tests.faults.invariants import broken_invariants, unsettled
+from tests.faults.invariants import broken_invariants, lost_copies, unsettled
 from tests.faults.points import Crash, Plan, Points, at_rest
+from tests.faults.power import Power
 from tests.faults.world import World
 
 from cryodaq.app.assign_exposures import Assigning, assign_exposures
@@ -54,6 +57,11 @@ class Schedule:
         self._assigning: str | None = None
         """What a person began to assign and, because it failed, will do again."""
         self._clears = self.plan.rng.random() < 0.5
+        self._meets = self.plan.rng.choice([0, 0, 1, 3])
+        """So many times another process acts while a copy of this one waits for its name."""
+        self._broken: list[str] = []
+        self.plan.ambush = Ambushes(self.plan, self.world).pass_by
+        self.plan.power = Power(self.world.storage)
         self.microscope = Microscope(
             name=f"tem{number}",
             instrument=self.world.instrument,
@@ -95,7 +103,13 @@ class Schedule:
     def _between(self, name: str) -> None:
         self.world.between(name)
         resting = name in {"rest", "clock"} or name.startswith("request")
-        if resting and self._depth == 1 and not self.plan.open_transactions and self.plan.draw(1.0):
+        if not resting or self._depth != 1 or self.plan.open_transactions or not self.plan.rate:
+            return
+        if self.world.copies_made and name == "clock" and self._meets and self.plan.rng.random() < 0.3:
+            self._meets -= 1
+            self.plan.happened["beside a made copy"] += 1
+            self._beside()
+        elif self.plan.draw(1.0):
             self._beside()
 
     def _beside(self) -> None:
@@ -104,15 +118,18 @@ class Schedule:
         self.plan.happened[f"beside: {act.__name__.strip('_')}"] += 1
         self.process(act)
 
-    def process(self, act: Callable[[], object]) -> None:
-        """Run something as a process of its own, which may crash."""
+    def process(self, act: Callable[[], object]) -> bool:
+        """Run something as a process of its own; return whether it crashed."""
         workers, self.world.workers = self.world.workers, []
         armed, transactions = self.plan.armed, self.plan.open_transactions
         self.plan.armed = self.plan.open_transactions = 0
+        copies, self.world.copies_made = self.world.copies_made, 0
         self._depth += 1
+        crashed = False
         try:
             act()
         except ENDINGS as error:
+            crashed = isinstance(error, Crash)
             if not self.plan.rate and not isinstance(error, LeaseLostError):
                 raise
             self.world.note(f"a process ended: {type(error).__name__}")
@@ -120,7 +137,8 @@ class Schedule:
             self.plan.dead = False
             self._depth -= 1
             self.plan.armed, self.plan.open_transactions = armed, transactions
-            self.world.workers = workers
+            self.world.workers, self.world.copies_made = workers, copies
+        return crashed
 
     def _another_window(self) -> None:
         ends = self.world.t + self.plan.rng.uniform(1, 60)
@@ -199,7 +217,8 @@ class Schedule:
         rate = 10 ** plan.rng.uniform(-3.5, -1.6)
         while world.t < until:
             plan.rate = rate
-            self.process(self._pass)
+            if self.process(self._pass) and plan.rng.random() < 0.5:
+                self._lose_power()
             world.pass_time(plan.rng.choice([0.5, 3.0, 20.0]))
         plan.rate = 0.0
         if self._assigning is not None:
@@ -207,8 +226,16 @@ class Schedule:
         self._settle()
         if self._clears:
             self.process(self._clear)
-        broken = broken_invariants(world, self.engine, self.microscope.name)
+        broken = self._broken + broken_invariants(world, self.engine, self.microscope.name)
         return Outcome(seed=plan.seed, points=plan.number, happened=dict(plan.happened), broken=broken, log=world.log)
+
+    def _lose_power(self) -> None:
+        """After a crash: what was not synced is gone. What the ledger has on record must be there."""
+        assert self.plan.power is not None
+        with at_rest(self.plan):
+            self.plan.power.goes(self.plan.rng)
+            self._broken += lost_copies(self.world, self.engine, self.microscope.name)
+        self.plan.happened["the power went"] += 1
 
     def _settle(self) -> None:
         """Let everything end: no faults, until nothing is left to do."""
@@ -235,13 +262,15 @@ class Schedule:
 
 
 def run_schedule(seed: int, points: Points, *, engine: sa.Engine, folder: Path, number: int) -> Outcome:
-    """Run one schedule in an empty folder, which is removed afterwards unless something is broken."""
+    """Run one schedule in an empty folder, which is removed afterwards."""
     schedule = Schedule(seed, points, engine=engine, folder=folder, number=number)
     try:
         outcome = schedule.run()
-    except BaseException:
-        print(f"seed {seed}: what happened before the error:", *schedule.world.log[-40:], sep="\n  ")
-        raise
-    if not outcome.broken:
-        shutil.rmtree(folder)
+    except Exception:  # noqa: BLE001  # what nobody expects to end a process is an error that the schedule found
+        plan = schedule.plan
+        broken = [traceback.format_exc()]
+        outcome = Outcome(
+            seed=seed, points=plan.number, happened=dict(plan.happened), broken=broken, log=schedule.world.log
+        )
+    shutil.rmtree(folder)
     return outcome

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCHEDULES = 30
+SCHEDULES = 300
 """From seed 8000 on; the README names the seeds known to fail."""
-LIMIT_S = 90
+LIMIT_S = 40
+"""No schedule begins later: how many there are depends on the machine."""
 LEAST = 10
 """Even a machine that is very busy runs so many."""
 

@@ -82,6 +82,9 @@ class World:
         (self.share / ".online").touch()
         self.sources: dict[str, Source] = {}
         self.scans: list[float] = []
+        self.copies_made = 0
+        self.rotten: set[str] = set()
+        """Copies that the storage damaged."""
         self.workers: list[InlineWorker] = []
         self.logbook = RecordingLogbook(lambda: self.t)
         self.logbook._ids = number * 100
@@ -277,9 +280,21 @@ class World:
                 path = stem + suffix
                 self.at(moment, lambda path=path, text=text: self.write(path, text[:-3], whole=False))
                 self.at(moment + rng.choice([0.01, 4]), lambda path=path, text=text: self.write(path, text, whole=True))
+        if rng.random() < 0.5:
+            self._plan_unknown(f"{stem}.raw", when + rng.uniform(-3, 12))
         if len(frames) < FRAMES:
             return
         self._plan_later(movie, when + rng.uniform(0, 90))
+
+    def _plan_unknown(self, path: str, when: float) -> None:
+        """Plan a file whose format says nothing: it never rests for as long as the quiet time is."""
+        text, rng = b"", self.plan.rng
+        pieces = rng.randint(2, 5)
+        for n in range(pieces):
+            text += rng.randbytes(300)
+            whole = n + 1 == pieces
+            self.at(when, lambda text=text, whole=whole: self.write(path, text, whole=whole))
+            when += rng.uniform(0.5, 8.0)
 
     def _plan_later(self, movie: str, when: float) -> None:
         """Plan what becomes of a finished movie."""
@@ -287,6 +302,9 @@ class World:
         fate = rng.random()
         if fate < 0.12:
             self.at(when, lambda: self.replace(movie, other))
+            if fate < 0.06:  # the name that our copy of the second version gets, taken by another movie
+                second, third = movie.replace(".tif", ".v2.tif"), movie_states(self._pixels)[-1]
+                self.at(when + rng.uniform(-30, 30), lambda: self.write(second, third, whole=True))
         elif fate < 0.2:
             self.at(when, lambda: self._rewrite(movie, other))
         elif fate < 0.27:

@@ -74,9 +74,11 @@ def poll(following: Following) -> Current:
     answered_at = following.now()
     with following.engine.begin() as connection:
         sample_id, problem = _usable_sample(connection, following, state, instrument)
-        _alarm(connection, following, "elogbook", None)
         _alarm(connection, following, "assignment", problem, severity="error")
-        _alarm(connection, following, "age", _old_age(following, state), severity="notice")
+        _alarm(connection, following, "age", age := _old_age(following, state), severity="notice")
+        over = {"elogbook": None, "assignment": problem, "age": age}
+        keys = [f"{what}:{microscope.name}" for what, message in over.items() if message is None]
+        events.clear_alarms(connection, keys, at=following.now())
         observations.record_observation(
             connection,
             Observation(
@@ -214,11 +216,9 @@ def _alarm(
     *,
     severity: Severity = "warning",
 ) -> None:
-    """Raise an alarm of following, or clear it when there is nothing to say."""
+    """Raise an alarm of following when there is something to say."""
     key, name = f"{what}:{following.microscope.name}", following.microscope.name
-    if message is None:
-        events.clear_alarm(connection, key, at=following.now())
-    else:
+    if message is not None:
         subject = Subject(microscope=name)
         events.raise_alarm(connection, key, severity=severity, message=message, at=following.now(), subject=subject)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -104,14 +104,19 @@ def raise_alarm(
 
 def clear_alarm(connection: Connection, key: str, *, at: datetime) -> bool:
     """Clear the open alarm of a key. Return whether there was one."""
-    row = connection.execute(
-        update(alarm).where(alarm.c.key == key, alarm.c.cleared_at.is_(None)).values(cleared_at=at).returning(alarm)
-    ).first()
-    if row is None:
-        return False
-    subject = Subject(microscope=row.microscope, experiment=row.experiment, sample_id=row.sample_id)
-    record_event(connection, "alarm_cleared", at=at, subject=subject, facts={"key": key, "text": row.text})
-    return True
+    return clear_alarms(connection, [key], at=at) > 0
+
+
+def clear_alarms(connection: Connection, keys: Collection[str], *, at: datetime) -> int:
+    """Clear the open alarms of some keys. Return how many there were."""
+    if not keys:
+        return 0
+    open_ones = alarm.c.key == func.any(list(keys)), alarm.c.cleared_at.is_(None)
+    rows = connection.execute(update(alarm).where(*open_ones).values(cleared_at=at).returning(alarm)).all()
+    for row in rows:
+        subject = Subject(microscope=row.microscope, experiment=row.experiment, sample_id=row.sample_id)
+        record_event(connection, "alarm_cleared", at=at, subject=subject, facts={"key": row.key, "text": row.text})
+    return len(rows)
 
 
 def clear_alarms_except(connection: Connection, prefix: str, *, keep: Sequence[str], at: datetime) -> None:
@@ -119,9 +124,7 @@ def clear_alarms_except(connection: Connection, prefix: str, *, keep: Sequence[s
     keys = connection.execute(
         select(alarm.c.key).where(alarm.c.cleared_at.is_(None), alarm.c.key.startswith(prefix, autoescape=True))
     ).scalars()
-    for key in list(keys):
-        if key not in keep:
-            clear_alarm(connection, key, at=at)
+    clear_alarms(connection, [key for key in keys if key not in keep], at=at)
 
 
 def open_alarms(connection: Connection, *, microscope: str | None = None) -> list[Alarm]:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from cryodaq.domain.ownership import Decision
 from cryodaq.ledger.tables import exposure, file
 
 UNCOPIED = frozenset({"seen", "held", "complete", "copying", "vanished"})
@@ -281,12 +282,12 @@ def intend_names(connection: Connection, copies: Sequence[CopiedFile]) -> None:
 def intended_names(connection: Connection, microscope: str) -> list[FileRecord]:
     """Return the files of which nobody knows whether their copies got their final names.
 
-    A living file is not among them: its copies replace each other.
+    A living file is among them before its first copy only: later ones replace each other.
     """
     query = select(*_FIELDS).where(
         file.c.microscope == microscope,
         file.c.state.in_(sorted(UNCOPIED)),
-        file.c.role != "living",
+        or_(file.c.role != "living", file.c.copied_at.is_(None)),
         file.c.xxh3_128.is_not(None),
         file.c.target.is_not(None),
     )
@@ -295,8 +296,9 @@ def intended_names(connection: Connection, microscope: str) -> list[FileRecord]:
 
 def forget_names(connection: Connection, ids: Collection[int]) -> None:
     """Record that copies did not get their final names."""
-    unnamed = file.c.id == func.any(list(ids)), file.c.state.in_(sorted(UNCOPIED))
-    connection.execute(update(file).where(*unnamed).values(target=None, xxh3_128=None))
+    if ids:
+        unnamed = file.c.id == func.any(list(ids)), file.c.state.in_(sorted(UNCOPIED))
+        connection.execute(update(file).where(*unnamed).values(target=None, xxh3_128=None))
 
 
 def record_copies(connection: Connection, copies: Sequence[CopiedFile], *, at: datetime) -> None:
@@ -372,6 +374,22 @@ def folders_of_copies(connection: Connection, microscope: str, *, since: datetim
         select(folder)
         .distinct()
         .where(file.c.microscope == microscope, file.c.copied_at >= since, file.c.target.is_not(None))
+    )
+    return {str(found) for found in connection.execute(query).scalars()}
+
+
+def folders_of_assigned(connection: Connection, microscope: str, *, since: datetime) -> set[str]:
+    """Return the folders, below a share's root, of files that people gave to a sample since a time."""
+    folder = func.regexp_replace(file.c.path, "/?[^/]*$", "")
+    query = (
+        select(folder)
+        .distinct()
+        .join(exposure, file.c.exposure_id == exposure.c.id)
+        .where(
+            exposure.c.microscope == microscope,
+            exposure.c.decision == Decision.OPERATOR.value,
+            exposure.c.decided_at >= since,
+        )
     )
     return {str(found) for found in connection.execute(query).scalars()}
 

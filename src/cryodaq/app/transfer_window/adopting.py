@@ -164,9 +164,10 @@ class Adopter:
                 elsewhere.append((known, change))
             else:
                 self._session.doubtful[known.id] = change
-        with self._session.transition() as connection:
-            files.record_changes(connection, [change for _, change in grown], at=scan.ended_at)
-            files.update_inodes(connection, [change for _, change in elsewhere])
+        if grown or elsewhere:
+            with self._session.transition() as connection:
+                files.record_changes(connection, [change for _, change in grown], at=scan.ended_at)
+                files.update_inodes(connection, [change for _, change in elsewhere])
         for known, change in grown:
             state = known.state if self._is_copying(known) else "seen"
             self._session.remember(_updated(known, change, state=state))

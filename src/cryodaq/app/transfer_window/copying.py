@@ -13,7 +13,7 @@ from typing import Any
 from cryodaq.app.transfer_window.mounts import Mount
 from cryodaq.app.transfer_window.session import Destination, Session, Tracked
 from cryodaq.app.transfer_window.settling import Settler
-from cryodaq.domain.layout import quarantine_root
+from cryodaq.domain.layout import SampleLayout, quarantine_root
 from cryodaq.errors import (
     ShareStalledError,
     SourceUnstableError,
@@ -86,6 +86,9 @@ class Copier:
         since = self._session.now() - PARTS_AGE
         with self._session.transfer.engine.connect() as connection:
             folders |= files.folders_of_copies(connection, self._session.microscope, since=since)
+            left = files.folders_of_assigned(connection, self._session.microscope, since=since)
+        quarantine = quarantine_root(self._session.transfer.following.storage_root, self._session.microscope)
+        folders |= {str(SampleLayout(root=quarantine).raw / folder) for folder in left}
         if folders:
             token = self._session.lease.token
             try:
@@ -93,11 +96,11 @@ class Copier:
             except (TransferError, TimeoutError) as error:
                 log.warning("parts could not be cleared", extra={"problem": str(error)})
         self._settler.settle(worker)
-        left = [tracked for tracked in self._session.tracked.values() if tracked.record.state == "copying"]
-        if left:
+        again = [tracked for tracked in self._session.tracked.values() if tracked.record.state == "copying"]
+        if again:
             with self._session.transition() as connection:
                 self._session.set_state(
-                    connection, [StateChange(id=tracked.record.id, state="complete") for tracked in left]
+                    connection, [StateChange(id=tracked.record.id, state="complete") for tracked in again]
                 )
 
     def order(self, mounts: Mapping[str, Mount]) -> None:
@@ -212,7 +215,11 @@ class Copier:
         What is to be renamed is on record before: who finds a copy after a crash knows whose it is.
         """
         session, at = self._session, self._session.now()
-        whole = [_copied_record(copy, part) for copy, part in made if not copy.tracked.is_living]
+        whole = [
+            _copied_record(copy, part)
+            for copy, part in made
+            if not copy.tracked.is_living or copy.tracked.record.copied_at is None
+        ]
         if whole:
             with session.transition() as connection:
                 files.intend_names(connection, [_copied_file(record) for record in whole])
@@ -235,6 +242,8 @@ class Copier:
             good = [(copy, part) for (copy, part), said in zip(made, answers, strict=True) if "error" not in said]
             records = [(copy, _copied_record(copy, part)) for copy, part in good]
             files.record_copies(connection, [_copied_file(record) for _, record in records], at=at)
+            named = {record.id for _, record in records}
+            files.forget_names(connection, [record.id for record in whole if record.id not in named])
             for copy, record in records:
                 if copy.destination.sample is not None and copy.tracked.is_movie:
                     movies.register_movie(connection, record, copy.destination.sample, at=at)

@@ -72,8 +72,15 @@ class Doubter:
         for doubt in doubts:
             self._session.doubtful[doubt.record.id] = doubt.change
 
+    def _is_newest(self, record: FileRecord) -> bool:
+        """Whether a file has no later version yet: two scans, or a scan and a copy, may doubt the same one."""
+        newest = self._session.known.get((record.share, record.path))
+        return newest is not None and newest.id == record.id
+
     def _looked(self, doubt: _Doubt, size_bytes: int, mtime_ns: int) -> None:
         record = doubt.record
+        if not self._is_newest(record):
+            return
         if (size_bytes, mtime_ns) != (record.size_bytes, record.mtime_ns):
             self._make_version(replace(doubt.change, size_bytes=size_bytes, mtime_ns=mtime_ns), record)
         elif doubt.change.inode != record.inode and doubt.mount.worker is not None:
@@ -85,6 +92,8 @@ class Doubter:
             found = future.result()["xxh3_128"]
         except TransferError as error:
             self._doubt_again([doubt], error)
+            return
+        if not self._is_newest(doubt.record):
             return
         if found != doubt.record.xxh3_128:
             self._make_version(doubt.change, doubt.record)

@@ -39,6 +39,9 @@ REQUESTS = 2
 LONGEST_PAUSE_S = 30.0
 """Between two looks at a file that does not change."""
 
+OWNER_PAUSE_S = 0.5
+"""Before the next look at a movie whose owner is not decided yet."""
+
 Json = Mapping[str, Any]  # Any: values of JSON
 
 
@@ -178,6 +181,9 @@ class Judge:
         self, tracked: Tracked, verdict: Verdict, *, problem: str | None, unchanged_s: float
     ) -> list[StateChange]:
         record = tracked.record
+        if verdict.complete and tracked.is_movie and not self._owner_is_known(record):
+            tracked.look_due_s = self._session.clock() + OWNER_PAUSE_S
+            return []  # its sample says how many frames it must have
         if verdict.complete:
             if tracked.is_movie and verdict.frames_found:
                 self._remember_frames(record, verdict.frames_found)
@@ -193,6 +199,10 @@ class Judge:
         if record.role in {FileRole.MOVIE, FileRole.METADATA}:
             return _change(tracked, "held", f"{name} is empty, and nothing writes to it")
         return [StateChange(id=record.id, state="complete")]
+
+    def _owner_is_known(self, record: FileRecord) -> bool:
+        owner = self._session.exposures.get(record.exposure_id)
+        return owner is not None and owner.decision is not None
 
     def _expected(self, record: FileRecord) -> int | None:
         """Return how many frames a movie must have, from metadata, the operator, or the movies before it."""

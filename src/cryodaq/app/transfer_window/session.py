@@ -151,6 +151,8 @@ class Session:
     """No copying before, because the target is full; monotonic."""
     _samples: dict[str, SampleRecord] = field(default_factory=dict)
     _ready: set[PurePosixPath] = field(default_factory=set)
+    _raised: set[str] = field(default_factory=set)
+    """Keys of the alarms that earlier windows left open."""
     _alarms: dict[str, tuple[str | None, float]] = field(default_factory=dict)
 
     @contextmanager
@@ -182,6 +184,7 @@ class Session:
             self.unsettled = {record.id: record for record in files.intended_names(connection, self.microscope)}
             unfinished = [record for record in found if record.state in UNCOPIED]
             owners = exposures.exposures_by_id(connection, {record.exposure_id for record in unfinished})
+            self._raised = {one.key for one in events.open_alarms(connection, microscope=self.microscope)}
         self.exposures |= owners
         self.undecided |= {one.id: one for one in waiting}
         for record in found:
@@ -271,6 +274,8 @@ class Session:
             return
         self._alarms[key] = (message, now_s)
         full_key = f"{key}:{self.microscope}"
+        if message is None and said == "" and full_key not in self._raised:
+            return
         with self.transfer.engine.begin() as connection:
             if message is None:
                 events.clear_alarm(connection, full_key, at=self.now())

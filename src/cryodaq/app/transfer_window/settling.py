@@ -60,26 +60,22 @@ class Settler:
         ]
 
     def _at_their_places(self, worker: ShareWorker, found: Sequence[FileRecord]) -> list[FileRecord]:
-        """Move copies whose owner was decided anew in between."""
+        """Move copies whose owner was decided anew in between; one whose place is taken stays, and is copied again."""
         self._session.follow_exposures(found)
-        placed, moves = [], []
+        placed, moving, moves = [], [], []
         for record in found:
             destination = self._session.destination(record)
             if destination is None or str(destination.target) == record.target:
                 placed.append(record)
                 continue
-            relative = str(destination.target.relative_to(destination.base))
-            moves.append(
-                {
-                    "source": record.target,
-                    "base": str(destination.base),
-                    "relative": relative,
-                    "xxh3_128": record.xxh3_128,
-                }
-            )
-            placed.append(replace(record, target=str(destination.target)))
+            move = {"source": record.target, "base": str(destination.base), "xxh3_128": record.xxh3_128}
+            moves.append(move | {"relative": str(destination.target.relative_to(destination.base))})
+            moving.append(replace(record, target=str(destination.target)))
         if moves:
-            _raise_first(worker.request("move", moves=moves).result(WAIT_S)["moved"])
+            answers = worker.request("move", moves=moves).result(WAIT_S)["moved"]
+            taken = [said.get("error", {}).get("kind") == "TargetExistsError" for said in answers]
+            _raise_first([said for said, is_taken in zip(answers, taken, strict=True) if not is_taken])
+            placed += [record for record, is_taken in zip(moving, taken, strict=True) if not is_taken]
         return placed
 
     def _record(self, copied: Sequence[FileRecord], unnamed: Sequence[int]) -> None:
@@ -98,7 +94,9 @@ class Settler:
             if before is None:
                 continue
             seen = before.record
-            if (seen.size_bytes, seen.mtime_ns) != (record.size_bytes, record.mtime_ns):
+            if before.is_living:
+                session.remember(replace(seen, state="complete", copied_at=at))
+            elif (seen.size_bytes, seen.mtime_ns) != (record.size_bytes, record.mtime_ns):
                 session.doubtful[record.id] = ChangedFile(
                     id=record.id, size_bytes=seen.size_bytes, mtime_ns=seen.mtime_ns, inode=seen.inode or 0
                 )

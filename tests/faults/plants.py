@@ -1,0 +1,168 @@
+"""Errors put into the program on purpose, one at a time: the schedules must find each of them.
+
+A plant replaces a piece of a module's text when it is imported.
+The piece must be there exactly once, so a plant that the program outgrew says so.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """One error."""
+
+    what: str
+    module: str
+    before: str
+    after: str
+
+
+PLANTS = {
+    "no-fence": Plant(
+        "a process whose lease was taken goes on",
+        "cryodaq.ledger.leases",
+        "if epoch != held.epoch:",
+        "if epoch is None:",
+    ),
+    "no-check-before": Plant(
+        "a source that changed since it was judged complete is copied",
+        "cryodaq.transfer.copy",
+        "!= (order.size_bytes, order.mtime_ns):",
+        "== (-1, -1):",
+    ),
+    "no-check-after": Plant(
+        "a source that changes while it is read is copied",
+        "cryodaq.transfer.copy",
+        "_check_unchanged(order, before, after)\n",
+        "pass\n",
+    ),
+    "no-sync": Plant(
+        "a copy gets its name before its bytes are on the disk",
+        "cryodaq.transfer.copy",
+        "            progress(copied)\n        os.fsync(part)\n",
+        "            progress(copied)\n",
+    ),
+    "no-folder-sync": Plant(
+        "a copy is recorded before its name is on the disk",
+        "cryodaq.transfer.copy",
+        "    sync_folder(target.parent)\n    return True",
+        "    return True",
+    ),
+    "rename-replaces": Plant(
+        "a copy takes the name of another file",
+        "cryodaq.transfer.copy",
+        "        rename_without_replacing(part, target)\n",
+        "        part.replace(target)\n",
+    ),
+    "removed-unverified": Plant(
+        "a source goes before its copy was read again",
+        "cryodaq.ledger.removals",
+        'file.c.state == "verified",\n            file.c.gone_at',
+        'file.c.state.in_(("copied", "verified")),\n            file.c.gone_at',
+    ),
+    "removed-unread": Plant(
+        "a copy is not compared when it is read again",
+        "cryodaq.transfer.verify",
+        "if found != xxh3_128:",
+        "if found is None:",
+    ),
+    "removed-uncompared": Plant(
+        "what lies aside is removed whatever it is",
+        "cryodaq.transfer.remove",
+        "        _check(waiting, expected)\n",
+        "        waiting.stat()\n",
+    ),
+    "no-quiet-time": Plant(
+        "a file is complete at its second look",
+        "cryodaq.domain.completeness",
+        "CAUTIOUS_QUIET_S = 10.0",
+        "CAUTIOUS_QUIET_S = 0.0",
+    ),
+    "short-movies-pass": Plant(
+        "a movie without its last frames is complete",
+        "cryodaq.domain.completeness",
+        "CompletenessState.SHORT if found < wanted else",
+        "",
+    ),
+    "hash-of-the-buffer": Plant(
+        "the hash is of what was asked for, not of what was read",
+        "cryodaq.transfer.copy",
+        "            digest.update(buffer[:count])\n            _write_all",
+        "            digest.update(buffer[:wanted])\n            _write_all",
+    ),
+    "owner-by-folder": Plant(
+        "the folder says whose an exposure is, whatever is current",
+        "cryodaq.domain.ownership",
+        "    said = {poll.sample_id for poll in known}\n",
+        "    said = {poll.sample_id for poll in known}\n"
+        "    if len(folder_owners) == 1:\n"
+        "        return Ownership(sample_id=next(iter(folder_owners)), decision=Decision.FOLDER)\n",
+    ),
+    "forgotten-names": Plant(
+        "a copy that got its name before a crash is not known again",
+        "cryodaq.app.transfer_window.copying",
+        "        if whole:\n",
+        "        if not made:\n",
+    ),
+    "kept-parts": Plant(
+        "what a dead window left half stays",
+        "cryodaq.app.transfer_window.copying",
+        "        if folders:\n",
+        "        if not folders:\n",
+    ),
+    "no-hot-folders": Plant(
+        "a file that is rewritten in place is not seen",
+        "cryodaq.transfer.scan",
+        "if known.hot_until > now or relative in hot:",
+        "if relative in hot and now < 0:",
+    ),
+    "no-sentinel": Plant(
+        "an unmounted share is an empty one",
+        "cryodaq.transfer.beneath",
+        "        if sentinel is not None:\n",
+        "        if sentinel is None:\n",
+    ),
+}
+
+
+class _Planted(importlib.machinery.SourceFileLoader):
+    def __init__(self, plant: Plant, path: str) -> None:
+        super().__init__(plant.module, path)
+        self._plant = plant
+
+    def get_code(self, fullname: str) -> CodeType:
+        text = Path(self.path).read_text()
+        if text.count(self._plant.before) != 1:
+            sys.exit(f"the plant does not fit {fullname} any more: {self._plant.before!r}")
+        return compile(text.replace(self._plant.before, self._plant.after), self.path, "exec", dont_inherit=True)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._plant.module:
+            return None
+        path = SOURCE.joinpath(*fullname.split(".")).with_suffix(".py")
+        return importlib.machinery.ModuleSpec(fullname, _Planted(self._plant, str(path)), origin=str(path))
+
+
+def sow(name: str) -> None:
+    """Plant an error, before the program is imported."""
+    plant = PLANTS[name]
+    if plant.module in sys.modules:
+        sys.exit(f"{plant.module} is imported already")
+    sys.meta_path.insert(0, _Finder(plant))
