@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,7 +98,38 @@ def _named_and_taken(schedule: Directed) -> list[str]:
     return [] if row.state == "verified" and row.gone else [f"it is {row.state}"]
 
 
-SCHEDULES = (_named_and_replaced, _named_and_replaced_in_quarantine, _named_and_taken)
+def _assigned_half_way(schedule: Directed) -> list[str]:
+    """Assigning from quarantine fails after a log was moved; the log is written and copied on; then again."""
+    first, _ = schedule.contents()
+    world, movie = schedule.world, "two/grid_00001.tif"
+    world.choose("first")
+    schedule.window(20)
+    world.choose(None)
+    schedule.window(20)
+    world._append(LOG, b"line 1\n")
+    schedule.whole(movie, first)
+    schedule.window(120)
+
+    def refuse(name: str) -> None:
+        job = schedule.plan.job
+        if job is not None and (job.what, name) == ("move", "renameat2"):
+            schedule.plan.ambush = lambda _: None
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    schedule.plan.ambush = refuse
+    schedule.process(schedule._assign)
+    if schedule._assigning is None:
+        return ["nothing failed"]
+    world._append(LOG, b"line 1\nline 2\n")
+    schedule.window(120)
+    schedule.process(schedule._assign)
+    schedule._settle()
+    rows = {row.path: row for row in rows_of(schedule.engine, schedule.microscope.name)}
+    log = Path(rows[LOG].target or "")
+    return [] if log.read_bytes().endswith(b"line 2\n") else ["the log is of an older state"]
+
+
+SCHEDULES = (_assigned_half_way, _named_and_replaced, _named_and_replaced_in_quarantine, _named_and_taken)
 
 
 def run_directed(engine: sa.Engine, folder: Path) -> int:

@@ -197,7 +197,7 @@ def _of_owners(world: World, rows: list[Row], *, first_poll_s: float) -> list[st
     for source in world.sources.values():
         stems.setdefault(stem_of(source.path), []).append(source)
     for row in rows:
-        if row.decision == "operator" or row.decision is None or world.jumped:
+        if row.decision in {"operator", None} or world.jumped or stem_of(row.path) in world.reborn:
             continue
         mine = stems[stem_of(row.path)]
         possible = world.possible_owners([one.path for one in mine])

@@ -176,7 +176,7 @@ class Schedule:
             microscope=self.microscope.name,
             storage_root=PurePosixPath(self.world.storage),
             now=self.world.now,
-            grant_access=lambda _: None,
+            grant_access=lambda *_: None,
             open_worker=self._open_worker,
         )
         self._assigning = self._assigning or self.plan.rng.choice(known)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCHEDULES = 300
-"""From seed 8000 on; the README names the seeds known to fail."""
+"""From seed 8000 on."""
 LIMIT_S = 40
 """No schedule begins later: how many there are depends on the machine."""
 LEAST = 10
@@ -49,7 +49,7 @@ def test_nothing_is_lost_misfiled_or_wrongly_removed_whatever_fails() -> None:
 def test_what_once_went_wrong_goes_right() -> None:
     done = run_faults("--directed")
     assert done.returncode == 0
-    assert done.stdout.count(": 0 broken") >= 3
+    assert done.stdout.count(": 0 broken") >= 4
 
 
 @pytest.mark.timeout(400)

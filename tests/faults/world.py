@@ -83,6 +83,8 @@ class World:
         self.sources: dict[str, Source] = {}
         self.scans: list[float] = []
         self.copies_made = 0
+        self.reborn: set[str] = set()
+        """Exposures with a file that came again: without any other file there it is another exposure."""
         self.rotten: set[str] = set()
         """Copies that the storage damaged."""
         self.workers: list[InlineWorker] = []
@@ -164,9 +166,10 @@ class World:
         """Have a path contain something; the microscope's clock is 7 hours wrong and only moves on."""
         target = self.share / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._known(path)
-        if not target.exists():
+        if not target.exists() and path in self.sources:
             self.sources[path].taken = False
+            self.reborn.add(stem_of(path))
+        self._known(path)
         target.write_bytes(content)
         self._stamp(target)
         self._contains(path, content, whole=whole)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.errors import StoreError, TransferError
 from cryodaq.ledger.events import raise_alarm
@@ -33,7 +34,7 @@ class Move:
     """An existing folder with its access rights, above the new place."""
     target: PurePosixPath
     xxh3_128: str | None
-    """Hash of a copy, which never replaces another file; None: a product, which does."""
+    """Hash of a copy, which never replaces another file; None: a product or a living file, which do."""
 
 
 def move_files(
@@ -84,7 +85,8 @@ def moves_into(folder: PurePosixPath, held: Sequence[FileRecord]) -> dict[int, M
             source=PurePosixPath(record.target),
             base=layout.raw,
             target=layout.raw_file(PurePosixPath(record.path), version=record.version),
-            xxh3_128=record.xxh3_128,
+            # A living file may have been copied anew since a move that ended half-way: the newest state wins.
+            xxh3_128=None if record.role == FileRole.LIVING else record.xxh3_128,
         )
         for record in held
         if record.state in HAS_COPY and record.target
