@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 from cryodaq.errors import ImagingError
 from cryodaq.imaging.ctf import CtfMeasurement
@@ -13,6 +13,12 @@ from cryodaq.imaging.ctf import CtfMeasurement
 Float = NDArray[np.float32]
 Grey = NDArray[np.uint8]
 
+DIRECTIONS = 360
+"""Over half a turn, in which a spectrum is averaged."""
+AVERAGED_DEG = 4.0
+"""Standard deviation of that average."""
+UNEVEN_PX = 15.0
+"""Scale along frequency of differences between directions that are no rings."""
 DARKEST_SHARE, BRIGHTEST_SHARE = 0.002, 0.998
 """Shares of the pixels that become black and white."""
 
@@ -56,18 +62,37 @@ def shrink(picture: Float, *, size_px: int) -> Float:
 def half_and_half(measurement: CtfMeasurement, *, size_px: int) -> Grey:
     """Power spectrum, with the fitted rings in its left half, as a square of `size_px`.
 
+    The spectrum is averaged over a few degrees of direction, which brings out faint rings, astigmatic or not.
     Both halves are centred on frequency 0, rows along +y downwards, as the spectrum is stored. The rings are
     drawn as far as the fit was followed; without a fit, the whole square is the spectrum.
     """
-    seen = gaussian_filter(measurement.spectrum, 1.0)
+    seen = _averaged_along_rings(measurement.spectrum)
     # The rings are spread as the spectrum is: from its dark tenth to its bright tenth.
-    low, high = (float(q) for q in np.quantile(seen, [0.1, 0.97]))
-    picture = seen
+    low, high = (float(q) for q in np.nanquantile(seen, [0.1, 0.97]))
+    picture = np.nan_to_num(seen, nan=(low + high) / 2)
     if measurement.fit.fitted:
-        picture = seen.copy()
         middle = seen.shape[1] // 2
         picture[:, :middle] = _drawn_rings(measurement, low=low, high=high)[:, :middle]
     return _grey(_square(picture, size_px), low, high)
+
+
+def _averaged_along_rings(spectrum: Float) -> Float:
+    """Mean (y, x) over neighbouring directions at each frequency, without what differs slowly between directions.
+
+    NaN beyond the last whole ring.
+    """
+    middle = len(spectrum) // 2
+    radius = np.arange(middle, dtype=np.float32)
+    angle = np.linspace(0, np.pi, DIRECTIONS, endpoint=False, dtype=np.float32)[:, None]
+    places = middle + radius * np.sin(angle), middle + radius * np.cos(angle)
+    rings = map_coordinates(gaussian_filter(spectrum, 0.7), places, order=1, mode="nearest")
+    rings = gaussian_filter1d(rings, AVERAGED_DEG * DIRECTIONS / 180, axis=0, mode="wrap")
+    rings -= gaussian_filter1d(rings - rings.mean(axis=0), UNEVEN_PX, axis=1)
+    y, x = np.ogrid[-middle : len(spectrum) - middle, -middle : len(spectrum) - middle]
+    # The first direction follows the last one, on the opposite side.
+    turned = np.arctan2(y, x) % np.pi * (DIRECTIONS / np.pi)
+    closed = np.concatenate([rings, rings[:1]])
+    return np.asarray(map_coordinates(closed, [turned, np.hypot(y, x)], order=1, cval=np.nan), dtype=np.float32)
 
 
 def _drawn_rings(measurement: CtfMeasurement, *, low: float, high: float) -> Float:
