@@ -44,6 +44,23 @@ def test_a_published_movie_appears_without_a_reload(open_page: OpenPage, facilit
     assert page.locator(".gallery img").evaluate_all("all => all.filter(image => image.marked).length") == 1
 
 
+def test_limits_say_which_micrographs_are_in_and_the_selection_is_exported(open_page: OpenPage) -> None:
+    page = open_page(SAMPLE)
+    expect(page.locator("#panel-fit_resolution_ang rect.in")).not_to_have_count(0)
+    expect(page.locator("#selection")).to_contain_text(re.compile(r"4\s*in,\s*0\s*out"))
+    page.get_by_text("Limits: which micrographs are in").press("Enter")
+    page.get_by_label("Fit resolution to, Å").fill("3")
+    page.get_by_label("Fit resolution to, Å").press("Enter")
+    expect(page.locator("#selection")).to_contain_text(re.compile(r"0\s*in,\s*4\s*out"))
+    expect(page.locator(".gallery .isout")).to_have_count(4)
+    page.locator("#selection").get_by_role("link", name="out", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name=re.compile("STAR")).click()
+    assert "FoilHole_5330585" in download.value.path().read_text()
+    page.get_by_role("link", name="by hole").click()
+    expect(page.locator("#group-5330585")).to_contain_text("1.50\u00a0µm")
+
+
 def test_the_board_counts_live(open_page: OpenPage, facility) -> None:  # type: ignore[no-untyped-def]  # conftest's class
     page = open_page("/")
     processed = page.locator("#scope-tem1 .steps div", has_text="processed").locator("dd")

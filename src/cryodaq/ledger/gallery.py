@@ -12,9 +12,6 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from cryodaq.ledger.tables import branch, delivery, exposure, file, movie, stage_result, trigger
 
-PAGE_SIZE = 60
-RECENT = 240
-"""So many newest movies make the plots and medians."""
 MOVIE_STATES: Mapping[str, tuple[str, ...]] = {
     "all": (),
     "running": ("registered", "queued", "triggered", "processing"),
@@ -48,6 +45,10 @@ class Measurements:
     unaligned_fit_resolution_ang: float | None = None
     particle_count: int | None = None
     masked_fraction: float | None = None
+    picks_per_um2: float | None = None
+    ice_ring_ratio: float | None = None
+    gain_orientation: str | None = None
+    """How the gain reference had to be turned to fit the movie."""
 
     @property
     def defocus_mean_ang(self) -> float | None:
@@ -87,15 +88,6 @@ class MovieRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MoviePage:
-    """Some movies of a sample, newest first."""
-
-    movies: tuple[MovieRow, ...]
-    older_than: int | None
-    """Ask with this for the next page; None on the last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivingFile:
     """A movie's file that is not copied yet."""
 
@@ -104,15 +96,6 @@ class ArrivingFile:
     problem: str | None
     size_bytes: int
     seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecentMovie:
-    """One point of a sample's plots."""
-
-    id: int
-    run_name: str
-    measured: Measurements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,42 +156,19 @@ class MovieHistory:
     delivery_problem: str | None
 
 
-def movies_of_sample(
-    connection: Connection,
-    sample_id: str,
-    *,
-    branch_name: str,
-    states: Sequence[str] = (),
-    older_than: int | None = None,
-    limit: int = PAGE_SIZE,
-) -> MoviePage:
-    """Return a page of a sample's movies, newest first; `states` empty means all."""
-    query = _movies().where(movie.c.sample_id == sample_id)
-    if states:
-        query = query.where(movie.c.state.in_(list(states)))
-    if older_than is not None:
-        query = query.where(movie.c.id < older_than)
-    rows = connection.execute(query.order_by(movie.c.id.desc()).limit(limit + 1)).mappings().all()
-    shown = rows[:limit]
-    results = _stage_results(connection, [int(row["id"]) for row in shown], branch_name)
-    movies = tuple(_movie_row(row, results.get(int(row["id"]), {})) for row in shown)
-    return MoviePage(movies=movies, older_than=movies[-1].id if len(rows) > limit else None)
+def movies_by_id(connection: Connection, movie_ids: Sequence[int], *, branch_name: str) -> dict[int, MovieRow]:
+    """Return movies by their ids."""
+    if not movie_ids:
+        return {}
+    rows = connection.execute(_movies().where(movie.c.id.in_(list(movie_ids)))).mappings().all()
+    results = _stage_results(connection, list(movie_ids), branch_name)
+    return {int(row["id"]): _movie_row(row, results.get(int(row["id"]), {})) for row in rows}
 
 
-def recent_measurements(connection: Connection, sample_id: str, *, branch_name: str) -> tuple[RecentMovie, ...]:
-    """Return the numbers of a sample's newest published movies, oldest first."""
-    query = (
-        select(movie.c.id, movie.c.run_name)
-        .where(movie.c.sample_id == sample_id, movie.c.state == "published")
-        .order_by(movie.c.id.desc())
-        .limit(RECENT)
-    )
-    rows = list(reversed(connection.execute(query).all()))
-    results = _stage_results(connection, [row.id for row in rows], branch_name)
-    return tuple(
-        RecentMovie(id=row.id, run_name=row.run_name, measured=measurements(_results(results.get(row.id, {}))))
-        for row in rows
-    )
+def newest_published(connection: Connection, sample_id: str) -> int | None:
+    """Return the sample's newest movie with results, or None."""
+    same = (movie.c.sample_id == sample_id) & (movie.c.state == "published")
+    return connection.execute(select(func.max(movie.c.id)).where(same)).scalar_one_or_none()
 
 
 def arriving_files(connection: Connection, sample_id: str, *, limit: int = 6) -> tuple[ArrivingFile, ...]:
@@ -300,6 +260,9 @@ def measurements(results: Mapping[str, Mapping[str, Any]]) -> Measurements:  # A
         unaligned_fit_resolution_ang=before.get("fit_resolution_ang") if before.get("fitted") else None,
         particle_count=pick.get("count"),
         masked_fraction=pick.get("masked_fraction"),
+        picks_per_um2=pick.get("picks_per_um2"),
+        ice_ring_ratio=fit.get("ice_ring_ratio"),
+        gain_orientation=align.get("gain_orientation"),
     )
 
 

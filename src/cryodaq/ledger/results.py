@@ -12,6 +12,7 @@ from cryodaq.domain.failures import Cause
 from cryodaq.domain.names import product_name
 from cryodaq.errors import LedgerError
 from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.measurements import note_measurement
 from cryodaq.ledger.tables import branch, experiment, file, movie, sample, stage_result, trigger
 
 STAGES = ("align", "ctf", "pick", "publish")
@@ -164,6 +165,7 @@ def succeed(
         .where(stage_result.c.id == attempt.id)
         .values(state="succeeded", ended_at=at, result=dict(result), problem=None, cause=None)
     )
+    note_measurement(connection, target.movie_id, target.branch_id, stage=stage, result=result)
     if stage == STAGES[-1]:
         _settle(connection, target, "published", at=at)
     record_event(connection, "stage_succeeded", at=at, subject=target.subject, facts={"stage": stage})

@@ -227,6 +227,34 @@ stage_result = Table(
     UniqueConstraint("movie_id", "branch_id", "stage", "attempt", name="uq_stage_result_attempt"),
 )
 
+measurement = Table(
+    "measurement",
+    metadata,
+    Column("branch_id", BigInteger, ForeignKey(branch.c.id), primary_key=True, autoincrement=False),
+    Column("movie_id", BigInteger, ForeignKey(movie.c.id), primary_key=True, autoincrement=False),
+    Column("fitted", Boolean, comment="null: CTF not estimated yet; false: no CTF was found"),
+    Column("fit_resolution_ang", Double),
+    Column("defocus_ang", Double, comment="mean of U and V"),
+    Column("astigmatism_ang", Double, comment="U - V"),
+    Column("ice_ring_ratio", Double),
+    Column("motion_total_ang", Double),
+    Column("mean_counts", Double, comment="counts per pixel and frame"),
+    Column("particle_count", Integer),
+    comment="Numbers of the stages' newest results; copied from stage_result.",
+)
+
+judgement = Table(
+    "judgement",
+    metadata,
+    Column("movie_id", BigInteger, ForeignKey(movie.c.id), primary_key=True, autoincrement=False),
+    Column("verdict", Text, comment="in or out, whatever the limits say; null: the limits decide"),
+    Column("rating", Integer, comment="1 to 5"),
+    Column("comment", Text, nullable=False, server_default=""),
+    Column("judged_by", Text, nullable=False),
+    _time("judged_at", required=True),
+    comment="What people say of single movies.",
+)
+
 trigger = Table(
     "trigger",
     metadata,

@@ -13,6 +13,7 @@ from cryodaq.domain.parameters import ImagingParameters, Source, Sourced, to_map
 from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, MotionStatistics, PickResult
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.measurements import note_measurement
 from cryodaq.ledger.samples import NewSample, live_branch, register_sample, save_branch
 
 if TYPE_CHECKING:
@@ -237,6 +238,8 @@ class LedgerSeeder:
                     problem=problem,
                 )
             )
+            if result is not None and problem is None:
+                note_measurement(connection, movie.id, movie.branch_id, stage=stage, result=result)
             record_event(connection, f"stage_{state}", at=self.now, subject=_subject(movie), facts={"stage": stage})
 
     def add_measurements(

@@ -22,6 +22,7 @@ from cryodaq.web import (
     login_pages,
     microscope_pages,
     movie_pages,
+    sample_pages,
     session_pages,
     switch_pages,
 )
@@ -60,7 +61,16 @@ def create_app(settings: WebSettings) -> FastAPI:
     app.state.storage = StorageProbe(settings.storage_root)
     app.state.board = board_pages.BoardSnapshots(engine, settings)
     app.add_middleware(Protection, public_origin=settings.public_origin)
-    for room in (board_pages, microscope_pages, switch_pages, session_pages, movie_pages, login_pages, live_stream):
+    for room in (
+        board_pages,
+        microscope_pages,
+        switch_pages,
+        session_pages,
+        sample_pages,
+        movie_pages,
+        login_pages,
+        live_stream,
+    ):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_exception_handler(NotLoggedInError, _to_login)

@@ -1,4 +1,4 @@
-"""A sample's movies, one movie's history, and their pictures."""
+"""One movie's history, and its pictures."""
 
 from __future__ import annotations
 
@@ -6,63 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse
 
-from cryodaq.domain.names import LIVE_BRANCH, check_sample_id
-from cryodaq.errors import UnsafeNameError
+from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.ledger import gallery
-from cryodaq.ledger.board import sample_progress
-from cryodaq.ledger.events import last_event_id, open_alarms
-from cryodaq.ledger.samples import SampleRecord, find_sample
-from cryodaq.web.plots import strips, track
+from cryodaq.ledger.events import last_event_id
+from cryodaq.ledger.samples import find_sample
+from cryodaq.web.plots import track
 from cryodaq.web.rendering import render
 from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
 router = APIRouter()
 
 _PICTURE_HEADERS = {"cache-control": "private, max-age=86400, immutable"}
 """A picture's address carries the number of its publication, so it never changes."""
-
-
-@router.get("/samples/{sample_id}", response_class=HTMLResponse)
-def show_sample(
-    request: Request,
-    sample_id: str,
-    view: Literal["gallery", "table"] = "gallery",
-    state: Literal["all", "running", "waiting", "failed", "published"] = "all",
-    older_than: int | None = Query(default=None, ge=1, le=2**62),
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> HTMLResponse:
-    """Show a sample's movies, newest first."""
-    engine: Engine = request.app.state.engine
-    with engine.connect() as connection:
-        since = last_event_id(connection)
-        sample = _readable_sample(connection, sample_id, who)
-        page = gallery.movies_of_sample(
-            connection,
-            sample.id,
-            branch_name=LIVE_BRANCH,
-            states=gallery.MOVIE_STATES[state],
-            older_than=older_than,
-        )
-        values: dict[str, object] = {
-            "sample": sample,
-            "page": page,
-            "progress": sample_progress(connection, [sample.id])[sample.id],
-            "strips": strips(gallery.recent_measurements(connection, sample.id, branch_name=LIVE_BRANCH)),
-            "arriving": gallery.arriving_files(connection, sample.id) if older_than is None else (),
-            "alarms": [alarm for alarm in open_alarms(connection) if alarm.subject.sample_id == sample.id],
-            "view": view,
-            "state": state,
-            "states": tuple(gallery.MOVIE_STATES),
-            "first_page": older_than is None,
-        }
-    return render(request, "sample.html", visitor=who, topic=f"sample:{sample.id}", since=since, values=values)
 
 
 @router.get("/movies/{movie_id}", response_class=HTMLResponse)
@@ -124,16 +86,6 @@ class RunUrl:
         if self._base is None:
             return None
         return f"{self._base}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
-
-
-def _readable_sample(connection: Connection, sample_id: str, who: Visitor) -> SampleRecord:
-    try:
-        sample = find_sample(connection, check_sample_id(sample_id))
-    except UnsafeNameError:
-        sample = None
-    if sample is None or not who.may_read(sample.experiment):
-        raise NotThereError("sample")
-    return sample
 
 
 def _checked(movie_id: int) -> int:

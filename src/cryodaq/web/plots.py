@@ -1,100 +1,105 @@
-"""Small plots as numbers that the templates draw in SVG; no drawing library, no script."""
+"""Plots as numbers that the templates draw in SVG; no drawing library, no script."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryodaq.ledger.gallery import Measurements, RecentMovie
+from cryodaq.ledger.measurements import QUANTITIES, Quantity
+from cryodaq.ledger.selection import Distribution
 
-WIDTH, HEIGHT, MARGIN = 240.0, 56.0, 4.0
+WIDTH, HEIGHT, MARGIN = 320.0, 90.0, 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One movie in a strip, in the strip's coordinates."""
+class Bar:
+    """One bin of a histogram: movies that are in, and on top those that are out."""
 
     x: float
-    y: float
+    width: float
+    in_y: float
+    in_height: float
+    out_y: float
+    out_height: float
     title: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strip:
-    """One quantity of a sample's newest movies, in the order of their making."""
+class Panel:
+    """One quantity: its trend over the session, and its histogram. Coordinates are those of the drawings."""
 
-    title: str
-    unit: str
-    digits: int
-    median: float | None
+    quantity: Quantity
+    median: float
+    """In the shown unit, as `low` and `high`."""
     low: float
     high: float
-    """The strip spans from `low` to `high`; movies beyond lie on its edges."""
-    points: tuple[Point, ...]
-    median_y: float
+    dots_in: str
+    """Movies that are in, as an SVG path of dots; time runs to the right, the value upwards."""
+    dots_out: str
+    bars: tuple[Bar, ...]
+    limit_y: tuple[float, ...]
+    """Heights of the limits in the trend."""
+    limit_x: tuple[float, ...]
+    """Places of the limits in the histogram."""
+    most: int
+    """Movies in the fullest bin."""
 
 
-_QUANTITIES: tuple[tuple[str, str, int, Callable[[Measurements], float | None]], ...] = (
-    ("Fit resolution", "Å", 1, lambda m: m.fit_resolution_ang),
-    ("Defocus", "µm", 2, lambda m: None if m.defocus_mean_ang is None else m.defocus_mean_ang / 1e4),
-    ("Drift", "Å", 1, lambda m: m.motion_total_ang),
-    ("Particles", "", 0, lambda m: m.particle_count),
-)
+def panels(found: Sequence[Distribution], *, limits: dict[str, tuple[float | None, float | None]]) -> list[Panel]:
+    """Return the panels of a sample."""
+    return [_panel(one, limits=limits.get(one.key, (None, None))) for one in found]
 
 
-def strips(movies: Sequence[RecentMovie]) -> list[Strip]:
-    """Return the strips of a sample's newest movies; a quantity that none has is left out."""
-    made = [_strip(movies, title=t, unit=u, digits=d, read=read) for t, u, d, read in _QUANTITIES]
-    return [strip for strip in made if strip.points]
+def _panel(found: Distribution, *, limits: tuple[float | None, float | None]) -> Panel:
+    quantity, span = QUANTITIES[found.key], found.high - found.low
 
-
-def _strip(
-    movies: Sequence[RecentMovie],
-    *,
-    title: str,
-    unit: str,
-    digits: int,
-    read: Callable[[Measurements], float | None],
-) -> Strip:
-    found = [(index, entry, value) for index, entry in enumerate(movies) if (value := read(entry.measured)) is not None]
-    values = sorted(value for _, _, value in found)
-    if not values:
-        return Strip(title=title, unit=unit, digits=digits, median=None, low=0, high=0, points=(), median_y=0)
-    median = statistics.median(values)
-    low, high = _span(values)
+    def share(value: float) -> float:
+        return (min(max(value, found.low), found.high) - found.low) / span
 
     def height(value: float) -> float:
-        inside = min(max(value, low), high)
-        return round(HEIGHT - MARGIN - (inside - low) / (high - low) * (HEIGHT - 2 * MARGIN), 1)
+        return round(HEIGHT - MARGIN - share(value) * (HEIGHT - 2 * MARGIN), 1)
 
-    step = (WIDTH - 2 * MARGIN) / max(1, len(movies) - 1)
-    points = tuple(
-        Point(
-            x=round(MARGIN + index * step, 1),
-            y=height(value),
-            title=f"{entry.run_name}: {value:.{digits}f} {unit}".rstrip(),
+    dots = {True: [""], False: [""]}
+    for probe in found.probes:
+        x = round(MARGIN + probe.place * (WIDTH - 2 * MARGIN), 1)
+        dots[probe.is_in].append(f"M{x:g} {height(probe.value):g}h0")
+    inside = [limit for limit in limits if limit is not None and found.low <= limit <= found.high]
+    return Panel(
+        quantity=quantity,
+        median=found.median * quantity.scale,
+        low=found.low * quantity.scale,
+        high=found.high * quantity.scale,
+        dots_in="".join(dots[True]),
+        dots_out="".join(dots[False]),
+        bars=_bars(found, quantity),
+        limit_y=tuple(height(limit) for limit in inside),
+        limit_x=tuple(round(share(limit) * WIDTH, 1) for limit in inside),
+        most=max(map(sum, zip(found.inside, found.outside, strict=True))),
+    )
+
+
+def _bars(found: Distribution, quantity: Quantity) -> tuple[Bar, ...]:
+    most = max(1, *map(sum, zip(found.inside, found.outside, strict=True)))
+    step = (found.high - found.low) / len(found.inside)
+    width = WIDTH / len(found.inside)
+    bars = []
+    for index, (inside, outside) in enumerate(zip(found.inside, found.outside, strict=True)):
+        low = (found.low + index * step) * quantity.scale
+        high = (found.low + (index + 1) * step) * quantity.scale
+        in_height, out_height = inside / most * HEIGHT, outside / most * HEIGHT
+        bars.append(
+            Bar(
+                x=round(index * width, 2),
+                width=round(width * 0.9, 2),
+                in_y=round(HEIGHT - in_height, 2),
+                in_height=round(in_height, 2),
+                out_y=round(HEIGHT - in_height - out_height, 2),
+                out_height=round(out_height, 2),
+                title=f"{low:.{quantity.digits}f} to {high:.{quantity.digits}f} {quantity.unit}".rstrip()
+                + f": {inside} in, {outside} out",
+            )
         )
-        for index, entry, value in found
-    )
-    return Strip(
-        title=title,
-        unit=unit,
-        digits=digits,
-        median=median,
-        low=low,
-        high=high,
-        points=points,
-        median_y=height(median),
-    )
-
-
-def _span(ordered: Sequence[float]) -> tuple[float, float]:
-    """Return the range of all but the outermost 2 % of the values, widened where they are all alike."""
-    cut = len(ordered) // 50
-    low, high = ordered[cut], ordered[-1 - cut]
-    pad = (high - low) * 0.08 or max(abs(high) * 0.1, 0.5)
-    return (max(0.0, low - pad) if low >= 0 else low - pad), high + pad
+    return tuple(bars)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,8 @@ class Protection:
         await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # no database holds it
+            return PlainTextResponse("The address holds a NUL character.", 400)
         if scope["method"] in _SAFE_METHODS:
             return None
         headers = Headers(scope=scope)

@@ -97,20 +97,6 @@ def test_an_alarm_of_an_experiment_is_shown_at_its_microscope(seed: LedgerSeeder
     assert [alarm.text for alarm in tem1.alarms] == ["refused"]
 
 
-def test_movies_come_newest_first_page_by_page(seed: LedgerSeeder, engine: Engine) -> None:
-    sample = seed.add_sample(A)
-    for index in range(7):
-        seed.add_movie(sample, f"m{index}", state="failed" if index == 2 else "processing")
-    with engine.connect() as connection:
-        first = gallery.movies_of_sample(connection, A, branch_name="live", limit=4)
-        second = gallery.movies_of_sample(connection, A, branch_name="live", limit=4, older_than=first.older_than)
-        failed = gallery.movies_of_sample(connection, A, branch_name="live", states=("failed",))
-    assert [movie.run_name for movie in first.movies] == ["m6", "m5", "m4", "m3"]
-    assert [movie.run_name for movie in second.movies] == ["m2", "m1", "m0"]
-    assert second.older_than is None
-    assert [movie.run_name for movie in failed.movies] == ["m2"]
-
-
 def test_numbers_come_from_the_newest_success_even_while_another_attempt_runs(
     seed: LedgerSeeder, engine: Engine
 ) -> None:

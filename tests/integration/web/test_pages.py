@@ -199,9 +199,29 @@ def test_what_one_may_not_read_and_what_is_not_there_answer_alike(
     assert "their secret" not in answer.text
 
 
-@pytest.mark.parametrize("query", ["older_than=x", "older_than=-1", "state=%3Cscript%3E", "view=none"])
+@pytest.mark.parametrize("query", ["page=x", "page=-1", "page=999999", "state=%3Cscript%3E", "view=none"])
 def test_a_malformed_address_is_no_error_of_ours(client: TestClient, movie: SeededMovie, query: str) -> None:
-    assert enter(client, "user").get(f"/samples/{A}?{query}").status_code == 404
+    answer = enter(client, "user").get(f"/samples/{A}?{query}")
+    assert answer.status_code == 200
+    assert "<script>" not in answer.text
+
+
+@pytest.mark.parametrize("path", [f"/samples/{A}?q=%00", "/live?topic=sample:%00", "/microscopes/tem1%00"])
+def test_an_address_that_no_database_can_hold_is_refused(client: TestClient, movie: SeededMovie, path: str) -> None:
+    assert enter(client, "user").get(path).status_code == 400
+
+
+def test_plots_and_exports_are_for_those_who_may_read(client: TestClient, movie: SeededMovie) -> None:
+    for path in ("plots", "selection.star", "selection.csv"):
+        assert enter(client, "stranger").get(f"/samples/{A}/{path}").status_code == 404
+        assert enter(client, "user").get(f"/samples/{A}/{path}?max_fit_resolution_ang=4").status_code == 200
+    star = client.get(f"/samples/{A}/selection.star?max_fit_resolution_ang=4")
+    assert star.headers["content-disposition"].endswith(f"{MINE}_{A}_in.star")
+    assert "aligned/movie_0001_DW.mrc" in star.text
+    assert "aligned/movie" not in client.get(f"/samples/{A}/selection.star?max_fit_resolution_ang=3").text
+    assert client.get(f"/samples/{A}/selection.exe").status_code == 404
+    sheet = client.get(f"/samples/{A}").text
+    assert "1.0600\u00a0Å/px <small>operator</small>" in sheet
 
 
 def test_a_sample_page_shows_numbers_with_units_and_reasons(client: TestClient, movie: SeededMovie) -> None:
@@ -213,7 +233,7 @@ def test_a_sample_page_shows_numbers_with_units_and_reasons(client: TestClient, 
     assert "apo &lt;i&gt;" in text
     assert "Uwe &lt;b&gt;" in text
     table = client.get(f"/samples/{A}?view=table").text
-    assert "15\u202f100\u00a0Å" in table
+    assert "1.50\u00a0µm" in table
     waiting = client.get(f"/samples/{A}?state=waiting").text
     assert "0002" in waiting
     assert "thumbnail.jpg" not in waiting

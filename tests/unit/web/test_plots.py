@@ -1,51 +1,66 @@
-"""The small plots are where the numbers are."""
+"""The plots are where the numbers are."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from cryodaq.ledger.gallery import Measurements, RecentMovie
-from cryodaq.web.plots import HEIGHT, WIDTH, strips, track
+from cryodaq.ledger.selection import Distribution, Probe
+from cryodaq.web.plots import HEIGHT, WIDTH, panels, track
 
 
-def movies(*resolutions: float | None) -> list[RecentMovie]:
-    """Return movies with these fit resolutions."""
-    return [
-        RecentMovie(id=index, run_name=f"m{index}", measured=Measurements(fit_resolution_ang=value))
-        for index, value in enumerate(resolutions)
-    ]
+def spread(
+    *probes: tuple[float, bool], inside: tuple[int, ...] = (2, 0), outside: tuple[int, ...] = (1, 1)
+) -> Distribution:
+    """Return a distribution of defocus, Å, between 10,000 and 20,000."""
+    return Distribution(
+        key="defocus_ang",
+        median=15_000.0,
+        low=10_000.0,
+        high=20_000.0,
+        inside=inside,
+        outside=outside,
+        probes=tuple(
+            Probe(place=index / max(1, len(probes) - 1), is_in=is_in, value=value)
+            for index, (value, is_in) in enumerate(probes)
+        ),
+    )
 
 
-def test_larger_numbers_are_higher_and_order_is_kept() -> None:
-    (strip,) = strips(movies(3.0, 5.0, 4.0))
-    assert strip.title == "Fit resolution"
-    assert strip.median == 4.0
-    assert [point.x for point in strip.points] == sorted(point.x for point in strip.points)
-    low, high, middle = (point.y for point in strip.points)
+def dots(path: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in re.findall(r"M([\d.]+) ([\d.]+)h0", path)]
+
+
+def test_larger_numbers_are_higher_order_is_kept_and_units_are_the_shown_ones() -> None:
+    (panel,) = panels([spread((10_000.0, True), (20_000.0, True), (15_000.0, False))], limits={})
+    (x0, low), (x1, high) = dots(panel.dots_in)
+    ((x2, middle),) = dots(panel.dots_out)
+    assert x0 < x1 < x2
     assert low > middle > high
-    assert strip.median_y == middle
+    assert (panel.median, panel.low, panel.high) == pytest.approx((1.5, 1.0, 2.0))
 
 
-def test_a_movie_without_the_number_leaves_its_place_empty() -> None:
-    (strip,) = strips(movies(3.0, None, 4.0))
-    assert [point.title for point in strip.points] == ["m0: 3.0 Å", "m2: 4.0 Å"]
-    assert strip.points[1].x == pytest.approx(WIDTH - 4)
+def test_values_beyond_the_range_lie_on_its_edge() -> None:
+    (panel,) = panels([spread((90_000.0, True), (20_000.0, True))], limits={})
+    (_, far), (_, edge) = dots(panel.dots_in)
+    assert far == edge
 
 
-def test_one_wild_value_does_not_flatten_the_others() -> None:
-    (strip,) = strips(movies(*([3.0, 4.0] * 60), 900.0))
-    assert strip.high < 10
-    assert all(0 <= point.y <= HEIGHT for point in strip.points)
+def test_bars_stand_on_each_other_and_the_fullest_fills_the_height() -> None:
+    (panel,) = panels([spread((15_000.0, True))], limits={"defocus_ang": (None, 15_000.0)})
+    first, second = panel.bars
+    assert first.in_height + first.out_height == pytest.approx(HEIGHT)
+    assert first.out_y + first.out_height == pytest.approx(first.in_y)
+    assert second.out_height == pytest.approx(HEIGHT / 3, abs=0.01)
+    assert first.title == "1.00 to 1.50 µm: 2 in, 1 out"
+    assert panel.limit_x == (WIDTH / 2,)
+    assert panel.most == 3
 
 
-def test_equal_values_lie_in_the_middle() -> None:
-    (strip,) = strips(movies(4.0, 4.0))
-    assert strip.points[0].y == pytest.approx(HEIGHT / 2, abs=1)
-
-
-def test_nothing_measured_is_no_plot() -> None:
-    assert strips(movies(None, None)) == []
-    assert strips([]) == []
+def test_a_limit_beyond_the_range_is_not_drawn() -> None:
+    (panel,) = panels([spread((15_000.0, True))], limits={"defocus_ang": (None, 99_000.0)})
+    assert panel.limit_x == panel.limit_y == ()
 
 
 def test_the_track_keeps_its_shape_and_its_scale() -> None:

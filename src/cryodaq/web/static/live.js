@@ -21,6 +21,12 @@ function say(state, words) {
 
 // Makes `old` equal to `next`, keeping every node that is alike.
 function morph(old, next) {
+  if (old.nodeType === Node.ELEMENT_NODE && "lazy" in old.dataset) {
+    old.dataset.lazy = next.dataset.lazy;
+    fill(old);
+    return;
+  }
+  if (old.nodeName === "DETAILS" && old.open) next.open = true; // what somebody opened stays open
   if (old.nodeType !== Node.ELEMENT_NODE) {
     if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue;
     return;
@@ -49,6 +55,24 @@ function morphChildren(old, next) {
     used.add(node);
   }
   for (const child of [...old.childNodes]) if (!used.has(child)) child.remove();
+}
+
+// Fetches the costly part of a page after the page itself; at most once at a time, and not more often than now and then.
+async function fill(place) {
+  if (place.filling) return;
+  place.filling = true;
+  try {
+    const answer = await fetch(place.dataset.lazy, { headers: { "X-Fragment": "1" }, cache: "no-store" });
+    if (answer.ok) {
+      const parsed = new DOMParser().parseFromString(`<main>${await answer.text()}</main>`, "text/html");
+      morphChildren(place, parsed.querySelector("main"));
+    }
+  } catch {
+    say("lost", "no connection");
+  }
+  setTimeout(() => {
+    place.filling = false;
+  }, 2000);
 }
 
 async function refresh() {
@@ -130,6 +154,8 @@ function length(seconds) {
 
 // A page that could not be shown is asked for again.
 if ("retry" in document.body.dataset) setTimeout(() => location.replace(location.href), 5000);
+
+for (const place of document.querySelectorAll("[data-lazy]")) fill(place);
 
 if (topic) {
   listen();

@@ -1,0 +1,301 @@
+"""Which of a sample's micrographs are in and which are out, and what the two look like: counts, histograms, trends.
+
+A micrograph is in when a person says so, else when every limit holds; a number that was not measured holds no limit.
+Only published movies are judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, String, and_, case, cast, false, func, literal, select, true
+
+from cryodaq.ledger.gallery import MOVIE_STATES, MovieRow, movies_by_id
+from cryodaq.ledger.measurements import QUANTITIES
+from cryodaq.ledger.tables import branch, judgement, measurement, movie
+
+PAGE_SIZE = 60
+MOST_GROUPS = 500
+PROBES = 2000
+"""So many movies at most make trends and the ranges of histograms."""
+BINS = 40
+Limits = Mapping[str, tuple[float | None, float | None]]
+"""By quantity: smallest and largest value that is in, in the column's unit; None for no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which movies of a sample are meant, and how they are judged."""
+
+    sample_id: str
+    branch_name: str
+    state: str = "all"
+    """A key of `gallery.MOVIE_STATES`."""
+    limits: Limits = field(default_factory=dict)
+    which: str = "all"
+    """all, in, or out."""
+    square: str | None = None
+    """Grid square; None: all."""
+    hole: str | None = None
+    text: str = ""
+    """A part of the movie's name."""
+    sort: str = "time"
+    """A quantity, or `time`."""
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedMovie:
+    """One movie in a list."""
+
+    movie: MovieRow
+    is_in: bool | None
+    """None while it is not published."""
+    verdict: str | None
+    """What a person said: in or out."""
+    rating: int | None
+    values: Mapping[str, float | None]
+    """By quantity, in the column's unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many movies a selection has."""
+
+    shown: int
+    """Of those meant, in every state."""
+    published: int
+    inside: int
+
+    @property
+    def outside(self) -> int:
+        """Published movies that are out."""
+        return self.published - self.inside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The movies of one grid square or foil hole."""
+
+    name: str
+    movies: int
+    published: int
+    inside: int
+    fit_resolution_ang: float | None
+    """Medians."""
+    defocus_ang: float | None
+    motion_total_ang: float | None
+    particle_count: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One movie of a trend: its place in the order of registration, from 0 to 1."""
+
+    place: float
+    is_in: bool
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """How one quantity is spread over the published movies."""
+
+    key: str
+    median: float
+    low: float
+    high: float
+    """The bins span from `low` to `high`; values beyond are in the outermost."""
+    inside: tuple[int, ...]
+    outside: tuple[int, ...]
+    """Movies in each bin."""
+    probes: tuple[Probe, ...]
+
+
+_SQUARE = func.coalesce(movie.c.metadata.op("->>")("grid_square"), func.substring(movie.c.path, r"GridSquare_([0-9]+)"))
+_HOLE = func.coalesce(movie.c.metadata.op("->>")("foil_hole"), func.substring(movie.c.path, r"FoilHole_([0-9]+)"))
+_GROUPS: Mapping[str, ColumnElement[Any]] = {"square": _SQUARE, "hole": _HOLE}  # Any: a function's type
+
+
+def _is_in(limits: Limits) -> ColumnElement[bool]:
+    holds: list[ColumnElement[bool]] = []
+    for key, (low, high) in limits.items():
+        column = measurement.c[key]
+        holds += [column >= low] if low is not None else []
+        holds += [column <= high] if high is not None else []
+    passed = func.coalesce(and_(true(), *holds), false())
+    return case((judgement.c.verdict == "in", true()), (judgement.c.verdict == "out", false()), else_=passed)
+
+
+def _meant(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:  # Any: of many types
+    """Return the query for the movies that a selection means, without its `which`."""
+    query = (
+        select(*columns)
+        .select_from(movie)
+        .join(branch, and_(branch.c.sample_id == movie.c.sample_id, branch.c.name == selection.branch_name))
+        .outerjoin(measurement, and_(measurement.c.movie_id == movie.c.id, measurement.c.branch_id == branch.c.id))
+        .outerjoin(judgement, judgement.c.movie_id == movie.c.id)
+        .where(movie.c.sample_id == selection.sample_id)
+    )
+    states = MOVIE_STATES[selection.state]
+    if states:
+        query = query.where(movie.c.state.in_(states))
+    if selection.square is not None:
+        query = query.where(_SQUARE.is_not_distinct_from(selection.square))
+    if selection.hole is not None:
+        query = query.where(_HOLE.is_not_distinct_from(selection.hole))
+    if selection.text:
+        query = query.where(movie.c.run_name.icontains(selection.text, autoescape=True))
+    return query
+
+
+def _chosen(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:  # Any: of many types
+    query = _meant(selection, *columns)
+    if selection.which == "all":
+        return query
+    wanted = _is_in(selection.limits)
+    published = movie.c.state == "published"
+    return query.where(published, wanted if selection.which == "in" else ~wanted)
+
+
+def count_selection(connection: Connection, selection: Selection) -> Counts:
+    """Return how many movies a selection means and how many of them are in."""
+    published = movie.c.state == "published"
+    inside = func.count().filter(published, _is_in(selection.limits))
+    row = connection.execute(_meant(selection, func.count(), func.count().filter(published), inside)).one()
+    return Counts(shown=row[0], published=row[1], inside=row[2])
+
+
+def selected_movies(
+    connection: Connection, selection: Selection, *, page: int, page_size: int = PAGE_SIZE
+) -> tuple[list[JudgedMovie], bool]:
+    """Return one page of a selection, counted from 1, and whether there is another."""
+    columns = [measurement.c[key] for key in QUANTITIES]
+    judged = [movie.c.state, judgement.c.verdict, judgement.c.rating, _is_in(selection.limits).label("is_in")]
+    query = _chosen(selection, movie.c.id, *judged, *columns)
+    by_time = movie.c.id.desc() if selection.descending else movie.c.id.asc()
+    if selection.sort in QUANTITIES:
+        column = measurement.c[selection.sort]
+        query = query.order_by((column.desc() if selection.descending else column.asc()).nulls_last(), by_time)
+    else:
+        query = query.order_by(by_time)
+    query = query.offset((page - 1) * page_size).limit(page_size + 1)
+    rows = connection.execute(query).mappings().all()
+    shown = rows[:page_size]
+    movies = movies_by_id(connection, [int(row["id"]) for row in shown], branch_name=selection.branch_name)
+    found = [
+        JudgedMovie(
+            movie=movies[int(row["id"])],
+            is_in=row["is_in"] if row["state"] == "published" else None,
+            verdict=row["verdict"],
+            rating=row["rating"],
+            values={key: row[key] for key in QUANTITIES},
+        )
+        for row in shown
+    ]
+    return found, len(rows) > page_size
+
+
+def selected_ids(connection: Connection, selection: Selection) -> list[int]:
+    """Return the published movies of a selection that are in, or out where it asks for those."""
+    query = _chosen(selection, movie.c.id).where(movie.c.state == "published")
+    return [int(number) for number in connection.execute(query.order_by(movie.c.id)).scalars()]
+
+
+def groups(connection: Connection, selection: Selection, *, by: str) -> list[Group]:
+    """Return the grid squares (`square`) or foil holes (`hole`) of a selection, largest number first."""
+    name = cast(_GROUPS[by], String)
+    published = movie.c.state == "published"
+
+    def median(key: str) -> ColumnElement[Any]:  # Any: a function's type
+        return func.percentile_cont(0.5).within_group(measurement.c[key]).label(key)
+
+    query = (
+        _chosen(
+            selection,
+            name.label("name"),
+            func.count().label("movies"),
+            func.count().filter(published).label("published"),
+            func.count().filter(published, _is_in(selection.limits)).label("inside"),
+            *[median(key) for key in ("fit_resolution_ang", "defocus_ang", "motion_total_ang", "particle_count")],
+        )
+        .where(name.is_not(None))
+        .group_by(name)
+        .order_by(func.max(movie.c.id).desc())
+        .limit(MOST_GROUPS)
+    )
+    return [Group(**row) for row in connection.execute(query).mappings()]
+
+
+def distributions(connection: Connection, selection: Selection, *, keys: Sequence[str] = ()) -> list[Distribution]:
+    """Return how the quantities are spread over a selection's published movies; unmeasured ones are left out.
+
+    The bins count every movie; their range and the trend come from `PROBES` movies evenly spread over the session.
+    """
+    wanted = [key for key in QUANTITIES if not keys or key in keys]
+    rows = _probe(connection, selection, wanted)
+    made: list[Distribution] = []
+    for key in wanted:
+        values = sorted(row[key] for row in rows if row[key] is not None)
+        if not values:
+            continue
+        low, high = _span(values)
+        inside, outside = _bins(connection, selection, key, low=low, high=high)
+        probes = tuple(
+            Probe(place=row["place"], is_in=row["is_in"], value=float(row[key])) for row in rows if row[key] is not None
+        )
+        median = float(values[len(values) // 2])
+        made.append(
+            Distribution(key=key, median=median, low=low, high=high, inside=inside, outside=outside, probes=probes)
+        )
+    return made
+
+
+def _probe(connection: Connection, selection: Selection, keys: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Return movies evenly spread over the session, with their places in it."""
+    columns = [measurement.c[key] for key in keys]
+    published = movie.c.state == "published"
+    inner = _meant(
+        selection,
+        movie.c.id,
+        _is_in(selection.limits).label("is_in"),
+        func.row_number().over(order_by=movie.c.id).label("number"),
+        func.count().over().label("total"),
+        *columns,
+    ).where(published)
+    numbered = inner.subquery()
+    step = func.greatest(1, (numbered.c.total + (PROBES - 1)) // PROBES)
+    query = select(numbered).where(func.mod(numbered.c.total - numbered.c.number, step) == 0)
+    return [
+        {**row, "place": (int(row["number"]) - 1) / max(1, int(row["total"]) - 1)}
+        for row in connection.execute(query.order_by(numbered.c.number)).mappings()
+    ]
+
+
+def _bins(
+    connection: Connection, selection: Selection, key: str, *, low: float, high: float
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    value = measurement.c[key]
+    bucket = func.least(BINS, func.greatest(1, func.width_bucket(value, literal(low), literal(high), BINS)))
+    inside = _is_in(selection.limits)
+    query = (
+        _meant(selection, bucket.label("bin"), inside.label("is_in"), func.count().label("movies"))
+        .where(movie.c.state == "published", value.is_not(None))
+        .group_by("bin", "is_in")
+    )
+    counts = {True: [0] * BINS, False: [0] * BINS}
+    for row in connection.execute(query):
+        counts[bool(row.is_in)][int(row.bin) - 1] = int(row.movies)
+    return tuple(counts[True]), tuple(counts[False])
+
+
+def _span(ordered: Sequence[float]) -> tuple[float, float]:
+    """Return the range of all but the outermost 1 % of the values, widened where they are all alike."""
+    cut = len(ordered) // 100
+    low, high = float(ordered[cut]), float(ordered[-1 - cut])
+    if high > low:
+        return low, high
+    pad = abs(high) * 0.1 or 0.5
+    return low - pad, high + pad

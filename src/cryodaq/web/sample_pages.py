@@ -1,0 +1,132 @@
+"""A sample's movies: gallery, table, plots, limits that say which are in, groups, exports, and what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+
+from cryodaq.app.export_selection import Kind, export_selection
+from cryodaq.domain.names import LIVE_BRANCH, check_sample_id
+from cryodaq.errors import UnsafeNameError
+from cryodaq.ledger import gallery
+from cryodaq.ledger.board import sample_progress
+from cryodaq.ledger.events import last_event_id, open_alarms
+from cryodaq.ledger.measurements import QUANTITIES
+from cryodaq.ledger.samples import SampleRecord, find_branch, find_sample
+from cryodaq.ledger.selection import count_selection, distributions, groups, selected_ids, selected_movies
+from cryodaq.web.plots import panels
+from cryodaq.web.rendering import render
+from cryodaq.web.selection_form import Asked, read_query
+from cryodaq.web.visitors import NotThereError, Visitor, visitor
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+router = APIRouter()
+_TYPES = {"star": "text/plain; charset=utf-8", "csv": "text/csv; charset=utf-8"}
+
+
+@router.get("/samples/{sample_id}", response_class=HTMLResponse)
+def show_sample(
+    request: Request,
+    sample_id: str,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> HTMLResponse:
+    """Show a sample's movies."""
+    engine: Engine = request.app.state.engine
+    with engine.connect() as connection:
+        since = last_event_id(connection)
+        sample = readable_sample(connection, sample_id, who)
+        asked = read_query(request.query_params, sample_id=sample.id, branch_name=LIVE_BRANCH)
+        values: dict[str, object] = {
+            "sample": sample,
+            "asked": asked,
+            "counts": count_selection(connection, asked.selection),
+            "progress": sample_progress(connection, [sample.id])[sample.id],
+            "arriving": gallery.arriving_files(connection, sample.id) if asked.page == 1 else (),
+            "alarms": [alarm for alarm in open_alarms(connection) if alarm.subject.sample_id == sample.id],
+            "states": tuple(gallery.MOVIE_STATES),
+            "quantities": QUANTITIES,
+            "cleared": {f"{end}_{key}": "" for key in QUANTITIES for end in ("min", "max")},
+            **_listing(connection, asked),
+            **_sheet(connection, sample),
+        }
+    return render(request, "sample.html", visitor=who, topic=f"sample:{sample.id}", since=since, values=values)
+
+
+def _listing(connection: Connection, asked: Asked) -> dict[str, object]:
+    if asked.view in {"squares", "holes"}:
+        by = "square" if asked.view == "squares" else "hole"
+        return {"groups": groups(connection, asked.selection, by=by), "movies": [], "more": False}
+    movies, more = selected_movies(connection, asked.selection, page=asked.page)
+    return {"groups": [], "movies": movies, "more": more}
+
+
+def _sheet(connection: Connection, sample: SampleRecord) -> dict[str, object]:
+    """Return what a person types into other programs, from the newest movie with results."""
+    newest = gallery.newest_published(connection, sample.id)
+    history = None if newest is None else gallery.movie_history(connection, newest, branch_name=LIVE_BRANCH)
+    return {"newest": history}
+
+
+@router.get("/samples/{sample_id}/plots", response_class=HTMLResponse)
+def show_plots(
+    request: Request,
+    sample_id: str,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> HTMLResponse:
+    """Show how the numbers are spread; the sample's page fetches this after itself."""
+    engine: Engine = request.app.state.engine
+    with engine.connect() as connection:
+        sample = readable_sample(connection, sample_id, who)
+        asked = read_query(request.query_params, sample_id=sample.id, branch_name=LIVE_BRANCH)
+        found = distributions(connection, asked.selection)
+    values: dict[str, object] = {
+        "sample": sample,
+        "asked": asked,
+        "panels": panels(found, limits=dict(asked.selection.limits)),
+    }
+    return render(request, "plots.html", visitor=who, values=values)
+
+
+@router.get("/samples/{sample_id}/selection.{kind}")
+def export(
+    request: Request,
+    sample_id: str,
+    kind: Kind,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> Response:
+    """Send the movies that are in (or out, where the address says so) as a table."""
+    engine: Engine = request.app.state.engine
+    with engine.connect() as connection:
+        sample = readable_sample(connection, sample_id, who)
+        asked = read_query(request.query_params, sample_id=sample.id, branch_name=LIVE_BRANCH)
+        branch = find_branch(connection, sample.id, LIVE_BRANCH)
+    if branch is None:
+        raise NotThereError("table")
+    selection = asked.meant()
+
+    def lines() -> Iterator[str]:
+        with engine.connect() as connection:
+            numbers = selected_ids(connection, selection)
+            yield from export_selection(connection, sample, branch, movie_ids=numbers, kind=kind)
+
+    name = quote(f"{sample.experiment}_{sample.id}_{selection.which}.{kind}", safe="")
+    headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
+    return StreamingResponse(lines(), media_type=_TYPES[kind], headers=headers)
+
+
+def readable_sample(connection: Connection, sample_id: str, who: Visitor) -> SampleRecord:
+    """Return a sample. Raises `NotThereError` when there is none, or not for this person."""
+    try:
+        sample = find_sample(connection, check_sample_id(sample_id))
+    except UnsafeNameError:
+        sample = None
+    if sample is None or not who.may_read(sample.experiment):
+        raise NotThereError("sample")
+    return sample
