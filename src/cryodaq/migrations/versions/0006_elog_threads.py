@@ -27,12 +27,12 @@ def upgrade() -> None:
         sa.Column("once_key", sa.Text(), comment="names what an automatic entry is about, which is told once"),
     ):
         op.add_column("elog_entry", column, schema="elogbook")
-    for column in ("root_id", "parent_id"):
+    for name in ("root_id", "parent_id"):
         op.create_foreign_key(
-            op.f(f"fk_elog_entry_{column}_elog_entry"),
+            op.f(f"fk_elog_entry_{name}_elog_entry"),
             "elog_entry",
             "elog_entry",
-            [column],
+            [name],
             ["id"],
             source_schema="elogbook",
             referent_schema="elogbook",
