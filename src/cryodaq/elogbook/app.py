@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cryodaq.database import open_engine
 from cryodaq.elogbook.api import (
+    audit,
     collaborators,
     elog,
     experiments,
@@ -96,7 +97,7 @@ def create_app(settings: ElogbookSettings, *, clock: Clock = utc_now) -> FastAPI
     app.include_router(sessions.router)
     app.include_router(pages)
     for prefix in CONTRACT_PREFIXES:
-        for routes in (runs, files, site, instruments, experiments, samples, elog, run_tables, collaborators):
+        for routes in (runs, files, site, instruments, experiments, samples, elog, run_tables, collaborators, audit):
             app.include_router(routes.router, prefix=prefix, include_in_schema=prefix == "")
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
@@ -141,4 +142,12 @@ def serve(settings: ElogbookSettings, *, host: str, port: int) -> None:
     """Serve until a signal ends it; the caller has migrated the database."""
     import uvicorn
 
-    uvicorn.run(create_app(settings), host=host, port=port, log_config=None, access_log=False, server_header=False)
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whose word about addresses counts is decided in `origin`
+    )

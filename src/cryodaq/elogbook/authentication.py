@@ -1,7 +1,8 @@
 """Finding out who asks, and refusing what another site made a browser send.
 
-Programs send a token (Bearer, or as the password of Basic); people have a session cookie. No answer ever asks a
-browser for Basic credentials.
+Programs send a token (Bearer, or as the password of Basic); people have a session cookie, or come through the site's
+single sign-on proxy. No answer ever asks a browser for Basic credentials. Whoever it is, the transaction knows it from
+then on, for the audit log.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import ARRAY
 from starlette.requests import Request
 
+from cryodaq.elogbook import audit, origin
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.accounts import hash_secret
 from cryodaq.elogbook.refusals import ForbiddenError
 from cryodaq.elogbook.rights import Credential, Principal
-from cryodaq.elogbook.settings import CookieSettings
+from cryodaq.elogbook.settings import ElogbookSettings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FORGERY_HEADER = "x-csrf-token"
@@ -36,8 +38,15 @@ def _account(
     a, m = t.account.c, t.posix_group_member.c
     named = sa.select(m.group_name).where(m.uid == a.uid).order_by(m.group_name).correlate(t.account)
     groups = sa.func.array(named.scalar_subquery(), type_=ARRAY(sa.Text))
-    asked = sa.select(a.uid, a.full_name, groups.label("groups")).join(holder.table, holder == a.uid)
-    return asked.where(a.disabled_at.is_(None), *conditions)
+    asked = sa.select(
+        a.uid,
+        a.full_name,
+        groups.label("groups"),
+        audit.setting(audit.UID_SETTING, a.uid),
+        audit.setting(audit.ORIGIN_SETTING, sa.bindparam("origin", type_=sa.Text)),
+    )
+    source = asked if holder.table is t.account else asked.join(holder.table, holder == a.uid)
+    return source.where(a.disabled_at.is_(None), *conditions)
 
 
 _HASH: sa.BindParameter[str] = sa.bindparam("secret_hash")
@@ -48,10 +57,11 @@ _SESSION = _account(
 ).add_columns(t.browser_session.c.forgery_token)
 _TOKEN = _account(t.token.c.uid, t.token.c.secret_hash == _HASH, t.token.c.revoked_at.is_(None))
 _TOKEN_OF = _TOKEN.where(t.token.c.uid == sa.bindparam("uid"))
+_NAMED = _account(t.account.c.uid, t.account.c.uid == sa.bindparam("uid"))
 
 
 def find_principal(
-    connection: Connection, request: Request, *, now: datetime, cookie: CookieSettings
+    connection: Connection, request: Request, *, now: datetime, settings: ElogbookSettings
 ) -> Principal | None:
     """Return who asks, or None when nobody says who they are.
 
@@ -60,13 +70,19 @@ def find_principal(
     ForbiddenError
         Credentials that are not valid (any more).
     """
+    from_where = audit.write_origin(origin.describe(connection, request, settings))
     header = request.headers.get("authorization")
     if header is not None:
-        return _by_token(connection, header)
-    secret = request.cookies.get(cookie.name)
+        return _by_token(connection, header, from_where)
+    if settings.sso_header is not None and origin.comes_through_sso(request, settings):
+        named = request.headers.get(settings.sso_header, "").partition("@")[0].strip()
+        if named:
+            return _by_name(connection, named, from_where)
+    secret = request.cookies.get(settings.cookie.name)
     if not secret:
         return None
-    row = connection.execute(_SESSION, {"secret_hash": hash_secret(secret), "now": now}).first()
+    asked = {"secret_hash": hash_secret(secret), "now": now, "origin": from_where}
+    row = connection.execute(_SESSION, asked).first()
     if row is None:
         return None
     return Principal(
@@ -78,14 +94,22 @@ def find_principal(
     )
 
 
-def _by_token(connection: Connection, header: str) -> Principal:
+def _by_name(connection: Connection, uid: str, from_where: str) -> Principal:
+    row = connection.execute(_NAMED, {"uid": uid, "origin": from_where}).first()
+    if row is None:
+        message = f"{uid!r:.80} is not in the elogbook's directory, or is disabled; ask the facility."
+        raise ForbiddenError(message)
+    return Principal(uid=row.uid, full_name=row.full_name, groups=tuple(row.groups), credential=Credential.PROXY)
+
+
+def _by_token(connection: Connection, header: str, from_where: str) -> Principal:
     scheme, _, value = header.partition(" ")
     uid, secret = None, value.strip()
     if scheme.lower() == "basic":
         uid, secret = _basic(value)
     elif scheme.lower() != "bearer":
         raise ForbiddenError("Send a token as Bearer, or as the password of Basic.")
-    asked = {"secret_hash": hash_secret(secret)}
+    asked = {"secret_hash": hash_secret(secret), "origin": from_where}
     found = connection.execute(*((_TOKEN, asked) if uid is None else (_TOKEN_OF, {**asked, "uid": uid}))).all()
     if len(found) != 1:
         raise ForbiddenError(UNKNOWN_TOKEN)
@@ -116,8 +140,8 @@ def _comes_from_elsewhere(request: Request) -> bool:
     fetched = request.headers.get("sec-fetch-site")
     if fetched is not None and fetched not in {"same-origin", "none"}:
         return True
-    origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    stated = request.headers.get("origin")
+    return stated is not None and urlsplit(stated).netloc != request.headers.get("host")
 
 
 def refuse_forgery(request: Request, principal: Principal, *, sent_token: str | None = None) -> None:

@@ -21,6 +21,7 @@ class Credential(StrEnum):
 
     TOKEN = "token"  # noqa: S105  # the name of a kind, not a secret
     SESSION = "session"
+    PROXY = "proxy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from cryodaq.elogbook.dialect import CRYODAQ, Dialect
@@ -49,6 +50,12 @@ class ElogbookSettings:
     failed_logins_per_account: int = 10
     """Within 15 minutes, before an account's log-in is refused."""
     failed_logins_per_address: int = 50
+    sso_header: str | None = None
+    """Header in which the site's single sign-on proxy names who asks; None: no such proxy."""
+    sso_proxies: frozenset[IPv4Network | IPv6Network] = frozenset()
+    """Where that proxy is; the header counts from nowhere else."""
+    web_account: str | None = None
+    """Account whose token the pages' server shows when it says for which address it asks."""
     after_login_url: str = "/"
     """Where a one-time ticket's link leads."""
     ticket_lifetime_s: float = 600.0

@@ -302,3 +302,20 @@ run_table = Table(
     Column("coldefs", JSONB, nullable=False),
     UniqueConstraint("experiment_name", "name", postgresql_nulls_not_distinct=True),
 )
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("at", MOMENT, nullable=False),
+    Column("uid", Text, nullable=False, comment="who"),
+    Column("origin", JSONB, nullable=False, comment="from where: address, credential, request or command"),
+    Column("action", Text, nullable=False, comment="insert, update or delete"),
+    Column("table_name", Text, nullable=False),
+    Column("row_key", Text),
+    Column("experiment_name", Text, comment="as it was called then"),
+    Column("before", JSONB, comment="of a change, only what differs"),
+    Column("after", JSONB),
+    Index("ix_audit_of_experiment", "experiment_name", "id"),
+    Index("ix_audit_of_person", "uid", "id"),
+)
+"""Written by the database itself at every change of the other tables, and only added to."""

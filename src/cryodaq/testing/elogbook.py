@@ -34,7 +34,9 @@ def running_elogbook(settings: ElogbookSettings, *, clock: Callable[[], datetime
         What the elogbook takes for the time, with an offset.
     """
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, clock=clock), log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings, clock=clock), log_config=None, access_log=False, proxy_headers=False)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="elogbook", daemon=True)
     thread.start()
     deadline = time.monotonic() + START_TIMEOUT_S

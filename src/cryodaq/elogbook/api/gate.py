@@ -61,7 +61,7 @@ class Gate:
         elogbook = self.elogbook
         now = to_milliseconds(elogbook.clock())
         with elogbook.engine.begin() as connection:
-            principal = find_principal(connection, self.request, now=now, cookie=elogbook.settings.cookie)
+            principal = find_principal(connection, self.request, now=now, settings=elogbook.settings)
             if principal is not None and (changes or self.request.method not in SAFE_METHODS):
                 refuse_forgery(self.request, principal, sent_token=self.form_token)
             yield self._work(connection, now, principal)

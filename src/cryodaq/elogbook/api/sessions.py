@@ -14,7 +14,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response
 
 from cryodaq.elogbook import tables as t
@@ -22,10 +21,12 @@ from cryodaq.elogbook.accounts import MAX_PASSWORD_LENGTH, password_is_right
 from cryodaq.elogbook.api.bodies import Fields
 from cryodaq.elogbook.api.gate import Answer, Elogbook, Entry, Gate, success, value
 from cryodaq.elogbook.api.shapes import LOG_IN, TICKET, json_body
+from cryodaq.elogbook.audit import name_actor
 from cryodaq.elogbook.authentication import refuse_other_sites
 from cryodaq.elogbook.book import instruments
 from cryodaq.elogbook.book.times import write_time
 from cryodaq.elogbook.book.work import Work, require_text
+from cryodaq.elogbook.origin import address_of, comes_from_web, describe
 from cryodaq.elogbook.refusals import BadRequestError, ForbiddenError, NotFoundError
 from cryodaq.elogbook.rights import Credential, instrument_privileges, readable_experiments, site_privileges
 from cryodaq.elogbook.sessions import (
@@ -54,6 +55,8 @@ def log_in(gate: Gate, fields: dict[str, object]) -> tuple[str, datetime, str]:
     BadRequestError, ForbiddenError, TooManyTriesError
     """
     refuse_other_sites(gate.request)
+    if fields.get("trusted_user"):
+        return _log_in_trusted(gate, require_text(fields["trusted_user"], what="trusted_user", max_length=64))
     if fields.get("ticket"):
         return _log_in_by_ticket(gate, require_text(fields["ticket"], what="ticket", max_length=200))
     uid = require_text(fields.get("user"), what="user", max_length=64)
@@ -61,24 +64,40 @@ def log_in(gate: Gate, fields: dict[str, object]) -> tuple[str, datetime, str]:
     return _log_in_by_password(gate, uid, password)
 
 
+def _log_in_trusted(gate: Gate, uid: str) -> tuple[str, datetime, str]:
+    """Open a session for somebody whom the site's single sign-on knows, as the pages' own server says."""
+    with gate.open_unasked() as work:
+        if not comes_from_web(work.connection, gate.request, work.settings):
+            raise ForbiddenError("Only the pages' own server may say who somebody is.")
+        if not _password_hash(work, uid)[0]:
+            message = f"{uid!r} is not in the elogbook's directory, or is disabled; ask the facility."
+            raise ForbiddenError(message)
+        return (*_open_session(gate, work, uid), uid)
+
+
+def _open_session(gate: Gate, work: Work, uid: str) -> tuple[str, datetime]:
+    name_actor(work.connection, uid, origin=describe(work.connection, gate.request, work.settings))
+    return open_session(work.connection, uid, now=work.now, settings=work.settings)
+
+
 def _log_in_by_ticket(gate: Gate, ticket: str) -> tuple[str, datetime, str]:
     with gate.open_unasked() as work:
         uid = redeem_ticket(work.connection, ticket, now=work.now)
         if uid is None or not _password_hash(work, uid)[0]:
             raise ForbiddenError(DEAD_TICKET)
-        return (*open_session(work.connection, uid, now=work.now, settings=work.settings), uid)
+        return (*_open_session(gate, work, uid), uid)
 
 
 def _log_in_by_password(gate: Gate, uid: str, password: str) -> tuple[str, datetime, str]:
-    address = _address(gate.request)
     with gate.open_unasked() as work:
+        address = address_of(work.connection, gate.request, work.settings)
         check_login_rate(work.connection, uid, address=address, now=work.now, settings=work.settings)
         active, password_hash = _password_hash(work, uid)
     with gate.elogbook.password_checks:
         right = password_is_right(password_hash, password) and active
     with gate.open_unasked() as work:
         if right:
-            return (*open_session(work.connection, uid, now=work.now, settings=work.settings), uid)
+            return (*_open_session(gate, work, uid), uid)
         note_failed_login(work.connection, uid, address=address, now=work.now)
     raise ForbiddenError(WRONG)
 
@@ -88,10 +107,6 @@ def _password_hash(work: Work, uid: str) -> tuple[bool, str | None]:
     a = t.account.c
     row = work.connection.execute(sa.select(a.password_hash, a.disabled_at).where(a.uid == uid)).first()
     return (False, None) if row is None else (row.disabled_at is None, row.password_hash)
-
-
-def _address(request: Request) -> str:
-    return "unknown" if request.client is None else request.client.host
 
 
 def set_cookie(response: Response, elogbook: Elogbook, *, secret: str) -> None:
