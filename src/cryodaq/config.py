@@ -64,6 +64,9 @@ class Site(Table):
     experiment_name_pattern: str = Field(
         default=r"^\d{8}-C\w{3,4}$", description="Regular expression that every experiment's name must match."
     )
+    web_url: str | None = Field(default=None, description="Where browsers find the pages; default: this machine.")
+    elogbook_url: str | None = Field(default=None, description="Where browsers find the elogbook.")
+    airflow_url: str | None = Field(default=None, description="Where browsers find Airflow.")
     calibrated_pixel_sizes: tuple[CalibratedPixelSize, ...] = Field(
         default=(), description="Calibrations of the facility."
     )
@@ -244,6 +247,7 @@ class Pools(Table):
     """How much runs at once."""
 
     compute_slots: int = Field(default=0, ge=0, description="Processing tasks at once; 0: one a core.")
+    gpu_slots: int = Field(default=0, ge=0, description="Tasks with a GPU at once: slots of the pool and queue gpu.")
     threads_per_task: int = Field(default=1, ge=1, description="Threads of one processing task.")
     movies_in_flight: int = Field(
         default=0,
@@ -255,6 +259,20 @@ class Pools(Table):
     def in_flight(self, cores: int) -> int:
         """Return how many movies of one microscope Airflow gets at once, on a machine with so many cores."""
         return self.movies_in_flight or 2 * (self.compute_slots or cores) + 8
+
+
+class AirflowTable(Table):
+    """How Airflow has tasks done, and where it is; without a url the embedded one is started."""
+
+    executor: Literal["local", "celery"] = Field(
+        default="local", description="Tasks as processes of one machine, or by workers that take them from queues."
+    )
+    broker_url_file: AbsolutePath | None = Field(
+        default=None, description="File with the URL of Celery's Redis; default: an embedded one."
+    )
+    url: str | None = Field(default=None, description="Where its API is, when it is not the embedded one.")
+    user: str = Field(default="cryodaq", description="Account of this program; it triggers and reads runs.")
+    password_file: AbsolutePath | None = Field(default=None, description="File with its password.")
 
 
 class Ports(Table):
@@ -297,6 +315,7 @@ class Facility(Table):
     microscopes: tuple[MicroscopeTable, ...] = Field(min_length=1, description="One table a microscope.")
     engines: Engines = Engines()
     pools: Pools = Pools()
+    airflow: AirflowTable = AirflowTable()
     ports: Ports = Ports()
     maintenance: Maintenance = Maintenance()
 

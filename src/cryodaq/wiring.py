@@ -186,10 +186,11 @@ class System:
         """Airflow."""
         from cryodaq.scheduler.airflow import AirflowScheduler
 
+        table = self.facility.airflow
         return AirflowScheduler(
-            f"http://127.0.0.1:{self.facility.ports.airflow}",
-            user=AIRFLOW_USER,
-            password_file=self.home.airflow_password(AIRFLOW_USER),
+            table.url or f"http://127.0.0.1:{self.facility.ports.airflow}",
+            user=table.user if table.url else AIRFLOW_USER,
+            password_file=table.password_file or self.home.airflow_password(AIRFLOW_USER),
         )
 
     @property

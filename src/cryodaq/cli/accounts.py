@@ -25,14 +25,22 @@ def operator_token_file(home: Home) -> Path:
     return home.secrets / "operator-token"
 
 
-def ensure_accounts(engine: Engine, home: Home) -> None:
-    """Make the accounts that are missing; a password that a person changed is left alone."""
+def ensure_accounts(engine: Engine, home: Home, *, token_file: Path | None = None) -> None:
+    """Make the accounts that are missing; a password that a person changed is left alone.
+
+    Parameters
+    ----------
+    token_file
+        This program's token, where the site keeps it elsewhere than in the home.
+    """
     from cryodaq.elogbook import accounts
+
+    token = secret(token_file or home.elogbook_token)
 
     with engine.begin() as connection:
         accounts.add_user(connection, PROGRAM, full_name="cryodaq pipeline")
         accounts.grant_site_role(connection, f"uid:{PROGRAM}", role="Editor")
-        accounts.store_token(connection, PROGRAM, name="pipeline", secret=secret(home.elogbook_token))
+        accounts.store_token(connection, PROGRAM, name="pipeline", secret=token)
         if not operator_password_file(home).exists():
             accounts.add_user(connection, OPERATOR, full_name="Operator")
             accounts.grant_site_role(connection, f"uid:{OPERATOR}", role="SiteAdmin")

@@ -9,6 +9,7 @@ from cryodaq.cli import (
     asking,
     config_commands,
     demo,
+    deploying,
     exporting,
     maintenance,
     proofs,
@@ -53,5 +54,6 @@ app.add_typer(access_commands.app, name="access")
 app.add_typer(staff_commands.quarantine, name="quarantine")
 app.add_typer(exporting.app, name="export")
 app.add_typer(config_commands.app, name="config")
+app.add_typer(deploying.app, name="deploy")
 app.add_typer(user_commands.app, name="user")
 app.add_typer(serving.app, name="serve", hidden=True)

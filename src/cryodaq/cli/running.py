@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,11 +20,21 @@ if TYPE_CHECKING:
 HomeOption = Annotated[Path | None, typer.Option("--home", envvar="CRYODAQ_HOME", help="State of the system.")]
 
 
+class Executor(StrEnum):
+    """Who does Airflow's tasks."""
+
+    LOCAL = "local"
+    CELERY = "celery"
+
+
 def up(
     config_path: Annotated[
         Path | None, typer.Option("--config", envvar="CRYODAQ_CONFIG", help="The facility file (TOML).")
     ] = None,
     home: HomeOption = None,
+    executor: Annotated[
+        Executor | None, typer.Option(help="How tasks are done; default: as [airflow] executor says.")
+    ] = None,
 ) -> None:
     """Run the whole system for the microscopes of a facility file, until Ctrl-C."""
     from cryodaq import config
@@ -32,6 +43,9 @@ def up(
 
     folder = home_folder(home)
     facility = config.activate(facility_file(config_path), home=folder)
+    if executor is not None:
+        airflow = facility.airflow.model_copy(update={"executor": executor.value})
+        facility = facility.model_copy(update={"airflow": airflow})
     system = make_system(folder, facility)
     with ended_by_sigterm(), system:
         print(f"board     http://127.0.0.1:{facility.ports.web}/")

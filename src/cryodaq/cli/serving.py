@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from cryodaq.launch.ports import LOOPBACK
 from cryodaq.wiring import open_system
+
+HostOption = Annotated[str, typer.Option(help="Address to listen on; beyond loopback only behind the site's own TLS.")]
 
 app = typer.Typer(help="Run one web server in the foreground.", no_args_is_help=True)
 
 
 @app.command()
-def elogbook() -> None:
+def elogbook(host: HostOption = LOOPBACK) -> None:
     """Run the embedded elogbook."""
     from cryodaq.elogbook.app import serve
     from cryodaq.elogbook.dialect import DIALECTS
@@ -23,13 +28,13 @@ def elogbook() -> None:
         experiment_name_pattern=facility.site.experiment_name_pattern,
         site_zone=facility.site.zone,
         dialect=DIALECTS[facility.elogbook.dialect],
-        after_login_url=f"http://127.0.0.1:{facility.ports.web}/",
+        after_login_url=facility.site.web_url or f"http://{LOOPBACK}:{facility.ports.web}/",
     )
-    serve(settings, host="127.0.0.1", port=facility.ports.elogbook)
+    serve(settings, host=host, port=facility.ports.elogbook)
 
 
 @app.command()
-def web() -> None:
+def web(host: HostOption = LOOPBACK) -> None:
     """Run the pages about microscopes and movies."""
     from zoneinfo import ZoneInfo
 
@@ -47,7 +52,7 @@ def web() -> None:
         storage_root=facility.storage.root,
         site_name=facility.site.name,
         zone=ZoneInfo(facility.site.zone),
-        airflow_url=f"http://127.0.0.1:{facility.ports.airflow}",
-        elogbook_url=system.elogbook_url,
+        airflow_url=facility.site.airflow_url or f"http://{LOOPBACK}:{facility.ports.airflow}",
+        elogbook_url=facility.site.elogbook_url or system.elogbook_url,
     )
-    serve(settings, "127.0.0.1", facility.ports.web)
+    serve(settings, host, facility.ports.web)

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,18 +17,33 @@ from cryodaq.domain.home import AIRFLOW_PERSON, AIRFLOW_USER, Home
 from cryodaq.errors import LaunchError, SchedulerError
 from cryodaq.launch.ports import LOOPBACK, answers_http
 from cryodaq.launch.postgres import EmbeddedPostgres
+from cryodaq.launch.redis import consumed_queues
 from cryodaq.launch.secrets import secret, write_private
 from cryodaq.launch.supervisor import Child
 from cryodaq.scheduler.airflow import AirflowScheduler
 
 DATABASE = "airflow"
+CPU_QUEUE, GPU_QUEUE = "cpu", "gpu"
+HEARTBEAT_TIMEOUT_S = 60
+"""A task without a sign for so long was lost with its worker; signs come every 2 s."""
+VISIBILITY_TIMEOUT_S = 10_800
+"""Longer than any task may run (`orchestration`), so that Redis never gives a task out twice."""
 ROLES = {AIRFLOW_PERSON: "admin", AIRFLOW_USER: "op"}
 OWN_CONFIG = "# Settings come from the environment that cryodaq sets; this file keeps Airflow from generating one.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CeleryWorkers:
+    """Celery's broker, and the workers of this machine."""
+
+    broker_url: str
+    concurrency: Mapping[str, int]
+    """How many tasks each worker does at once; it takes them from the queue of its name and from `<name>-clear`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedAirflow:
-    """One Airflow with a LocalExecutor below `home`."""
+    """One Airflow below `home`, with a LocalExecutor or with workers that take tasks from queues."""
 
     home: Home
     port: int
@@ -35,6 +51,7 @@ class EmbeddedAirflow:
     postgres: EmbeddedPostgres
     parallelism: int
     """Tasks at once: more than pools allow, because a slot is given back up to 2 s after its task's end."""
+    celery: CeleryWorkers | None = None
 
     @property
     def url(self) -> str:
@@ -62,7 +79,7 @@ class EmbeddedAirflow:
         secrets = self.home.secrets
         sections: dict[str, dict[str, object]] = {
             "core": {
-                "executor": "LocalExecutor",
+                "executor": "CeleryExecutor" if self.celery else "LocalExecutor",
                 "parallelism": self.parallelism,
                 "dags_folder": self.dag_folder,
                 "load_examples": False,
@@ -93,8 +110,10 @@ class EmbeddedAirflow:
             },
             "scheduler": {
                 "scheduler_idle_sleep_time": 0.25,  # from one task to the next
-                "task_instance_heartbeat_timeout": 60,
+                "task_instance_heartbeat_timeout": HEARTBEAT_TIMEOUT_S,
                 "orphaned_tasks_check_interval": 30,
+                "task_queued_timeout": 120,  # pools leave a worker for every queued task, so a longer wait is a loss
+                "task_queued_timeout_check_interval": 30,
             },
             "workers": {"min_heartbeat_interval": 2},  # a task's slot is given back so late at most; 5 s is a jam
             "logging": {
@@ -102,12 +121,27 @@ class EmbeddedAirflow:
                 "dag_processor_child_process_log_directory": self.home.logs / "airflow" / "dag_processor",
             },
         }
+        sections |= self._celery_sections()
         flat = {
             f"AIRFLOW__{section.upper()}__{key.upper()}": str(value)
             for section, settings in sections.items()
             for key, value in settings.items()
         }
         return {"AIRFLOW_HOME": str(self.home.airflow), "PGPASSFILE": str(self.postgres.password_file), **flat}
+
+    def _celery_sections(self) -> dict[str, dict[str, object]]:
+        if self.celery is None:
+            return {}
+        return {
+            "operators": {"default_queue": CPU_QUEUE},
+            "celery": {
+                "broker_url": self.celery.broker_url,
+                "worker_prefetch_multiplier": 1,
+                "task_acks_late": True,
+                "operation_timeout": 5,  # a broker that starts again answers within seconds
+            },
+            "celery_broker_transport_options": {"visibility_timeout": VISIBILITY_TIMEOUT_S},
+        }
 
     def migrate_command(self) -> list[str]:
         """Return the command that makes or upgrades its tables (about 8 s)."""
@@ -138,6 +172,7 @@ class EmbeddedAirflow:
         airflow = [sys.executable, "-m", "airflow"]
         everything = {**environment, **self.environment()}
         return [
+            *self._workers(everything),
             Child(
                 name="airflow-api",
                 command=[*airflow, "api-server", "--host", LOOPBACK, "--port", str(self.port), "--workers", "1"],
@@ -167,6 +202,34 @@ class EmbeddedAirflow:
                 stop_rank=0,
                 stop_grace_s=6.0,
             ),
+        ]
+
+    def _workers(self, environment: Mapping[str, str]) -> list[Child]:
+        """Return a worker for each queue; they start when the database is migrated and serve no logs of their own."""
+        if self.celery is None:
+            return []
+        broker = self.celery.broker_url
+
+        def takes_tasks(queue: str) -> bool | None:
+            found = consumed_queues(broker, [queue])
+            return None if found is None else queue in found  # a broker that lost its content lost the worker, too
+
+        def named(queue: str) -> list[str]:
+            return ["--celery-hostname", f"{queue}@%h"]
+
+        command = [sys.executable, "-m", "airflow", "celery", "worker", "--skip-serve-logs"]
+        return [
+            Child(
+                name=f"worker-{queue}",
+                command=[*command, "--queues", f"{queue},{queue}-clear", "--concurrency", str(count), *named(queue)],
+                environment=dict(environment),
+                folder=self.home.airflow,
+                is_healthy=partial(takes_tasks, queue),
+                runs_tasks=True,
+                stop_rank=0,
+                stop_grace_s=6.0,
+            )
+            for queue, count in self.celery.concurrency.items()
         ]
 
     def scheduler(self) -> AirflowScheduler:

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -15,19 +16,20 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self, TypeVar
 
-import cryodaq
 from cryodaq.config import ACTIVE_NAME, Facility, read_secret
 from cryodaq.domain.home import Home
 from cryodaq.errors import LaunchError, SchedulerUnreachableError
 from cryodaq.launch import sessions
+from cryodaq.launch.airflow import CPU_QUEUE, GPU_QUEUE, CeleryWorkers, EmbeddedAirflow
 from cryodaq.launch.airflow import DATABASE as AIRFLOW_DATABASE
-from cryodaq.launch.airflow import EmbeddedAirflow
 from cryodaq.launch.migration import Migration
 from cryodaq.launch.ports import require_free
 from cryodaq.launch.postgres import EmbeddedPostgres
+from cryodaq.launch.redis import EmbeddedRedis
 from cryodaq.launch.schema import bring_up_to_date
 from cryodaq.launch.services import Service, own_services
 from cryodaq.launch.supervisor import Child, ChildEvent, Supervisor, stop_sessions
+from cryodaq.launch.swarm.preparing import copy_dag_files
 
 DATABASE = "cryodaq"
 START_LIMIT_S = 120.0
@@ -90,12 +92,14 @@ class EmbeddedSystem:
         self._facility = facility
         self._services = own_services(facility) if services is None else list(services)
         self.postgres = EmbeddedPostgres(self.home.root)
+        self.redis = EmbeddedRedis(self.home.root)
         self.airflow = EmbeddedAirflow(
             home=self.home,
             port=facility.ports.airflow,
             dag_folder=facility.storage.dag_folder or self.home.dag_folder,
             postgres=self.postgres,
             parallelism=2 * (len(facility.microscopes) + self.compute_slots) + 4,
+            celery=self._celery_workers(),
         )
         self._supervisor = Supervisor(self.home, on_event=on_event)
         self._migration: Migration | None = None
@@ -105,6 +109,25 @@ class EmbeddedSystem:
     def compute_slots(self) -> int:
         """Processing tasks at once."""
         return self._facility.pools.compute_slots or os.cpu_count() or 1
+
+    def _celery_workers(self) -> CeleryWorkers | None:
+        """Return the workers of this machine: those of microscopes, which copy while they clear, and that compute."""
+        table, pools = self._facility.airflow, self._facility.pools
+        if table.executor != "celery":
+            return None
+        queues = Counter[str]()
+        for microscope in self._facility.microscopes:
+            queues[microscope.queue or microscope.name] += 2
+        queues[CPU_QUEUE] = self.compute_slots + 1  # and the maintenance
+        if pools.gpu_slots:
+            queues[GPU_QUEUE] = pools.gpu_slots
+        foreign = table.broker_url_file
+        url = self.redis.url if foreign is None else read_secret(foreign).get_secret_value()
+        return CeleryWorkers(broker_url=url, concurrency=queues)
+
+    @property
+    def _has_own_redis(self) -> bool:
+        return self.airflow.celery is not None and self._facility.airflow.broker_url_file is None
 
     @property
     def database_url(self) -> str:
@@ -138,8 +161,12 @@ class EmbeddedSystem:
             self._require_ports()
             self.postgres.initialise()
             self.airflow.prepare()
-            self._supervisor.start(self._postgres_child())
-            self._supervisor.wait_until_healthy(["postgres"], timeout_s=START_LIMIT_S)
+            brokers = [self.redis.child()] if self._has_own_redis else []
+            for child in [self._postgres_child(), *brokers]:
+                self._supervisor.start(child)
+            self._supervisor.wait_until_healthy(
+                ["postgres", *(child.name for child in brokers)], timeout_s=START_LIMIT_S
+            )
             self._start_parts()
             self._get_ready()
         except BaseException:  # an interrupt too must leave no process
@@ -234,7 +261,8 @@ class EmbeddedSystem:
     def _other_children(self) -> list[Child]:
         environment = self._environment()
         own = [service.child(environment, self.home) for service in self._services]
-        return [*own, *self.airflow.children(environment)]
+        brokers = [self.redis.child()] if self._has_own_redis else []
+        return [*brokers, *own, *self.airflow.children(environment)]
 
     def _start_parts(self) -> None:
         """Start our own servers while Airflow's tables are made, which takes the longest."""
@@ -248,7 +276,7 @@ class EmbeddedSystem:
         self._on_database(self.database_url)
         for service in self._services:
             self._supervisor.start(service.child(environment, self.home))
-        self._copy_dag_file()
+        copy_dag_files(self.airflow.dag_folder)
         if self._migration is not None:
             self._migration.finish(timeout_s=START_LIMIT_S)
             self._migration = None
@@ -256,18 +284,14 @@ class EmbeddedSystem:
         for child in self.airflow.children(environment):
             self._supervisor.start(child)
 
-    def _copy_dag_file(self) -> None:
-        for source in (Path(cryodaq.__file__).parent / "orchestration" / "dags").glob("*.py"):
-            part = self.airflow.dag_folder / f".{source.name}.part"
-            part.write_bytes(source.read_bytes())
-            part.replace(self.airflow.dag_folder / source.name)
-
     def _get_ready(self) -> None:
         names = [service.name for service in self._services]
         self._supervisor.wait_until_healthy([*names, "airflow-api"], timeout_s=START_LIMIT_S)
         deadline = time.monotonic() + START_LIMIT_S
         _while_unreachable(self._make_pools, deadline=deadline)
-        self._supervisor.wait_until_healthy(["airflow-scheduler", "airflow-dag-processor"], timeout_s=START_LIMIT_S)
+        workers = [f"worker-{queue}" for queue in self.airflow.celery.concurrency] if self.airflow.celery else []
+        parts = ["airflow-scheduler", "airflow-dag-processor", *workers]
+        self._supervisor.wait_until_healthy(parts, timeout_s=START_LIMIT_S)
         missing = [f"{microscope.name}-daq" for microscope in self._facility.microscopes]
         while missing := _while_unreachable(partial(self.airflow.require_parsed, missing), deadline=deadline):
             if time.monotonic() > deadline:
@@ -280,6 +304,8 @@ class EmbeddedSystem:
             transfers = len(self._facility.microscopes)
             scheduler.ensure_pool("transfer", transfers, description="one slot a microscope")
             scheduler.ensure_pool("compute", self.compute_slots, description="processing tasks at once")
+            if self._facility.pools.gpu_slots:
+                scheduler.ensure_pool("gpu", self._facility.pools.gpu_slots, description="tasks with a GPU at once")
 
 
 def _while_unreachable(act: Callable[[], T], *, deadline: float) -> T:

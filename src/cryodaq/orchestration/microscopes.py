@@ -46,6 +46,11 @@ class MicroscopeQueue:
     name: str
     queue: str
 
+    @property
+    def clearing_queue(self) -> str:
+        """Taken by a worker that may write to the shares; all others only read them."""
+        return f"{self.queue}-clear"
+
 
 def active_microscopes() -> list[MicroscopeQueue]:
     """Return the microscopes of the active facility file below `CRYODAQ_HOME`."""
@@ -114,7 +119,7 @@ def clear_microscope(microscope: MicroscopeQueue, **options: Any) -> XComArg:  #
         with stop_flag() as stop, opened_system() as system:
             log.info("cleared: %s", system.clear_microscope(name, stop=stop))
 
-    return _task("clear_microscope", body, microscope, **options)
+    return _task("clear_microscope", body, microscope, **{"queue": microscope.clearing_queue, **options})
 
 
 def _task(task_id: str, body: Callable[[str], None], microscope: MicroscopeQueue, **options: Any) -> XComArg:

@@ -42,6 +42,9 @@ class FakeSystem:
 
     def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:
         self._note(stage, movie=movie_id, branch=branch_id)
+        if (slow := self._home / f"slow-{stage}-{movie_id}").exists():
+            slow.unlink()
+            time.sleep(120)
         if (problem := self._home / f"problem-{stage}-{movie_id}").exists():
             from cryodaq.errors import ImagingError, LogbookUnreachableError
 

@@ -1,0 +1,118 @@
+"""`cryodaq deploy`: from a facility file to a docker swarm stack."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cryodaq.cli.config_commands import ConfigOption
+from cryodaq.cli.places import facility_file, home_folder
+from cryodaq.errors import ConfigError
+
+app = typer.Typer(help="Render, check and prepare a docker swarm stack.", no_args_is_help=True)
+
+
+@app.command()
+def render(
+    config_path: ConfigOption = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="postgres or redis, where the site has its own; repeatable.")
+    ] = None,
+) -> None:
+    """Print the stack file of a facility; a microscope more is a table more in the facility file."""
+    from cryodaq import config
+    from cryodaq.launch.swarm import checking, rendering
+
+    file = facility_file(config_path)
+    unknown = sorted(set(without or ()) - set(rendering.OPTIONAL))
+    if unknown:
+        message = f"only {' and '.join(rendering.OPTIONAL)} can be left out, not {', '.join(unknown)}"
+        raise ConfigError(message)
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    stack = rendering.render(config.load(file), facility_text=text, without=without or ())
+    _refuse(checking.problems(stack))
+    print(rendering.as_yaml(stack), end="")
+
+
+@app.command()
+def check(path: Annotated[Path, typer.Argument(help="A stack file, rendered or edited.")]) -> None:
+    """Check that everything used is declared, that no secret is in it, and what swarm needs."""
+    import yaml
+
+    from cryodaq.launch.swarm import checking
+
+    try:
+        stack = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        message = f"{path} cannot be read: {error}"
+        raise ConfigError(message) from error
+    if not isinstance(stack, dict):
+        message = f"{path} is no stack file"
+        raise ConfigError(message)
+    _refuse(checking.problems(stack))
+    print(f"{path} may be deployed: {len(stack['services'])} services")
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+@app.command()
+def secrets(
+    folder: Annotated[Path, typer.Argument(help="A new folder; only you can read it.")],
+    postgres: Annotated[str, typer.Option(help="Host and port of PostgreSQL.")] = "postgres:5432",
+    redis: Annotated[str, typer.Option(help="Host and port of Redis.")] = "redis:6379",
+) -> None:
+    """Make the secrets of a new stack, each in a file, and say how swarm gets them."""
+    from cryodaq.launch.swarm.secrets import make_secrets
+
+    for path in make_secrets(folder.expanduser().absolute(), postgres=postgres, redis=redis):
+        print(f"docker secret create cryodaq_{path.name} {path}")
+
+
+@app.command()
+def prepare(
+    config_path: Annotated[
+        Path | None, typer.Option("--config", envvar="CRYODAQ_CONFIG", help="Default: where the stack puts it.")
+    ] = None,
+    home: Annotated[Path | None, typer.Option("--home", envvar="CRYODAQ_HOME", help="State of the system.")] = None,
+) -> None:
+    """Bring tables, DAG files and pools up to date; the stack does it at each start."""
+    from cryodaq import config
+    from cryodaq.cli.accounts import ensure_accounts
+    from cryodaq.database import open_engine
+    from cryodaq.domain.home import Home
+    from cryodaq.launch.swarm.preparing import Preparing
+    from cryodaq.launch.swarm.rendering import FACILITY_PLACE
+
+    folder = home_folder(home)
+    facility = config.activate(config_path or Path(FACILITY_PLACE), home=folder)
+
+    def make_accounts(url: str) -> None:
+        engine = open_engine(url)
+        ensure_accounts(engine, Home(folder), token_file=facility.elogbook.token_file)
+        engine.dispose()
+
+    Preparing(home=Home(folder), facility=facility, make_accounts=make_accounts).run()
+    print("prepared")
+
+
+@app.command(hidden=True)
+def healthy(url: Annotated[str, typer.Argument(help="A page of a server in this container.")]) -> None:
+    """End with status 0 when a server answers, as a container's health check."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url, timeout=15):  # noqa: S310  # given by the stack file
+            return
+    except urllib.error.HTTPError as error:
+        if error.code < 500:
+            return
+    except OSError:
+        pass
+    sys.exit(1)

@@ -1,0 +1,1 @@
+"""The docker swarm stack of a facility: rendered from the facility file, checked, and prepared when it starts."""
