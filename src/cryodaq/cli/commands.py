@@ -11,6 +11,7 @@ from cryodaq.cli import (
     demo,
     deploying,
     exporting,
+    inspecting,
     maintenance,
     proofs,
     reassigning,
@@ -42,6 +43,7 @@ app.command("pick")(stages.pick)
 app.command("process")(stages.process)
 app.command("where")(asking.where)
 app.command("doctor")(asking.doctor)
+app.command("inspect")(inspecting.inspect)
 app.command("report")(reporting.report)
 app.command("verify")(proofs.verify)
 app.command("certificate")(proofs.certificate)

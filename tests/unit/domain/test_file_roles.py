@@ -156,7 +156,7 @@ def test_a_frame_mdoc_makes_a_movie_of_whatever_file_it_names() -> None:
     assert named.acquisition_folder == PurePosixPath("grid2")
 
 
-LEGINON = "m25mar14c_00010gr_00004sq_v02_00003hl_00002en"
+LEGINON = "m25apr02e_g3_00014gr_00001sq_v02_00002hl_v01_00004enn"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Leginon: `<session>_<n>gr_<n>sq_<n>hl_<n>en`, the kind of picture in the last letters; frames are `.frames.<suffix>`.
+"""Leginon: `<session>[_g<grid>]_<n>gr_<n>sq_<n>hl_<n>en`, the kind of picture in the last letters.
 
-Kinds are names of presets, which sites choose; those of exposures begin with an e.
+Frames end in `.frames.<suffix>`. Kinds are names of presets, which sites choose; those of exposures begin with an e.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cryodaq.domain.dialects.words import (
 
 _SESSION = r"[a-z]?\d{2}[a-z]{3}\d{2}[a-z]{1,2}"
 _STEM = re.compile(
-    rf"(?P<stem>{_SESSION}(?:_\d{{5}}[a-z]+(?:_v\d{{2}})?)*_\d{{5}}(?P<kind>[a-z]+)(?:_v\d{{2}})?(?:-[a-zA-Z]{{1,2}})?)"
+    rf"(?P<stem>{_SESSION}(?:_g\d+)?(?:_\d{{5}}[a-z]+(?:_v\d{{2}})?)*_\d{{5}}(?P<kind>[a-z]+)(?:_v\d{{2}})?(?:-[a-zA-Z]{{1,2}})?)"
     r"(?P<frames>\.frames)?",
     re.ASCII,
 )
