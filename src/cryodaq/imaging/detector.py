@@ -180,11 +180,12 @@ def _checked_sum(frames: NDArray[np.generic]) -> tuple[Float, NDArray[np.float64
 
 
 def _sampled_halves(frames: NDArray[np.generic]) -> Float | None:  # (2, y, x)
-    """Some rows of the sums of even and of odd frames."""
+    """Some rows of the sums of the earlier and of the later frames: between them, the specimen moves."""
     if len(frames) < 2:
         return None
     rows = slice(None, None, max(1, frames.shape[1] // SAMPLED_ROWS))
-    return np.stack([frames[half::2, rows].sum(axis=0, dtype=np.float32) for half in (0, 1)])
+    middle = len(frames) // 2
+    return np.stack([part[:, rows].sum(axis=0, dtype=np.float32) for part in (frames[:middle], frames[middle:])])
 
 
 def find_hot_pixels(

@@ -59,7 +59,8 @@ def fit_gain(
     total
         Plain sum of the raw frames.
     halves
-        Some rows of the sums of even and of odd frames: what they share beyond chance is the detector's.
+        Some rows of the sums of the earlier and of the later frames: what they share beyond chance is the
+        detector's.
 
     Raises
     ------
@@ -160,10 +161,11 @@ def _slope(factors: Float, total: Float) -> tuple[float, float]:
 
 
 def _fixed_pattern(halves: NDArray[np.float32], factors: Float) -> float:
-    """Structure that two halves of the movie share from pixel to pixel, relative to that of the reference."""
+    """Structure that two halves of the movie surely share from pixel to pixel, relative to that of the reference."""
     differences = np.diff(halves, axis=2) / halves.mean(axis=(1, 2), keepdims=True)
     limits = 6 * differences.std(axis=(1, 2), keepdims=True)
     kept = (np.abs(differences) <= limits).all(axis=0)
-    shared = float(np.mean(differences[0][kept] * differences[1][kept])) / 2
+    products = differences[0][kept] * differences[1][kept]
+    shared = float(products.mean() - 3 * products.std() / np.sqrt(products.size)) / 2
     given = factors[factors > 0]
     return float(np.sqrt(max(shared, 0.0)) / max(float(given.std() / given.mean()), 1e-6))
