@@ -64,7 +64,7 @@ def test_the_reference_of_another_camera_is_refused() -> None:
 def test_the_reference_of_another_camera_is_refused_though_frames_share_out_what_a_drifting_specimen_scatters() -> None:
     """Electrons that one frame has counted are missing in the next: neighbours in time are less alike than chance."""
     rng = np.random.default_rng(6)
-    dealt = rng.multinomial(20, [1 / 8] * 8, size=(256, 256))
+    dealt = rng.multinomial(8, [1 / 8] * 8, size=(256, 256))
     drifting = np.stack([np.roll(dealt[..., frame], frame // 2, axis=1) for frame in range(8)])
     own, other = structure(rng, (256, 256), 0.08), structure(rng, (256, 256), 0.08)
     frames = rng.binomial(drifting, np.clip(0.6 / own, 0, 1)).astype(np.uint8)
