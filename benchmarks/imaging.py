@@ -2,6 +2,7 @@
 
     scripts/bench imaging                     movies of 1024² x 20, ours alone
     scripts/bench imaging --relion            the same with RELION (Debian's package is installed when it is missing)
+    scripts/bench imaging --profile           and what each of our steps took
     scripts/bench imaging --set 2k|k3         larger movies: 2048² x 40; 5760 x 4092 x 40 (minutes to make)
 
 Prints for each movie what a whole process took (decoding and writing included), how far the found trajectories are
@@ -25,6 +26,7 @@ import relion_peer
 import tifffile
 from likeness import BANDS_ANG, signal_to_noise
 from made_movies import MadeMovie, MovieCase, make_movie, sum_by_truth
+from motion_profile import Stopwatch
 from numpy.typing import NDArray
 
 SMALL = {"shape_yx": (1024, 1024), "frame_count": 20, "flow_ang": 4.0}
@@ -68,11 +70,12 @@ def main() -> None:
     cli.add_argument("--relion", action="store_true", help="run RELION too; installs Debian's package when missing")
     cli.add_argument("--only", help="a case by its name")
     cli.add_argument("--seed-offset", type=int, default=0, help="other movies of the same kinds")
+    cli.add_argument("--profile", action="store_true", help="print what each step of ours took")
     cli.add_argument("--keep", type=Path, help="folder in which made movies are kept for the next run")
-    cli.add_argument("--align", type=Path, help=argparse.SUPPRESS)
+    cli.add_argument("--align", type=Path, help=argparse.SUPPRESS)  # a child's folder
     args = cli.parse_args()
     if args.align:
-        align(args.align)
+        align(args.align, profile=args.profile)
         return
     if args.relion:
         relion_peer.install()
@@ -93,13 +96,16 @@ def measure(case: MovieCase, args: argparse.Namespace) -> None:
         relion_peer.mrcfile.write(folder / "gain.mrc", movie.gain)
         best = signal_to_noise(sum_by_truth(movie), movie.truth, pixel_size_ang=case.pixel_size_ang)
         for patches_yx in ((1, 1), PATCHES[args.chosen]):
-            lines = [_ours(movie, folder, patches_yx, best)]
+            lines = [_ours(movie, folder, patches_yx, best, profile=args.profile)]
             if args.relion:
                 lines.append(_relion(movie, folder, patches_yx, best))
             for line in lines:
                 _print(case.name, line)
             if args.relion:
-                print(f"{'':16s} wall {lines[1].wall_s / lines[0].wall_s:.1f} times RELION's speed", flush=True)
+                wall, cpu = lines[1].wall_s / lines[0].wall_s, lines[1].cpu_s / lines[0].cpu_s
+                print(f"{'':16s} RELION took {wall:.1f} times the wall time, {cpu:.1f} times the CPU time", flush=True)
+            if args.profile:
+                print((folder / "profile.txt").read_text(), flush=True)
 
 
 def _made(case: MovieCase, keep: Path | None) -> MadeMovie:
@@ -114,11 +120,14 @@ def _made(case: MovieCase, keep: Path | None) -> MadeMovie:
     return movie
 
 
-def _ours(movie: MadeMovie, folder: Path, patches_yx: tuple[int, int], best: NDArray[np.float64]) -> Line:
+def _ours(
+    movie: MadeMovie, folder: Path, patches_yx: tuple[int, int], best: NDArray[np.float64], *, profile: bool
+) -> Line:
     case = movie.case
     order = {"pixel": case.pixel_size_ang, "dose": case.dose_per_frame_e_ang2, "patches": patches_yx}
     (folder / "order.json").write_text(json.dumps(order))
-    wall_s, cpu_s, peak_gb = relion_peer.timed([sys.executable, __file__, "--align", str(folder)], folder)
+    command = [sys.executable, __file__, "--align", str(folder), *(["--profile"] if profile else [])]
+    wall_s, cpu_s, peak_gb = relion_peer.timed(command, folder)
     with relion_peer.mrcfile.open(folder / "micrograph.mrc") as made:
         ratios = signal_to_noise(made.data, movie.truth, pixel_size_ang=case.pixel_size_ang) / best
     error = np.load(folder / "track.npy") - _true_track(movie)
@@ -153,8 +162,18 @@ def _relion(movie: MadeMovie, folder: Path, patches_yx: tuple[int, int], best: N
     )
 
 
-def align(folder: Path) -> None:
+def align(folder: Path, *, profile: bool) -> None:
     """Align the movie in a folder, as the pipeline's stage does, and leave the found track beside it (a child)."""
+    watch = Stopwatch()
+    if profile:
+        with watch.step("imports"):
+            watch.watch()
+    _align(folder)
+    if profile:
+        (folder / "profile.txt").write_text(watch.table())
+
+
+def _align(folder: Path) -> None:
     from cryodaq.formats.gain import read_gain
     from cryodaq.formats.movie import read_frames
     from cryodaq.formats.mrc import write_micrograph

@@ -1,7 +1,8 @@
 """LZW as TIFF uses it (TIFF 6.0, section 13), several times faster than general decoders on counted frames.
 
 Every entry of the code table is a string that was written once, one byte longer than a string before it: it needs no
-table of characters, only the place in the output where it stands and its length.
+table of characters, only the place in the output where it stands and its length. The strings of one byte stand
+before the output, so that all codes are treated alike.
 """
 
 from __future__ import annotations
@@ -10,11 +11,20 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-CLEAR, END = 256, 257
+CLEAR, END = np.uint64(256), np.uint64(257)
 DAMAGED = -1
 TOO_LONG = -2
-SLACK = 8
+HEAD = 256
+"""Bytes before the output, one of each value."""
+SLACK = 16
 """Bytes behind the last one that may be overwritten."""
+
+# Unsigned numbers spare the compiled loop the tests for indices that count from the end.
+_U = np.uint64
+_ONE, _BYTE, _WORD, _AT = _U(1), _U(8), _U(32), _U(20)
+_FIRST_WIDTH, _LAST_WIDTH, _FIRST_FREE, _FULL = _U(9), _U(12), _U(258), _U(4096)
+_FIRST_MASK, _LENGTH = _U(511), _U(0xFFFFF)
+_WIDE, _HEAD, _SLACK = _U(16), _U(HEAD), _U(SLACK)
 
 
 def is_usual_lzw(data: bytes) -> bool:
@@ -22,19 +32,29 @@ def is_usual_lzw(data: bytes) -> bool:
     return len(data) >= 2 and data[0] == 0x80
 
 
-def decode_strip(data: bytes, room: int) -> NDArray[np.uint8]:
-    """Decode one strip into at most `room` bytes. Raises `ValueError` for damaged codes, and for more bytes."""
-    target = np.empty(room + SLACK, np.uint8)
-    written = decode_lzw(np.frombuffer(data, np.uint8), target)
-    if written < 0:
-        raise ValueError("LZW codes that mean nothing" if written == DAMAGED else "LZW codes for more than its rows")
-    return target[:written]
+class StripDecoder:
+    """Decodes strips of at most `room` bytes into one buffer; not to be shared between threads."""
+
+    def __init__(self, room: int) -> None:
+        self._target = np.empty(HEAD + room + SLACK, np.uint8)
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """Decode one strip; the next one overwrites it.
+
+        Raises `ValueError` for damaged codes, and for more bytes than there is room for.
+        """
+        written = decode_lzw(np.frombuffer(data, np.uint8), self._target)
+        if written < 0:
+            raise ValueError(
+                "LZW codes that mean nothing" if written == DAMAGED else "LZW codes for more than its rows"
+            )
+        return self._target[HEAD : HEAD + written]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba is not typed
 def decode_lzw(  # noqa: C901, PLR0912, PLR0915  # one loop over codes, which a compiler must see whole
     data: NDArray[np.uint8],  # (byte,)
-    target: NDArray[np.uint8],  # (byte,), written
+    target: NDArray[np.uint8],  # (byte,), written behind the first `HEAD` bytes
 ) -> int:
     """Decode one strip; the last `SLACK` bytes of the target are spare.
 
@@ -42,63 +62,74 @@ def decode_lzw(  # noqa: C901, PLR0912, PLR0915  # one loop over codes, which a 
     -------
     Bytes written; `DAMAGED` for codes that mean nothing, `TOO_LONG` when they do not fit into `target`.
     """
-    # Where a string stands, and in the lowest 16 bits how long it is.
-    entries = np.empty(4097, np.uint64)
-    written, room, size = np.int64(0), np.int64(target.shape[0]) - SLACK, np.int64(data.shape[0])
-    bits, held, at = np.uint64(0), np.int64(0), np.int64(0)
-    width, following, grows_at = np.int64(9), np.int64(258), np.int64(511)
-    before_at, before_length = np.int64(0), np.int64(0)
+    # Where a string stands, and in the lowest 20 bits how long it is.
+    entries = np.empty(4096, np.uint64)
+    for value in range(HEAD):
+        target[value] = value
+        entries[value] = (_U(value) << _AT) | _ONE
+    written, room, size = _HEAD, _U(target.shape[0]) - _SLACK, _U(data.shape[0])
+    bits, held, at = _U(0), _U(0), _U(0)
+    width, mask, following = _FIRST_WIDTH, _FIRST_MASK, _FIRST_FREE
+    before, fresh = _U(0), True
     while True:
         if held < width:
-            if at + 4 <= size:
-                four = np.uint64(data[at]) << np.uint64(24) | np.uint64(data[at + 1]) << np.uint64(16)
-                four |= np.uint64(data[at + 2]) << np.uint64(8) | np.uint64(data[at + 3])
-                bits = (bits << np.uint64(32)) | four
-                at += 4
-                held += 32
+            if at + _U(4) <= size:
+                four = _U(data[at]) << _U(24) | _U(data[at + _ONE]) << _U(16)
+                four |= _U(data[at + _U(2)]) << _BYTE | _U(data[at + _U(3)])
+                bits = (bits << _WORD) | four
+                at += _U(4)
+                held += _WORD
             else:
                 while at < size and held < width:
-                    bits = (bits << np.uint64(8)) | np.uint64(data[at])
-                    at += 1
-                    held += 8
+                    bits = (bits << _BYTE) | _U(data[at])
+                    at += _ONE
+                    held += _BYTE
                 if held < width:
                     # Some writers leave the last code out.
-                    return int(written)
+                    return int(np.int64(written) - HEAD)
         held -= width
-        code = np.int64((bits >> np.uint64(held)) & np.uint64((1 << width) - 1))
-        if code < CLEAR:
-            if written >= room:
-                return TOO_LONG
-            target[written] = code
-            length = np.int64(1)
-        elif code > END:
-            if before_length == 0 or code > following or (following > 4095 and code == following):
-                return DAMAGED
-            if code == following:
-                # The string before, and its first byte once more: both stand where it was written.
-                source, length = before_at, before_length + 1
-            else:
-                source, length = np.int64(entries[code] >> np.uint64(20)), np.int64(entries[code] & np.uint64(0xFFFFF))
-            if written + length > room:
-                return TOO_LONG
-            if length <= 8 and source + 8 <= written:
-                b0, b1, b2, b3 = target[source], target[source + 1], target[source + 2], target[source + 3]
-                b4, b5, b6, b7 = target[source + 4], target[source + 5], target[source + 6], target[source + 7]
-                target[written], target[written + 1], target[written + 2], target[written + 3] = b0, b1, b2, b3
-                target[written + 4], target[written + 5], target[written + 6], target[written + 7] = b4, b5, b6, b7
-            else:
-                for k in range(length):
-                    target[written + k] = target[source + k]
-        elif code == END:
-            return int(written)
-        else:
-            width, following, grows_at, before_length = np.int64(9), np.int64(258), np.int64(511), np.int64(0)
+        code = (bits >> held) & mask
+        if code >> _ONE == CLEAR >> _ONE:
+            if code == END:
+                return int(np.int64(written) - HEAD)
+            width, mask, following, fresh = _FIRST_WIDTH, _FIRST_MASK, _FIRST_FREE, True
             continue
-        if before_length > 0 and following <= 4095:
-            entries[following] = np.uint64(before_at) << np.uint64(20) | np.uint64(before_length + 1)
-            following += 1
-            if following == grows_at and width < 12:
-                width += 1
-                grows_at = (1 << width) - 1
-        before_at, before_length = written, length
+        if fresh:
+            if code > CLEAR:
+                return DAMAGED
+            fresh = False
+        else:
+            if following < _FULL:
+                # The string before, and the first byte of this one: both stand, or will stand, where it was written.
+                entries[following] = before + _ONE
+                following += _ONE
+                if following == mask and width < _LAST_WIDTH:
+                    width += _ONE
+                    mask = (mask << _ONE) | _ONE
+            if code >= following:
+                return DAMAGED
+        source, length = entries[code] >> _AT, entries[code] & _LENGTH
+        if written + length > room:
+            return TOO_LONG
+        if length <= _WIDE and source + _WIDE <= written:
+            # All of them are read before one is written, so that they travel together.
+            a0, a1, a2, a3 = target[source], target[source + _ONE], target[source + _U(2)], target[source + _U(3)]
+            s = source + _U(4)
+            a4, a5, a6, a7 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
+            s = source + _U(8)
+            b0, b1, b2, b3 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
+            s = source + _U(12)
+            b4, b5, b6, b7 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
+            t = written
+            target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = a0, a1, a2, a3
+            t = written + _U(4)
+            target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = a4, a5, a6, a7
+            t = written + _U(8)
+            target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = b0, b1, b2, b3
+            t = written + _U(12)
+            target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = b4, b5, b6, b7
+        else:
+            for k in range(length):
+                target[written + k] = target[source + k]
+        before = written << _AT | length
         written += length

@@ -33,7 +33,7 @@ _DTYPE = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (1, 32): "u4
 _UNCOMPRESSED, _LZW, _DEFLATES, _PACKBITS = 1, 5, frozenset({8, 32946}), 32773
 _HORIZONTAL_DIFFERENCES = 2
 
-_Decoder: TypeAlias = Callable[[bytes, int], "NDArray[np.uint8]"]
+_Decoder: TypeAlias = Callable[[bytes], "NDArray[np.uint8]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,25 +177,34 @@ def _dtype(page: TiffPage, *, path: Path, frame: int) -> np.dtype[np.generic]:
     return np.dtype(code)
 
 
-def _decoder(page: TiffPage, *, path: Path) -> _Decoder:
-    """Return the function (bytes, room) -> decoded bytes of the page's compression."""
-    import imagecodecs  # heavy, and not needed for MRC
-
+def _decoder(page: TiffPage, *, room: int, path: Path) -> _Decoder:
+    """Return the function from a strip to its decoded bytes, at most `room` of them; not to be shared by threads."""
     if page.compression == _UNCOMPRESSED:
-        return lambda data, _room: np.frombuffer(data, np.uint8)
+        return lambda data: np.frombuffer(data, np.uint8)
     if page.compression == _LZW:
-        from cryodaq.formats.lzw import decode_strip, is_usual_lzw
+        return _lzw_decoder(room)
+    import imagecodecs  # heavy, and not needed for the usual movies
 
-        return lambda data, room: (
-            decode_strip(data, room)
-            if is_usual_lzw(data)
-            else np.frombuffer(imagecodecs.lzw_decode(data, out=room), np.uint8)
-        )
     if page.compression == _PACKBITS:
-        return lambda data, room: np.frombuffer(imagecodecs.packbits_decode(data, out=room), np.uint8)
+        return lambda data: np.frombuffer(imagecodecs.packbits_decode(data, out=room), np.uint8)
     if page.compression in _DEFLATES:
-        return lambda data, room: np.frombuffer(imagecodecs.zlib_decode(data, out=room), np.uint8)
+        return lambda data: np.frombuffer(imagecodecs.zlib_decode(data, out=room), np.uint8)
     raise FormatError(path, problem=f"TIFF compression {page.compression} is not supported")
+
+
+def _lzw_decoder(room: int) -> _Decoder:
+    from cryodaq.formats.lzw import StripDecoder, is_usual_lzw
+
+    usual = StripDecoder(room)
+
+    def decode(data: bytes) -> NDArray[np.uint8]:
+        if is_usual_lzw(data):
+            return usual.decode(data)
+        import imagecodecs
+
+        return np.frombuffer(imagecodecs.lzw_decode(data, out=room), np.uint8)
+
+    return decode
 
 
 def _strip_data(path: Path, descriptor: int, strip: tuple[int, int], *, frame: int) -> bytes:
@@ -208,9 +217,10 @@ def _strip_data(path: Path, descriptor: int, strip: tuple[int, int], *, frame: i
 
 def _decode_page(path: Path, descriptor: int, frame: int, page: TiffPage, target: NDArray[np.generic]) -> None:
     """Decode the strips of one page into `target` (y, x)."""
-    decode = _decoder(page, path=path)
     stored = np.dtype(target.dtype).newbyteorder(page.byte_order)
     row_bytes = page.width * stored.itemsize
+    # One byte of room more than a full strip, so that a strip that decodes to too much is noticed.
+    decode = _decoder(page, room=page.rows_per_strip * row_bytes + 1, path=path)
     for number, strip in enumerate(page.strips):
         top = number * page.rows_per_strip
         rows = min(page.rows_per_strip, page.height - top)
@@ -218,8 +228,7 @@ def _decode_page(path: Path, descriptor: int, frame: int, page: TiffPage, target
             raise FormatError(path, problem=f"frame {frame} has more strips than rows")
         data = _strip_data(path, descriptor, strip, frame=frame)
         try:
-            # One byte of room more than a full strip, so that a strip that decodes to too much is noticed.
-            decoded = decode(data, page.rows_per_strip * row_bytes + 1)
+            decoded = decode(data)
         except (RuntimeError, ValueError) as error:
             raise FormatError(path, problem=f"frame {frame} is damaged in strip {number + 1}: {error}") from error
         if decoded.size not in {rows * row_bytes, page.rows_per_strip * row_bytes}:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from cryodaq.imaging.compiled import for_each
+from cryodaq.imaging.movie_kernels import add_squares
 from cryodaq.imaging.shift_kernels import add_moved, correlate_with_others
 
 Complex = NDArray[np.complex64]
@@ -93,8 +94,8 @@ def binned_spectra(
     spectra = np.empty((frame_count, height, width // 2 + 1), np.complex64)
 
     def transform(frame: int) -> None:
-        squares = binned[frame, : height * more, : width * more].reshape(height, more, width, more)
-        small = squares.sum(axis=(1, 3))
+        small = np.empty((height, width), np.float32)
+        add_squares(binned[frame], more, small)
         spectra[frame] = scipy.fft.rfft2((small - small.mean()) * window)
 
     for_each(transform, range(frame_count))
@@ -168,6 +169,7 @@ def _likeliest_path(maps: Float, present: Float64, pixel_ang: Float64) -> Float6
     """
     frame_count, size = maps.shape[:2]
     reach = size // 2
+    near = np.arange(size) - reach
     noise = maps.std(axis=(1, 2), keepdims=True)
     # The height that the true peak has on average tells how much a height says.
     height = max(
@@ -175,14 +177,14 @@ def _likeliest_path(maps: Float, present: Float64, pixel_ang: Float64) -> Float6
     )
     gain = (height * maps / noise).reshape(frame_count, -1)
     places = np.stack(np.divmod(np.arange(size * size), size), axis=1) - reach
-    best = gain[0].astype(np.float64)
+    best = gain[0]
     came_from = np.zeros(gain.shape, np.int64)
     for frame in range(1, frame_count):
-        origins = places + present[frame - 1] - present[frame]
-        square = sum(
-            np.subtract.outer(places[:, axis], origins[:, axis]) ** 2 * pixel_ang[axis] ** 2 for axis in (0, 1)
-        )
-        paths = best[None, :] - 1.5 * np.log1p(square / USUAL_STEP_ANG**2)
+        away = near[:, None] - near[None, :]
+        steps = [away - (present[frame - 1] - present[frame])[axis] for axis in (0, 1)]
+        square_y, square_x = ((step * ang / USUAL_STEP_ANG) ** 2 for step, ang in zip(steps, pixel_ang, strict=True))
+        cost = 1 + square_y[:, None, :, None] + square_x[None, :, None, :]
+        paths = best[None, :] - 1.5 * np.log(cost.astype(np.float32)).reshape(len(best), -1)
         came_from[frame] = paths.argmax(axis=1)
         best = paths.max(axis=1) + gain[frame]
     state = int(best.argmax())
@@ -194,7 +196,7 @@ def _likeliest_path(maps: Float, present: Float64, pixel_ang: Float64) -> Float6
 
 
 def _search_weight(frames: FrameSpectra, b_factor_ang2: float) -> Float:
-    """Weight (y, x) that leaves out illumination, whitens, favours low frequencies and counts both half planes."""
+    """Weight (y, x) that leaves out illumination, whitens, and favours low frequencies."""
     width = max(frames.frequency_y[1], frames.frequency_x[1])
     radius = np.hypot(frames.frequency_y[:, None], frames.frequency_x[None, :]) / width
     rings = np.rint(radius).astype(np.int64)
@@ -203,22 +205,24 @@ def _search_weight(frames: FrameSpectra, b_factor_ang2: float) -> Float:
     longest = min(LONGEST_WAVE_ANG, frames.pixel_size_ang / float(3 * frames.frequency_x[1]))
     square = frames.frequency_squared()
     weight = (1 - np.exp(-0.5 * square * longest**2)) * np.exp(-b_factor_ang2 / 4 * square) / noise[rings]
-    weight[:, 1:] *= 2
     return np.asarray(weight, dtype=np.float32)
 
 
 def _correlation_maps(coarse: FrameSpectra, track: Float64, weight: Float, reach: int) -> Float:
-    """(frame, y, x): correlation of each frame with the others, `reach` pixels around its present place."""
+    """(frame, y, x): correlation of each frame with the others, `reach` pixels around its present place.
+
+    Only the rows around are transformed back along x.
+    """
     total = coarse.total(track, range(len(track)))
-    size = 2 * reach + 1
-    maps = np.empty((len(track), size, size), np.float32)
+    near = np.arange(-reach, reach + 1)
+    maps = np.empty((len(track), len(near), len(near)), np.float32)
 
     def correlate(frame: int) -> None:
         product = np.empty_like(total)
         ramps = coarse.ramps(track[frame])
         correlate_with_others(coarse.spectra[frame], *ramps, total, weight, product)
-        whole = scipy.fft.irfft2(product, s=coarse.shape_yx)
-        maps[frame] = np.roll(whole, (reach, reach), axis=(0, 1))[:size, :size]
+        rows = scipy.fft.ifft(product, axis=0, overwrite_x=True)[near]
+        maps[frame] = scipy.fft.irfft(rows, n=coarse.shape_yx[1], axis=1)[:, near]
 
     for_each(correlate, range(len(track)))
     return maps

@@ -110,7 +110,8 @@ def _accepted(shaped: dict[str, Float], name: str, *, certain: bool, gain_shape:
 def checked_factors(gain: NDArray[np.generic]) -> Float:
     """Gain as float32. Raises `ImagingError` when it is no gain reference."""
     factors = np.ascontiguousarray(gain, dtype=np.float32)
-    if factors.ndim != 2 or not np.isfinite(factors).all() or factors.min() < 0 or factors.max() <= 0:
+    # The smallest and the largest are NaN where any value is.
+    if factors.ndim != 2 or not (factors.min() >= 0 and 0 < factors.max() < np.inf):
         raise ImagingError(
             "the gain reference holds NaN, negative or no positive values; export it again from the camera "
             "(multiplicative, 0 marks a defect)"

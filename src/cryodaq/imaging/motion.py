@@ -250,7 +250,7 @@ def _find_motion(
         return still_field(1, shape_yx=(height, width))
     size = int(max(1, min(options.bin_to_ang / pixel_size_ang, min(height, width) / SMALLEST_BINNED_PX)))
     binned = np.empty((frame_count, height // size, width // size), np.float32)
-    for_each(lambda frame: bin_frame(counts[frame], frame, *detector.correction, binned[frame]), range(frame_count))
+    for_each(lambda frame: bin_frame(counts, frame, detector.correction, binned[frame]), range(frame_count))
     rough = rough_track(
         binned_spectra(binned, bin_px=size, pixel_size_ang=pixel_size_ang), b_factor_ang2=options.b_factor_ang2
     )

@@ -38,7 +38,7 @@ class MotionField:
         """Displacement of what lay at these pixels."""
         place = 2 * (points_px_yx + 0.5) / np.array(self.shape_yx) - 1
         terms = basis(place, self.degrees_yx)
-        return np.asarray(np.einsum("pk,fkd->fpd", terms, self.coefficients))
+        return np.asarray(np.matmul(terms, self.coefficients))
 
     def mean_px_yx(self) -> Float64:  # (frame, yx)
         """Mean displacement of the field."""
@@ -53,12 +53,10 @@ class MotionField:
         places = self.displacement_px_yx(np.stack([y.ravel(), x.ravel()], axis=1))
         return places.reshape(self.frame_count, *tiles_yx, 2)
 
-    def steepest(self) -> float:
-        """Largest change of any displacement from one pixel to the next."""
+    def steepness(self) -> float:
+        """Root mean square change of displacements from one pixel to the next along x."""
         coarse = self.tiled((16, 16))
-        height, width = (size / 16 for size in self.shape_yx)
-        changes = np.abs(np.diff(coarse, axis=1)).max() / height, np.abs(np.diff(coarse, axis=2)).max() / width
-        return float(max(changes))
+        return float(np.sqrt((np.diff(coarse, axis=2) ** 2).mean()) * 16 / self.shape_yx[1])
 
     def relion_coefficients(self) -> tuple[Float64, Float64]:  # (18,), (18,)
         """Local part of the field as RELION writes it, for x and for y: least squares over a grid of places.

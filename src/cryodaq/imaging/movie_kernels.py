@@ -17,6 +17,9 @@ Float = NDArray[np.float32]
 Index = NDArray[np.int64]
 Counts = NDArray[np.generic]
 
+unsigned = np.uint64
+"""Indices that cannot be negative: loops over them need no test for counting from the end, and run several at once."""
+
 
 @compiled_exactly
 def sum_rows(
@@ -93,27 +96,6 @@ def find_outside(
             outside[y, x] = total[y, x] < least or total[y, x] > most
 
 
-@inlined
-def corrected_row(
-    frame: Counts,  # (y, x)
-    which: tuple[int, int],  # number of the frame, y
-    gain: Float,
-    bad_start: Index,
-    bad_columns: Index,
-    donors: Index,  # (bad pixel, neighbour)
-    row: Float,  # written
-) -> None:
-    """One row of one frame as float32, times gain, bad pixels replaced."""
-    f, y = which
-    width = frame.shape[1]
-    for x in range(width):
-        row[x] = np.float32(frame[y, x]) * gain[y, x]
-    for bad in range(bad_start[y], bad_start[y + 1]):
-        source = donors[bad, (f + bad) % donors.shape[1]]
-        donor_y, donor_x = source // width, source % width
-        row[bad_columns[bad]] = np.float32(frame[donor_y, donor_x]) * gain[donor_y, donor_x]
-
-
 @compiled
 def sum_bad_pixels(
     frames: Counts,
@@ -137,26 +119,41 @@ def sum_bad_pixels(
 
 @compiled
 def bin_frame(
-    frame: Counts,  # (y, x)
-    number: int,
-    gain: Float,
-    bad_start: Index,
-    bad_columns: Index,
-    donors: Index,
+    frames: Counts,  # (frame, y, x)
+    f: int,
+    correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
     binned: Float,  # (y // bin, x // bin), written
 ) -> None:
-    """Add up squares of pixels; what does not fill a last square is left out."""
-    size = frame.shape[0] // binned.shape[0]
-    row = np.empty(frame.shape[1], np.float32)
+    """Add up squares of pixels of one frame; what does not fill a last square is left out."""
+    gain, bad_start, bad_columns, donors = correction
+    size, width = frames.shape[1] // binned.shape[0], frames.shape[2]
+    row = np.empty(width, np.float32)
     for y in range(binned.shape[0]):
-        binned[y] = 0
-        for part in range(size):
-            corrected_row(frame, (number, y * size + part), gain, bad_start, bad_columns, donors, row)
-            for x in range(binned.shape[1]):
-                value = np.float32(0)
+        row[:] = 0
+        for source_y in range(y * size, (y + 1) * size):
+            for x in range(width):
+                row[x] += np.float32(frames[f, source_y, x]) * gain[source_y, x]
+            for bad in range(bad_start[source_y], bad_start[source_y + 1]):
+                source = donors[bad, (f + bad) % donors.shape[1]]
+                donor_y, donor_x = source // width, source % width
+                row[bad_columns[bad]] += np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
+        for x in range(binned.shape[1]):
+            value = np.float32(0)
+            for column in range(size):
+                value += row[x * size + column]
+            binned[y, x] = value
+
+
+@compiled
+def add_squares(picture: Float, size: int, binned: Float) -> None:
+    """Add up squares of `size` pixels; what lies beyond the binned picture is left out."""
+    for y in range(binned.shape[0]):
+        for x in range(binned.shape[1]):
+            value = np.float32(0)
+            for row in range(size):
                 for column in range(size):
-                    value += row[x * size + column]
-                binned[y, x] += value
+                    value += picture[y * size + row, x * size + column]
+            binned[y, x] = value
 
 
 @inlined
@@ -173,32 +170,47 @@ def spline_taps(fraction: float) -> tuple[np.float32, np.float32, np.float32, np
 
 @inlined
 def corrected_piece(
-    frame: Counts,  # (y, x)
-    which: tuple[int, int, int],  # number of the frame, y, first x; the latter may lie outside
-    gain: Float,
-    bad_start: Index,
-    bad_columns: Index,
-    donors: Index,
+    frames: Counts,  # (frame, y, x)
+    which: tuple[int, int, int],  # frame, y, first x; the latter may lie outside
+    correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
     piece: Float,  # written
     length: int,
 ) -> None:
     """Part of a row as float32, times gain, bad pixels replaced, going round at the ends."""
+    gain, bad_start, bad_columns, donors = correction
     f, y, first = which
-    width = frame.shape[1]
+    width = frames.shape[2]
     if first >= 0 and first + length <= width:
-        # Slices tell the compiler that no index wraps round, so that it can take many pixels at once.
-        source_row, gain_row = frame[y, first : first + length], gain[y, first : first + length]
         for x in range(length):
-            piece[x] = np.float32(source_row[x]) * gain_row[x]
+            at = unsigned(first + x)
+            piece[x] = np.float32(frames[f, y, at]) * gain[y, at]
     else:
         for x in range(length):
-            piece[x] = np.float32(frame[y, (first + x) % width]) * gain[y, (first + x) % width]
+            at = unsigned((first + x) % width)
+            piece[x] = np.float32(frames[f, y, at]) * gain[y, at]
     for bad in range(bad_start[y], bad_start[y + 1]):
         place = (bad_columns[bad] - first) % width
         if place < length:
             source = donors[bad, (f + bad) % donors.shape[1]]
             donor_y, donor_x = source // width, source % width
-            piece[place] = np.float32(frame[donor_y, donor_x]) * gain[donor_y, donor_x]
+            piece[place] = np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
+
+
+@compiled
+def add_weighted_rows(
+    rows: Float,  # (y, x)
+    count: int,
+    weights: Float,  # (sum, frame)
+    f: int,
+    sums: Float,  # (sum, y, x), added to
+    corner: tuple[int, int],  # where the first row begins in the sums
+) -> None:
+    """Add some rows of a frame into each sum with its weight."""
+    for y in range(count):
+        for s in range(sums.shape[0]):
+            weight = weights[s, f]
+            for x in range(rows.shape[1]):
+                sums[s, unsigned(corner[0] + y), unsigned(corner[1] + x)] += weight * rows[y, x]
 
 
 @compiled
@@ -217,88 +229,28 @@ def sum_moved_tiles(
     spline's prefilter is left to be applied once, to the sums (it commutes with the shifts). What moves out
     at one side comes in at the other, as with a shift in Fourier space.
     """
-    gain, bad_start, bad_columns, donors = correction
     height = frames.shape[1]
-    rows = np.empty((tile_yx[0] + 3, tile_yx[1] + 3), np.float32)
-    column = np.empty(tile_yx[1] + 3, np.float32)
-    row = np.empty(tile_yx[1], np.float32)
+    piece = np.empty(tile_yx[1] + 3, np.float32)
+    across = np.empty((tile_yx[0] + 3, tile_yx[1]), np.float32)
+    moved = np.empty((tile_yx[0], area[3] - area[2]), np.float32)
     for f in range(frames.shape[0]):
         for top in range(area[0], area[1], tile_yx[0]):
+            tall = min(tile_yx[0], area[1] - top)
             for left in range(area[2], area[3], tile_yx[1]):
-                tall, wide = min(tile_yx[0], area[1] - top), min(tile_yx[1], area[3] - left)
+                wide = min(tile_yx[1], area[3] - left)
                 moved_y = displacement[f, top // tile_yx[0], left // tile_yx[1], 0]
                 moved_x = displacement[f, top // tile_yx[0], left // tile_yx[1], 1]
                 whole_y, whole_x = int(np.floor(moved_y)), int(np.floor(moved_x))
                 y0, y1, y2, y3 = spline_taps(moved_y - whole_y)
                 x0, x1, x2, x3 = spline_taps(moved_x - whole_x)
                 for r in range(tall + 3):
-                    source = (top + r + whole_y - 1) % height
-                    which = (f, source, left + whole_x - 1)
-                    corrected_piece(frames[f], which, gain, bad_start, bad_columns, donors, rows[r], wide + 3)
-                for y in range(tall):
-                    above, here, below, farther = rows[y], rows[y + 1], rows[y + 2], rows[y + 3]
-                    for x in range(wide + 3):
-                        column[x] = y0 * above[x] + y1 * here[x] + y2 * below[x] + y3 * farther[x]
+                    y = (top + r + whole_y - 1) % height
+                    corrected_piece(frames, (f, y, left + whole_x - 1), correction, piece, wide + 3)
                     for x in range(wide):
-                        row[x] = x0 * column[x] + x1 * column[x + 1] + x2 * column[x + 2] + x3 * column[x + 3]
-                    for s in range(sums.shape[0]):
-                        weight = weights[s, f]
-                        target = sums[s, top + y, left : left + wide]
-                        for x in range(wide):
-                            target[x] += weight * row[x]
-
-
-@compiled
-def add_weighted(
-    part: NDArray[np.complex64],  # (y, x)
-    frequencies: tuple[Float, Float],  # cycles per pixel along y and x
-    per_step: float,  # 1 / distance of the curves' points
-    curves: Float,  # (2, frequency), equally spaced from 0
-    plain: NDArray[np.complex64],  # (y, x), added to
-    weighted: NDArray[np.complex64],  # (y, x), added to
-    row_range: tuple[int, int],
-) -> None:
-    """Add a half transform into two others, each with a weight that depends on the frequency."""
-    frequency_y, frequency_x = frequencies
-    last = curves.shape[1] - 2
-    for y in range(row_range[0], row_range[1]):
-        for x in range(part.shape[1]):
-            radius = np.sqrt(frequency_y[y] * frequency_y[y] + frequency_x[x] * frequency_x[x]) * np.float32(per_step)
-            below = min(int(radius), last)
-            share = np.float32(radius - below)
-            plain[y, x] += part[y, x] * (curves[0, below] + share * (curves[0, below + 1] - curves[0, below]))
-            weighted[y, x] += part[y, x] * (curves[1, below] + share * (curves[1, below + 1] - curves[1, below]))
-
-
-@compiled
-def divide_out(
-    plain: NDArray[np.complex64],  # (y, x), changed
-    weighted: NDArray[np.complex64],  # (y, x), changed
-    along_y: Float,  # (group, term, y)
-    along_x: Float,  # (group, term, x)
-    frequencies: tuple[Float, Float, float],  # cycles per pixel along y and x, points of the shares per cycle per pixel
-    shares: Float,  # (group, frequency), each group's part of the weighted sum's noise
-    least: float,
-    row_range: tuple[int, int],
-) -> None:
-    """Divide by the root of the noise power, a sum over groups of frames, but never by less than `least`."""
-    frequency_y, frequency_x, per_step = frequencies
-    last, width = shares.shape[1] - 2, plain.shape[1]
-    for y in range(row_range[0], row_range[1]):
-        even = np.zeros(width, np.float32)
-        uneven = np.zeros(width, np.float32)
-        for group in range(along_y.shape[0]):
-            power = np.zeros(width, np.float32)
-            for term in range(along_y.shape[1]):
-                for x in range(width):
-                    power[x] += along_y[group, term, y] * along_x[group, term, x]
-            for x in range(width):
-                radius = np.sqrt(frequency_y[y] ** 2 + frequency_x[x] ** 2) * np.float32(per_step)
-                below = min(int(radius), last)
-                part = np.float32(radius - below)
-                share = shares[group, below] + part * (shares[group, below + 1] - shares[group, below])
-                even[x] += power[x] * shares[group, 0]
-                uneven[x] += power[x] * share
-        for x in range(width):
-            plain[y, x] /= np.sqrt(max(even[x], np.float32(least * least)))
-            weighted[y, x] /= np.sqrt(max(uneven[x], np.float32(least * least)))
+                        across[r, x] = x0 * piece[x] + x1 * piece[x + 1] + x2 * piece[x + 2] + x3 * piece[x + 3]
+                for r in range(tall):
+                    for x in range(wide):
+                        moved[r, unsigned(left - area[2] + x)] = (
+                            y0 * across[r, x] + y1 * across[r + 1, x] + y2 * across[r + 2, x] + y3 * across[r + 3, x]
+                        )
+            add_weighted_rows(moved, tall, weights, f, sums, (top, area[2]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,20 +12,18 @@ from cryodaq.imaging.compiled import available_cores, for_each
 from cryodaq.imaging.detector import Detector, row_blocks
 from cryodaq.imaging.dose_weighting import low_rank
 from cryodaq.imaging.motion_field import MotionField
-from cryodaq.imaging.movie_kernels import add_weighted, divide_out, sum_moved_tiles
+from cryodaq.imaging.movie_kernels import sum_moved_tiles
+from cryodaq.imaging.term_kernels import combine_terms
 
 Complex = NDArray[np.complex64]
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-TILE_ROWS = 32
-TILE_COLUMNS = (512, 256, 128, 64, 32)
-CACHED_COLUMNS = 1024
-LARGEST_STEP_PX = 0.12
-"""Largest difference between the displacements of neighbouring tiles."""
-FLATTEST = 0.05
-"""Smallest transfer that is divided out."""
-SHIFT_CLASSES = 16
+TILE_ROWS = 16
+TILE_COLUMNS = (256, 128, 64, 32)
+CACHED_COLUMNS = 512
+LARGEST_STEP_PX = 0.2
+"""Root mean square difference between the displacements of neighbouring tiles; within one it errs by its 12th root."""
 FRAME_GROUPS = 5
 
 
@@ -71,23 +68,22 @@ def sum_aligned(
     tile_yx = TILE_ROWS, _tile_columns(field)
     tiles = -(-frames.shape[1] // tile_yx[0]), -(-frames.shape[2] // tile_yx[1])
     displacement = _tile_displacements(field, tile_yx=tile_yx, tiles=tiles)
-    sums = _sum_terms(frames, detector, displacement, weights=coefficients.astype(np.float32), tile_yx=tile_yx)
     shape: tuple[int, int] = frames.shape[1], frames.shape[2]
     kept = binned_shape_yx or shape
-    plain, weighted = (np.zeros((kept[0], kept[1] // 2 + 1), np.complex64) for _ in range(2))
-    axes = scipy.fft.fftfreq(shape[0]), scipy.fft.rfftfreq(shape[1])
-    rows, columns = _kept_rows(shape[0], kept[0]), kept[1] // 2 + 1
-    frequencies = axes[0][rows].astype(np.float32), axes[1][:columns].astype(np.float32)
-    for term in range(len(coefficients)):
-        part = _cropped(scipy.fft.rfft2(sums[term], workers=available_cores()), rows, columns)
-        sums[term] = np.empty((0, 0), np.float32)
-        both = np.stack([np.full(len(curves) - 1, curves[-1, term]), curves[:-1, term]]).astype(np.float32)
-        _by_rows(lambda block: add_weighted(part, frequencies, 1 / dose.step, both, plain, weighted, block), kept[0])  # noqa: B023
-    along_y, along_x, shares = _transfer_power(displacement, frequencies, dose.weights)
-    rest = (along_y, along_x, (*frequencies, 1 / dose.step), shares, FLATTEST)
-    _by_rows(lambda block: divide_out(plain, weighted, *rest, block), kept[0])
-    unweighted = _back(plain, kept)
-    return AlignedSums(unweighted=unweighted, dose_weighted=_back(weighted, kept))
+    terms = _transformed(
+        _sum_terms(frames, detector, displacement, weights=coefficients.astype(np.float32), tile_yx=tile_yx), kept
+    )
+    frequency_y = scipy.fft.fftfreq(shape[0])[_kept_rows(shape[0], kept[0])]
+    axes = frequency_y.astype(np.float32), scipy.fft.rfftfreq(shape[1])[: terms.shape[2]].astype(np.float32)
+    power, shares = _transfer_power(displacement, dose.weights)
+    split = curves[-1].astype(np.float32), np.ascontiguousarray(curves[:-1].T, dtype=np.float32), shares
+    given = split, power, (_waves(axes[0]), _waves(axes[1])), (*axes, 1 / dose.step)
+    both = np.empty((2, *terms.shape[1:]), np.complex64)
+    for_each(
+        lambda block: combine_terms(terms, *given, both, block),
+        row_blocks(kept[0], -(-kept[0] // (2 * available_cores()))),
+    )
+    return AlignedSums(unweighted=_back(both[0], kept), dose_weighted=_back(both[1], kept))
 
 
 def binned_shape(shape_yx: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -106,8 +102,8 @@ def bin_in_fourier(picture: Float, shape_yx: tuple[int, int]) -> Float:
 
 
 def _tile_columns(field: MotionField) -> int:
-    steepest = field.steepest()
-    return next((n for n in TILE_COLUMNS if n * steepest <= LARGEST_STEP_PX), TILE_COLUMNS[-1])
+    steepness = field.steepness()
+    return next((n for n in TILE_COLUMNS if n * steepness <= LARGEST_STEP_PX), TILE_COLUMNS[-1])
 
 
 def _tile_displacements(field: MotionField, *, tile_yx: tuple[int, int], tiles: tuple[int, int]) -> Float64:
@@ -125,7 +121,7 @@ def _sum_terms(
     *,
     weights: Float,  # (term, frame)
     tile_yx: tuple[int, int],
-) -> list[Float]:
+) -> Float:  # (term, y, x)
     sums = np.zeros((len(weights), *frames.shape[1:]), np.float32)
     wide = max(tile_yx[1], CACHED_COLUMNS // tile_yx[1] * tile_yx[1])
     areas = [
@@ -136,11 +132,17 @@ def _sum_terms(
     for_each(
         lambda area: sum_moved_tiles(frames, area, tile_yx, displacement, weights, detector.correction, sums), areas
     )
-    return list(sums)
+    return sums
 
 
-def _by_rows(job: Callable[[tuple[int, int]], object], height: int) -> None:
-    for_each(job, row_blocks(height, -(-height // (2 * available_cores()))))
+def _transformed(pictures: Float, kept_yx: tuple[int, int]) -> Complex:  # (term, y, x)
+    """Half transforms of pictures (term, y, x), with the frequencies that a picture of the kept size has."""
+    terms = np.empty((len(pictures), kept_yx[0], kept_yx[1] // 2 + 1), np.complex64)
+    rows = _kept_rows(pictures.shape[1], kept_yx[0])
+    for term, picture in zip(terms, pictures, strict=True):
+        transform = np.asarray(scipy.fft.rfft2(picture, workers=available_cores()))
+        term[:] = _cropped(transform, rows, terms.shape[2])
+    return terms
 
 
 def _kept_rows(height: int, kept: int) -> NDArray[np.int64]:
@@ -161,33 +163,33 @@ def _back(transform: Complex, shape_yx: tuple[int, int]) -> Float:
 
 def _transfer_power(
     displacement: Float64,  # (frame, tile y, tile x, yx)
-    frequencies: tuple[Float, Float],
     weights: Float64,  # (frequency, frame)
-) -> tuple[Float, Float, Float]:
-    """Power that B-spline and shifts leave, as sums of products of (group, class, y) and (group, class, x).
+) -> tuple[Float, Float]:
+    """Power that B-spline and shifts leave, as amplitudes (group, m, n) of cos(2π m fy) cos(2π n fx).
 
-    Frames are taken in a few groups, because dose weights prefer the early ones; within each, shifts are sorted into
-    classes of their fraction along y, and each class has its mean power along x. The third result is the part
+    Frames are taken in a few groups, because dose weights prefer the early ones. The second result is the part
     (group, frequency) that each group has in the noise; at frequency 0 weights are alike.
     """
     frame_count = len(displacement)
     groups = np.array_split(np.arange(frame_count), min(frame_count, FRAME_GROUPS))
-    middles = np.arange(SHIFT_CLASSES) / SHIFT_CLASSES
-    classes_y, classes_x = (np.array([_spline_power(axis, shift) for shift in middles]) for axis in frequencies)
-    along_y, along_x = [], []
+    power = []
     for frames in groups:
-        number = np.rint(displacement[frames].reshape(-1, 2) * SHIFT_CLASSES).astype(int) % SHIFT_CLASSES
-        shares = np.zeros((SHIFT_CLASSES, SHIFT_CLASSES))
-        np.add.at(shares, (number[:, 0], number[:, 1]), 1 / len(number))
-        along_y.append(classes_y)
-        along_x.append(shares @ classes_x)
+        along_y, along_x = (_spline_power(displacement[frames, ..., axis].ravel()) for axis in (0, 1))
+        power.append(along_y.T @ along_x / len(along_y))
     part = np.array([(weights[:, frames] ** 2).sum(axis=1) / frame_count for frames in groups])
-    return np.asarray(along_y, np.float32), np.asarray(along_x, np.float32), part.astype(np.float32)
+    return np.asarray(power, np.float32), part.astype(np.float32)
 
 
-def _spline_power(frequencies: Float, fraction: float) -> Float64:
-    """Squared transfer of the taps of a shift by a fraction of a pixel."""
+def _spline_power(shifts: Float64) -> Float64:  # (shift, wave)
+    """Squared transfer of the taps of shifts, Σ amplitude[m] cos(2π m f)."""
+    fraction = shifts - np.floor(shifts)
     rest = 1 - fraction
-    taps = [rest**3, 4 - 6 * fraction**2 + 3 * fraction**3, 4 - 6 * rest**2 + 3 * rest**3, fraction**3]
-    waves = np.exp(2j * np.pi * frequencies[:, None] * np.arange(-1, 3))
-    return np.asarray(np.abs(waves @ (np.array(taps) / 6)) ** 2)
+    taps = np.array(
+        [rest**3, 4 - 6 * fraction**2 + 3 * fraction**3, 4 - 6 * rest**2 + 3 * rest**3, fraction**3],
+    )
+    products = [(taps[: 4 - lag] * taps[lag:]).sum(axis=0) * (1 if lag == 0 else 2) for lag in range(4)]
+    return np.stack(products, axis=1) / 36
+
+
+def _waves(frequencies: Float) -> Float:  # (wave, frequency)
+    return np.asarray(np.cos(2 * np.pi * np.arange(4)[:, None] * frequencies), np.float32)

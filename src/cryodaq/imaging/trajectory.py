@@ -88,8 +88,8 @@ def likeliest_tracks(
     if share[0] > 0.5:
         # Exactly at rest: a trace of noise taken for motion would breed more of it in the next round.
         share[1:] = 0
-    share[share < 1e-4] = 0
-    gain = np.tensordot(share / share.sum(), priors.gains, axes=1)
+    likely = np.flatnonzero(share >= 1e-4)
+    gain = np.tensordot(share[likely] / share[likely].sum(), priors.gains[likely], axes=1)
     return np.asarray(centred @ gain.T + offset)
 
 

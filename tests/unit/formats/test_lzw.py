@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryodaq.formats.lzw import SLACK, decode_lzw, decode_strip, is_usual_lzw
+from cryodaq.formats.lzw import HEAD, SLACK, StripDecoder, decode_lzw, is_usual_lzw
+
+
+def decode_strip(data, room):
+    return StripDecoder(room).decode(data)
 
 
 @given(st.binary(max_size=3000))
@@ -29,10 +33,16 @@ def test_counted_frames_come_back(mean) -> None:
 @given(st.binary(max_size=400), st.integers(0, 300))
 @settings(max_examples=300, deadline=None)
 def test_damaged_codes_stay_within_their_room(noise, room) -> None:
-    target = np.full(room + SLACK + 64, 7, np.uint8)
-    written = decode_lzw(np.frombuffer(b"\x80" + noise, np.uint8), target[: room + SLACK])
+    target = np.full(HEAD + room + SLACK + 64, 7, np.uint8)
+    written = decode_lzw(np.frombuffer(b"\x80" + noise, np.uint8), target[: HEAD + room + SLACK])
     assert written <= room
-    assert (target[room + SLACK :] == 7).all()
+    assert (target[HEAD + room + SLACK :] == 7).all()
+
+
+def test_strips_follow_each_other_in_one_decoder() -> None:
+    decoder = StripDecoder(2000)
+    for content in (b"abababab" * 100, bytes(2000), b"x"):
+        assert decoder.decode(imagecodecs.lzw_encode(content)).tobytes() == content
 
 
 def test_more_than_fits_and_nonsense_are_refused() -> None:

@@ -1,0 +1,86 @@
+"""What each step of motion correction takes: wall, user and system seconds, steps inside it taken off."""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEPS = (
+    ("read, decode", "cryodaq.formats.movie", "read_frames"),
+    ("read gain", "cryodaq.formats.gain", "read_gain"),
+    ("plain sum", "cryodaq.imaging.detector", "_checked_sum"),
+    ("fit gain", "cryodaq.imaging.detector", "fit_gain"),
+    ("hot pixels", "cryodaq.imaging.detector", "find_hot_pixels"),
+    ("defects", "cryodaq.imaging.detector", "make_detector"),
+    ("bin frames, rest of finding motion", "cryodaq.imaging.motion", "_find_motion"),
+    ("rough spectra", "cryodaq.imaging.drift", "binned_spectra"),
+    ("rough track", "cryodaq.imaging.drift", "rough_track"),
+    ("transform patches", "cryodaq.imaging.patches", "cut_patches"),
+    ("measure patches", "cryodaq.imaging.local_motion", "_measure"),
+    ("smooth tracks", "cryodaq.imaging.local_motion", "likeliest_tracks"),
+    ("local motion, rest", "cryodaq.imaging.local_motion", "estimate_field"),
+    ("warp and add", "cryodaq.imaging.summation", "_sum_terms"),
+    ("final transforms", "cryodaq.imaging.summation", "sum_aligned"),
+    ("write", "cryodaq.formats.mrc", "write_micrograph"),
+    ("rest", "cryodaq.imaging.motion", "align_movie"),
+)
+
+
+Seconds = NDArray[np.float64]
+"""Wall, user, system."""
+
+
+def _now() -> Seconds:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return np.array([time.perf_counter(), used.ru_utime, used.ru_stime])
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of named steps, each without the steps inside it."""
+
+    spent_s: dict[str, Seconds] = field(default_factory=dict)
+    inside: list[Seconds] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        begun = _now()
+        self.inside.append(np.zeros(3))
+        try:
+            yield
+        finally:
+            spent = _now() - begun
+            self.spent_s[name] = self.spent_s.get(name, np.zeros(3)) + spent - self.inside.pop()
+            if self.inside:
+                self.inside[-1] += spent
+
+    def watch(self) -> None:
+        """Time every call of the known steps from now on."""
+        for name, module_name, function_name in STEPS:
+            module = importlib.import_module(module_name)
+            setattr(module, function_name, self._watched(name, getattr(module, function_name)))
+
+    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def timed(*args: Any, **named: Any) -> Any:
+            with self.step(name):
+                return function(*args, **named)
+
+        return timed
+
+    def table(self) -> str:
+        """One line a step, and the whole."""
+        rows = [("step", "wall s", "user s", "system s")]
+        rows += [(name, *(f"{s:.2f}" for s in seconds)) for name, seconds in self.spent_s.items()]
+        rows.append(("all", *(f"{s:.2f}" for s in sum(self.spent_s.values(), np.zeros(3)))))
+        return "\n".join(f"  {row[0]:36s}" + "".join(f"{cell:>9s}" for cell in row[1:]) for row in rows)
