@@ -24,6 +24,7 @@
     │   ├── CopyMismatchError     (retryable) the copy differs from the source
     │   ├── TargetExistsError     another file has the final name
     │   └── TargetFullError       (retryable)
+    ├── NotificationError         (retryable) a message to people could not be sent
     ├── StoreError                folders, links or rights on the large file system
     ├── ExportError               a project for another program cannot be made in this folder
     ├── LedgerError
@@ -203,6 +204,12 @@ class TargetFullError(TransferError):
     def __init__(self, path: PurePath, *, free_bytes: int) -> None:
         super().__init__(f"{path} has {free_bytes / 1e9:.1f} GB free; copying waits until there is room")
         self.path, self.free_bytes = path, free_bytes
+
+
+class NotificationError(CryodaqError):
+    """A message to people could not be sent; it is kept and tried again."""
+
+    retryable = True
 
 
 class StoreError(CryodaqError):

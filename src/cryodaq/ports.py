@@ -17,6 +17,7 @@ from cryodaq.domain.experiment import (
     Sample,
 )
 from cryodaq.domain.failures import RunState
+from cryodaq.domain.notifications import Message
 from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
 
@@ -139,6 +140,14 @@ class ParticlePicking(Protocol):
 
     def pick(self, micrograph: Path, *, parameters: ImagingParameters, folder: Path) -> PickResult:
         """Write the coordinates' STAR file into `folder`."""
+        ...
+
+
+class Notifier(Protocol):
+    """Brings messages to people outside. The same message again has the same id."""
+
+    def send(self, message: Message) -> None:
+        """Send one message. Raises `NotificationError` when it was not taken."""
         ...
 
 

@@ -7,10 +7,11 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from cryodaq.domain.home import AIRFLOW_USER, Home
 from cryodaq.errors import ConfigError, LedgerError, StoreError, TransferError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cryodaq.app.assign_exposures import Assigning
     from cryodaq.app.clear_microscope import Cleared, Clearing
     from cryodaq.app.follow_logbook import Following
+    from cryodaq.app.notify_people import Notifying
     from cryodaq.app.prepare_sample import Preparation
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.app.reassign_exposures import Reassigning
@@ -28,13 +30,16 @@ if TYPE_CHECKING:
     from cryodaq.app.reconcile_movies import Reconciled
     from cryodaq.app.transfer_movies import Transfer, WindowSummary
     from cryodaq.app.trigger_preprocessing import Admission
+    from cryodaq.app.watch_facility import Watching
     from cryodaq.config import Engines as EngineChoice
     from cryodaq.config import Facility
+    from cryodaq.config.notifications import ChannelTable
     from cryodaq.engines.native import NativeCtfEstimation
     from cryodaq.ledger.samples import SampleRecord
     from cryodaq.logbook.access import SessionAccess, TokenAccess
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.logbook.desk import Desk
+    from cryodaq.ports import Notifier
     from cryodaq.scheduler.airflow import AirflowScheduler
     from cryodaq.store.access import Readers
 
@@ -414,6 +419,57 @@ class System:
         return find_or_register(
             self.logbook, self.following, experiment, name=name, microscope=microscope, engine=self.engine
         )
+
+    def notifier(self, table: ChannelTable) -> Notifier:
+        """Return what brings messages to one channel. Raises `ConfigError` when its secret cannot be read."""
+        from cryodaq.config import read_secret
+        from cryodaq.publish.channels.email import EmailNotifier, SmtpServer
+        from cryodaq.publish.channels.webhook import FORMS, MatrixNotifier, WebhookNotifier
+
+        smtp = self.facility.notifications.smtp
+        if table.kind == "email" and smtp is not None:
+            password = read_secret(smtp.password_file).get_secret_value() if smtp.password_file else None
+            fields = smtp.model_dump(exclude={"password_file"})
+            return EmailNotifier(SmtpServer(**fields, password=password), table.to)
+        if table.token_file is not None:
+            token = read_secret(table.token_file).get_secret_value()
+            return MatrixNotifier(table.homeserver or "", table.room or "", token=token)
+        if table.url_file is not None:
+            return WebhookNotifier(read_secret(table.url_file).get_secret_value(), FORMS[table.kind])
+        message = f"channel {table.name} is incomplete"
+        raise ConfigError(message)
+
+    def notifying(self) -> Notifying:
+        """Return what telling people outside needs. Raises `ConfigError`."""
+        from cryodaq.app.notify_people import Channel, Notifying
+
+        table, microscopes = self.facility.notifications, self.facility.microscopes
+        channels = [
+            Channel(
+                name=one.name,
+                notifier=self.notifier(one),
+                least_severity=one.least_severity,
+                microscopes=frozenset(m.name for m in microscopes if m.on_call is None or one.name in m.on_call),
+                says_alive=one.says_alive,
+            )
+            for one in table.channels
+        ]
+        return Notifying(
+            engine=self.engine,
+            channels=channels,
+            site=self.facility.site.name,
+            zone=ZoneInfo(self.facility.site.zone),
+            hold=timedelta(seconds=table.hold_s),
+            alive_at=table.alive_at,
+            now=utc_now,
+        )
+
+    def watching(self) -> Watching:
+        """Return what watching the facility needs. Raises `ConfigError`."""
+        from cryodaq.app.watch_facility import Watching
+
+        limits = {one.name: one.filling_alarm_h for one in self.facility.microscopes if one.filling_alarm_h}
+        return Watching(notifying=self.notifying(), filling_alarm_h=limits)
 
     def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:
         """Run one stage of one movie."""

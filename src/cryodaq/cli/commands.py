@@ -13,6 +13,7 @@ from cryodaq.cli import (
     exporting,
     inspecting,
     maintenance,
+    notify_commands,
     proofs,
     reassigning,
     reporting,
@@ -53,6 +54,7 @@ app.command("backup")(maintenance.backup)
 app.command("restore")(maintenance.restore)
 app.command("maintain")(maintenance.maintain)
 app.add_typer(access_commands.app, name="access")
+app.add_typer(notify_commands.app, name="notify")
 app.add_typer(staff_commands.quarantine, name="quarantine")
 app.add_typer(exporting.app, name="export")
 app.add_typer(config_commands.app, name="config")

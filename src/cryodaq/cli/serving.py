@@ -1,4 +1,4 @@
-"""`cryodaq serve`: the web servers, each as one process; the supervisor starts them."""
+"""`cryodaq serve`: the servers and the watch, each as one process; the supervisor starts them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cryodaq.wiring import open_system
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on; beyond loopback only behind the site's own TLS.")]
 
-app = typer.Typer(help="Run one web server in the foreground.", no_args_is_help=True)
+app = typer.Typer(help="Run one server in the foreground.", no_args_is_help=True)
 
 
 @app.command()
@@ -31,6 +31,19 @@ def elogbook(host: HostOption = LOOPBACK) -> None:
         after_login_url=facility.site.web_url or f"http://{LOOPBACK}:{facility.ports.web}/",
     )
     serve(settings, host=host, port=facility.ports.elogbook)
+
+
+@app.command()
+def watch() -> None:
+    """Watch ledger, clocks and shares, and tell people of alarms, until it is ended."""
+    import time
+
+    from cryodaq.app.watch_facility import LOOK_S, Watcher
+
+    watcher = Watcher(open_system().watching())
+    while True:
+        watcher.look()
+        time.sleep(LOOK_S)
 
 
 @app.command()

@@ -14,11 +14,12 @@ from cryodaq.launch.supervisor import Child
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A web server of ours; it answers plain HTTP on a loopback port."""
+    """A server of ours."""
 
     name: str
     command: Sequence[str]
-    port: int
+    port: int | None = None
+    """Where it answers plain HTTP on the loopback; None: it answers nowhere."""
 
     def child(self, environment: Mapping[str, str], home: Home) -> Child:
         """Return it as a child; the elogbook stops after the tasks, which may still write to it."""
@@ -27,15 +28,15 @@ class Service:
             command=self.command,
             environment=environment,
             folder=home.root,
-            is_healthy=lambda: answers_http(self.port),
+            is_healthy=lambda: None if self.port is None else answers_http(self.port),
             stop_rank=1 if self.name == "elogbook" else 0,
             stop_grace_s=3.0,
         )
 
 
 def own_services(facility: Facility) -> list[Service]:
-    """Return the pages and, unless a foreign one is followed, the elogbook."""
-    ports = {"elogbook": facility.ports.elogbook, "web": facility.ports.web}
+    """Return the pages, the watch and, unless a foreign one is followed, the elogbook."""
+    ports: dict[str, int | None] = {"elogbook": facility.ports.elogbook, "web": facility.ports.web, "watch": None}
     if facility.elogbook.kind != "embedded":
         del ports["elogbook"]
     return [

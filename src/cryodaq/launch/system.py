@@ -235,7 +235,8 @@ class EmbeddedSystem:
     def _require_ports(self) -> None:
         require_free("airflow", self.airflow.port)
         for service in self._services:
-            require_free(service.name, service.port)
+            if service.port is not None:
+                require_free(service.name, service.port)
 
     def _environment(self) -> dict[str, str]:
         passed_on = {key: value for key, value in os.environ.items() if key not in NOT_PASSED_ON}
@@ -285,7 +286,7 @@ class EmbeddedSystem:
             self._supervisor.start(child)
 
     def _get_ready(self) -> None:
-        names = [service.name for service in self._services]
+        names = [service.name for service in self._services if service.port is not None]
         self._supervisor.wait_until_healthy([*names, "airflow-api"], timeout_s=START_LIMIT_S)
         deadline = time.monotonic() + START_LIMIT_S
         _while_unreachable(self._make_pools, deadline=deadline)

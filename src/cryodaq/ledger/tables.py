@@ -424,3 +424,45 @@ share_state = Table(
     Column("mount", Text, comment="identity of the mount at the last scan; inodes mean something within one"),
     Column("abandoned_worker", Text, comment="host, process and its start: no other worker while it lives"),
 )
+
+incident = Table(
+    "incident",
+    metadata,
+    _id(),
+    Column("key", Text, nullable=False, comment="of the alarm"),
+    Column("microscope", Text),
+    Column("severity", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    _time("opened_at", required=True),
+    _time("told_at"),
+    _time("closed_at"),
+    Index("uq_incident_open", "key", unique=True, postgresql_where=text("closed_at is null")),
+    comment="What people outside are told of: an alarm that comes and goes is one incident.",
+)
+
+silence = Table(
+    "silence",
+    metadata,
+    _id(),
+    Column("key", Text, nullable=False, comment="beginning of the alarms' keys"),
+    _time("until", required=True),
+    Column("asked_by", Text, nullable=False),
+    _time("asked_at", required=True),
+)
+
+outgoing = Table(
+    "outgoing",
+    metadata,
+    _id(),
+    Column("channel", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("message", JSONB, nullable=False, comment="domain.notifications.Message"),
+    _time("created_at", required=True),
+    _time("sent_at"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("next_attempt_at", required=True),
+    Column("problem", Text),
+    UniqueConstraint("channel", "message_id", name="uq_outgoing_message"),
+    Index("ix_outgoing_unsent", "next_attempt_at", postgresql_where=text("sent_at is null")),
+    comment="Messages to people: each once a channel, kept until it is sent.",
+)

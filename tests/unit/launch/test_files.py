@@ -118,7 +118,7 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
 
 def test_a_foreign_elogbook_is_not_started() -> None:
     assert [service.name for service in own_services(facility())] == ["elogbook", "web"]
-    assert [service.name for service in own_services(facility("explgbk"))] == ["web"]
+    assert [service.name for service in own_services(facility("explgbk"))] == ["web", "watch"]
 
 
 def test_a_damaged_record_names_nothing(tmp_path: Path) -> None:

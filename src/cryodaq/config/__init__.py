@@ -14,9 +14,6 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -24,28 +21,13 @@ from pydantic import (
     model_validator,
 )
 
+from cryodaq.config.notifications import Notifications
+from cryodaq.config.tables import AbsolutePath, Port, Table
 from cryodaq.domain import microscope as words
 from cryodaq.domain.parameters import InstrumentDefaults
 from cryodaq.errors import ConfigError
 
 ACTIVE_NAME = "facility.active.toml"
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        message = f"{path} must be an absolute path"
-        raise ValueError(message)
-    return path
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Table(BaseModel):
-    """A table of the facility file; keys that it does not have are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CalibratedPixelSize(Table):
@@ -186,6 +168,12 @@ class MicroscopeTable(Table):
     no_movie_alarm_min: float = Field(
         default=30.0, ge=0, description="Minutes without a new movie until people are told; 0: never."
     )
+    filling_alarm_h: float = Field(
+        default=12.0, ge=0, description="People are told when a share is full in so many hours at its rate; 0: never."
+    )
+    on_call: tuple[str, ...] | None = Field(
+        default=None, description="Names of the channels that hear of its alarms; default: all."
+    )
     window_s: float = Field(default=120.0, ge=5, le=600, description="Length of one transfer task, s.")
 
 
@@ -314,6 +302,7 @@ class Facility(Table):
     database: Database = Database()
     microscopes: tuple[MicroscopeTable, ...] = Field(min_length=1, description="One table a microscope.")
     engines: Engines = Engines()
+    notifications: Notifications = Notifications()
     pools: Pools = Pools()
     airflow: AirflowTable = AirflowTable()
     ports: Ports = Ports()
@@ -330,6 +319,16 @@ class Facility(Table):
                     message = f"two microscopes have the {field} {key}"
                     raise ValueError(message)
                 seen.add(key)
+        return self
+
+    @model_validator(mode="after")
+    def _known_channels(self) -> Facility:
+        known = {channel.name for channel in self.notifications.channels}
+        for table in self.microscopes:
+            for name in table.on_call or ():
+                if name not in known:
+                    message = f"{table.name}: on_call names {name}, and there is no such channel"
+                    raise ValueError(message)
         return self
 
     def microscope(self, name: str) -> words.Microscope:

@@ -1,0 +1,145 @@
+"""Watch what no transfer can tell of: the ledger itself, clocks, and shares that fill up; and have people told."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryodaq.app.notify_people import Notifying, notify, send_at_once
+from cryodaq.domain.notifications import MessageKind
+from cryodaq.errors import NotificationError
+from cryodaq.ledger import events, notifications
+from cryodaq.ledger.events import Subject
+from cryodaq.ledger.notifications import ShareRoom
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
+RATE_OVER = timedelta(hours=1)
+"""The present rate is that of the last hour."""
+ENOUGH_AGAIN = 1.25
+"""A share's alarm ends when it has so many times the hours at which it began."""
+CLOCK_TOLERANCE_S = 5.0
+CLOCK_REMEMBERED = timedelta(hours=1)
+"""How long people see that a clock jumped."""
+LOOK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """What watching needs."""
+
+    notifying: Notifying
+    filling_alarm_h: Mapping[str, float]
+    """Hours left at which people are told, by microscope."""
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Looks again and again; what it remembers between two looks is lost with it, and that does no harm."""
+
+    watching: Watching
+    _last: tuple[datetime, float] | None = None
+    _jumped_at: datetime | None = None
+    _down_since: datetime | None = None
+    _told_down: bool = False
+
+    def look(self) -> None:
+        """Look once, and send what is due."""
+        from sqlalchemy.exc import InterfaceError, OperationalError
+
+        notifying = self.watching.notifying
+        jump_s = self._jump_s()
+        try:
+            with notifying.engine.begin() as connection:
+                self._tell_clock(connection, jump_s)
+                self._tell_rooms(connection)
+            notify(notifying)
+        except (OperationalError, InterfaceError) as error:
+            self._no_ledger(str(error.orig).strip().splitlines()[0])
+        else:
+            self._ledger_is_back()
+
+    def _jump_s(self) -> float:
+        """Return by how much the wall clock moved against the monotonic one since the last look, s."""
+        now, steady_s = self.watching.notifying.now(), self.watching.clock()
+        before, self._last = self._last, (now, steady_s)
+        return 0.0 if before is None else (now - before[0]).total_seconds() - (steady_s - before[1])
+
+    def _tell_clock(self, connection: Connection, jump_s: float) -> None:
+        at, key = self.watching.notifying.now(), f"clock:{socket.gethostname()}"
+        if abs(jump_s) > CLOCK_TOLERANCE_S:
+            self._jumped_at = at
+            message = (
+                f"the clock of {socket.gethostname()} jumped by {jump_s:+.0f} s; exposures of that time may be in "
+                "quarantine: look at the time service (chrony)"
+            )
+            events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=Subject())
+        elif self._jumped_at is None or at - self._jumped_at > CLOCK_REMEMBERED:
+            self._jumped_at = None
+            events.clear_alarm(connection, key, at=at)
+        apart_s = (at - notifications.database_time(connection)).total_seconds()
+        key = f"clocks-apart:{socket.gethostname()}"
+        if abs(apart_s) > CLOCK_TOLERANCE_S:
+            message = f"the clocks of {socket.gethostname()} and of the database are {abs(apart_s):.0f} s apart"
+            events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=Subject())
+        else:
+            events.clear_alarm(connection, key, at=at)
+
+    def _tell_rooms(self, connection: Connection) -> None:
+        at = self.watching.notifying.now()
+        for room in notifications.rooms_of_shares(connection, since=at - RATE_OVER):
+            key = f"filling:{room.microscope}:{room.share}"
+            limit_h = self.watching.filling_alarm_h.get(room.microscope)
+            hours = hours_left(room)
+            standing = events.is_raised(connection, key)
+            if limit_h is None or hours is None or hours > limit_h * (ENOUGH_AGAIN if standing else 1.0):
+                events.clear_alarm(connection, key, at=at)
+                continue
+            message = (
+                f"{room.microscope.upper()}: {room.share} is full in {hours:.1f} h at the present rate "
+                f"({room.new_bytes / 1e9:.1f} GB in the last hour, {room.free_bytes / 1e9:.0f} GB free)"
+            )
+            subject = Subject(microscope=room.microscope)
+            events.raise_alarm(connection, key, severity="error", message=message, at=at, subject=subject)
+
+    def _no_ledger(self, reason: str) -> None:
+        """Tell people without the outbox, which is in the ledger, once it was away for long enough."""
+        notifying = self.watching.notifying
+        now = notifying.now()
+        self._down_since = self._down_since or now
+        log.error("the ledger does not answer", extra={"problem": reason})
+        if self._told_down or now - self._down_since < notifying.hold:
+            return
+        text = f"the ledger does not answer since {self._down_since:%H:%M:%S %Z}: nothing is copied ({reason})"
+        self._told_down = self._tell_everybody(text, kind=MessageKind.RAISED)
+
+    def _ledger_is_back(self) -> None:
+        if self._told_down:
+            self._tell_everybody("the ledger answers again", kind=MessageKind.CLEARED)
+        self._down_since, self._told_down = None, False
+
+    def _tell_everybody(self, text: str, *, kind: MessageKind) -> bool:
+        """Return whether at least one channel took it."""
+        taken = False
+        for channel in self.watching.notifying.channels:
+            try:
+                send_at_once(self.watching.notifying, channel, text, kind=kind, severity="error")
+            except NotificationError as error:
+                log.warning("a message was not taken", extra={"channel": channel.name, "problem": str(error)})
+            else:
+                taken = True
+        return taken
+
+
+def hours_left(room: ShareRoom) -> float | None:
+    """Return in how many hours a share is full at the rate of the last hour; None while nothing is written."""
+    per_hour = room.new_bytes / (RATE_OVER / timedelta(hours=1))
+    return None if per_hour <= 0 else room.free_bytes / per_hour

@@ -1,0 +1,1 @@
+"""Ways by which messages reach people outside: e-mail and webhooks."""
