@@ -117,7 +117,7 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
 
 
 def test_a_foreign_elogbook_is_not_started() -> None:
-    assert [service.name for service in own_services(facility())] == ["elogbook", "web"]
+    assert [service.name for service in own_services(facility())] == ["elogbook", "web", "watch"]
     assert [service.name for service in own_services(facility("explgbk"))] == ["web", "watch"]
 
 
