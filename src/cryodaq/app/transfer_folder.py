@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -60,24 +60,25 @@ class FolderTransfer:
         return self.key[:24]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _AlwaysTheSame:
-    """Everything belongs to the one target."""
+    """Everything belongs to one sample."""
 
-    transfer: FolderTransfer
+    instrument: str
+    experiment: str
+    sample: Sample
     since: datetime
 
     def current_state(self, instrument: str, *, station: int) -> CurrentState:
         """Return the same sample at all times."""
         del instrument, station
-        sample = Sample(id=self.transfer.sample_id, name=self.transfer.target.name or "root")
         return CurrentState(
-            assignment=Assignment.SAMPLE, experiment=self.transfer.name, sample=sample, switched_at=self.since
+            assignment=Assignment.SAMPLE, experiment=self.experiment, sample=self.sample, switched_at=self.since
         )
 
     def instruments(self) -> Sequence[Instrument]:
         """Return the one."""
-        return [Instrument(id=self.transfer.name)]
+        return [Instrument(id=self.instrument)]
 
 
 def transfer_folder(
@@ -106,14 +107,31 @@ def transfer_folder(
     _check(folder)
     folder.target.mkdir(parents=True, exist_ok=True)
     _register(folder)
-    looker = _Looker(folder, once=once, stop=stop, show=show)
-    while not looker.ended:
-        transfer_window(_parts(folder), WINDOW_S, looker.look)
+    sample = Sample(id=folder.sample_id, name=folder.target.name or "root")
+    parts = parts_for(folder, experiment=folder.name, sample=sample, storage_root=PurePosixPath(folder.target))
+    target = PurePosixPath(folder.target)
+    left = bring(folder, replace(parts, raw_folder_of=lambda _: target), once=once, stop=stop, show=show)
     with folder.engine.connect() as connection:
         owner = samples.find_sample(connection, folder.sample_id)
-        left = custody.backlog(connection, folder.name)
     if owner is not None:
         write_sample_manifest(folder.engine, owner)
+    return left
+
+
+def bring(
+    folder: FolderTransfer,
+    parts: Transfer,
+    *,
+    once: bool,
+    stop: Callable[[], bool],
+    show: Callable[[Backlog], None],
+) -> Backlog:
+    """Transfer windows of a folder one after another; see `transfer_folder`."""
+    looker = _Looker(folder, once=once, stop=stop, show=show)
+    while not looker.ended:
+        transfer_window(parts, WINDOW_S, looker.look)
+    with folder.engine.connect() as connection:
+        left = custody.backlog(connection, folder.name)
     show(left)
     return left
 
@@ -145,7 +163,8 @@ def _register(folder: FolderTransfer) -> None:
         samples.register_sample(connection, new, at=folder.now())
 
 
-def _parts(folder: FolderTransfer) -> Transfer:
+def parts_for(folder: FolderTransfer, *, experiment: str, sample: Sample, storage_root: PurePosixPath) -> Transfer:
+    """Return what a transfer window needs to give all of a folder to one sample."""
     microscope = Microscope(
         name=folder.name,
         instrument=folder.name,
@@ -157,21 +176,16 @@ def _parts(folder: FolderTransfer) -> Transfer:
         retention=RetentionRule(),
         queue=folder.name,
     )
+    since = datetime.fromtimestamp(0, tz=folder.now().tzinfo)
     following = Following(
         engine=folder.engine,
-        logbook=_AlwaysTheSame(folder, since=datetime.fromtimestamp(0, tz=folder.now().tzinfo)),
+        logbook=_AlwaysTheSame(instrument=folder.name, experiment=experiment, sample=sample, since=since),
         microscope=microscope,
         experiment_pattern=".*",
-        storage_root=PurePosixPath(folder.target),
+        storage_root=storage_root,
         now=folder.now,
     )
-    target = PurePosixPath(folder.target)
-    return Transfer(
-        following=following,
-        raw_folder_of=lambda _: target,
-        scan_pause_s=folder.scan_pause_s,
-        clock=folder.clock,
-    )
+    return Transfer(following=following, scan_pause_s=folder.scan_pause_s, clock=folder.clock)
 
 
 class _Looker:

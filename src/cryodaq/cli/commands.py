@@ -11,6 +11,7 @@ from cryodaq.cli import (
     demo,
     deploying,
     exporting,
+    importing,
     inspecting,
     maintenance,
     notify_commands,
@@ -44,6 +45,7 @@ app.command("pick")(stages.pick)
 app.command("process")(stages.process)
 app.command("where")(asking.where)
 app.command("doctor")(asking.doctor)
+app.command("import")(importing.import_session)
 app.command("inspect")(inspecting.inspect)
 app.command("report")(reporting.report)
 app.command("verify")(proofs.verify)

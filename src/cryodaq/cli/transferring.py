@@ -42,7 +42,7 @@ def transfer(
     from cryodaq.database import open_engine
     from cryodaq.wiring import utc_now
 
-    with _ledger_url(home) as url, _told_to_stop() as stop:
+    with _ledger_url(home) as url, told_to_stop() as stop:
         engine = open_engine(url)
         folder = FolderTransfer(
             engine=engine,
@@ -52,7 +52,7 @@ def transfer(
             sentinel=sentinel,
             excludes=tuple(exclude or ()),
         )
-        with _display() as show:
+        with display() as show:
             left = transfer_folder(folder, once=once, stop=stop, show=show)
         print(f"{left.verified} of {left.files} files are verified; hashes are in {folder.target / 'manifest.xxh128'}")
         engine.dispose()
@@ -74,7 +74,7 @@ def _ledger_url(home: Path | None) -> Iterator[str]:
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[Callable[[], bool]]:
+def told_to_stop() -> Iterator[Callable[[], bool]]:
     """Say whether Ctrl-C or SIGTERM came; copies under way get a few seconds then. A second one ends at once."""
     told = False
 
@@ -118,7 +118,7 @@ def sentence(found: Backlog, *, bytes_per_s: float) -> str:
 
 
 @contextmanager
-def _display() -> Iterator[Callable[[Backlog], None]]:
+def display() -> Iterator[Callable[[Backlog], None]]:
     """Give what shows a backlog: one line that changes in a terminal, a line every few seconds elsewhere."""
     rate, said_at, live = _Rate(), [float("-inf")], sys.stdout.isatty()
 
