@@ -30,11 +30,11 @@ DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
-def picture(seed: int, size_px: int) -> bytes:
-    """Return a JPEG of noise."""
+def picture(seed: int, size_px: int, *, kind: str = "JPEG") -> bytes:
+    """Return a picture of noise."""
     grey = np.random.default_rng(seed).integers(60, 200, (size_px, size_px), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "JPEG")
+    Image.fromarray(grey).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -55,6 +55,7 @@ class Facility:
         movie = self.seed.add_movie(self.sample, name)
         self.seed.add_measurements(movie)
         self.seed.publish_pictures(movie, preview=picture(1, 600), thumbnail=picture(1, 160))
+        self.seed.write_products(movie, picture=picture(1, 600), spectrum=picture(2, 128, kind="PNG"))
 
 
 @pytest.fixture(scope="session")

@@ -117,11 +117,29 @@ def test_a_phone_needs_no_sideways_scrolling(open_page: OpenPage, path: str) -> 
 def test_a_movie_page_shows_the_preview_and_the_numbers(open_page: OpenPage) -> None:
     page = open_page("/movies/1")
     preview = page.locator(".panel img")
+    expect(preview).to_have_attribute("src", re.compile("micrograph.jpg"))
     assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)") == 600
     expect(page.locator("table.numbers")).to_contain_text("15\u202f100\u00a0Å")
     expect(page.locator("svg polyline")).to_have_count(1)
+    expect(page.locator(".curve path.fitted")).to_have_count(1)
     page.get_by_role("link", name="Later").click()
     expect(page).to_have_url(re.compile(r"/movies/2$"))
+
+
+def test_the_particles_can_be_hidden_and_a_micrograph_put_out(open_page: OpenPage, facility) -> None:  # type: ignore[no-untyped-def]  # conftest's class
+    facility.access.accounts["olga"].writes = {"20261122-CS01"}
+    page = open_page("/movies/1")
+    circles = page.locator(".picks circle")
+    expect(circles.first).to_be_visible()
+    page.get_by_label(re.compile("Particles")).press("Space")
+    expect(circles.first).to_be_hidden()
+    page.get_by_text("Say something").press("Enter")
+    page.get_by_label("This micrograph is").select_option("out")
+    page.get_by_label("Comment").fill("thick ice")
+    page.get_by_role("button", name="Save").press("Enter")
+    expect(page.locator("#judgement")).to_contain_text("thick ice")
+    page.get_by_role("link", name=re.compile("apoferritin")).click()
+    expect(page.locator("#movie-1 .inout")).to_contain_text("out")
 
 
 def test_logging_in_and_out_with_the_keyboard_alone(open_page: OpenPage) -> None:

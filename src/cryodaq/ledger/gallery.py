@@ -65,6 +65,11 @@ class Pictures:
     publication: int
     preview: str
     thumbnail: str
+    others: Mapping[str, str]
+    """Absolute paths: micrograph, spectrum, spectrum_unaligned (pictures), curves, motion_track, pick_overlay (JSON).
+
+    What a stage did not leave is absent.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +132,8 @@ class AttemptRow:
     started_at: datetime
     ended_at: datetime | None
     problem: str | None
+    log: str | None
+    """Absolute path of what the stage said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +299,7 @@ def _movie_row(row: Mapping[Any, Any], stages: Mapping[str, Mapping[str, Any]]) 
             publication=int(published["id"]),
             preview=results["publish"]["preview"],
             thumbnail=results["publish"]["thumbnail"],
+            others=_others(results),
         )
     return MovieRow(
         **row,
@@ -299,6 +307,19 @@ def _movie_row(row: Mapping[Any, Any], stages: Mapping[str, Mapping[str, Any]]) 
         measured=measurements(results),
         pictures=pictures,
     )
+
+
+def _others(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:  # Any: JSON
+    ctf, publish = results.get("ctf", {}), results["publish"]
+    found = {
+        "micrograph": publish.get("micrograph_picture"),
+        "motion_track": publish.get("motion_track"),
+        "pick_overlay": publish.get("pick_overlay"),
+        "spectrum": ctf.get("spectrum"),
+        "spectrum_unaligned": ctf.get("spectrum_unaligned"),
+        "curves": ctf.get("curves"),
+    }
+    return {name: str(path) for name, path in found.items() if path}
 
 
 def _results(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:  # Any: JSON
@@ -355,6 +376,7 @@ def _attempts(connection: Connection, movie_id: int) -> tuple[AttemptRow, ...]:
             stage_result.c.started_at,
             stage_result.c.ended_at,
             stage_result.c.problem,
+            stage_result.c.log,
         )
         .join(branch, stage_result.c.branch_id == branch.c.id)
         .where(stage_result.c.movie_id == movie_id)

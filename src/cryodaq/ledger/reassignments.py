@@ -21,6 +21,7 @@ from cryodaq.ledger.tables import (
     exposure,
     file,
     gain_copy,
+    measurement,
     movie,
     reassignment,
     stage_result,
@@ -180,7 +181,7 @@ def give_movie(connection: Connection, movie_id: int, *, owner: Mapping[str, obj
 
 def forget_processing(connection: Connection, movie_id: int, *, except_branch: int | None = None) -> None:
     """Take back triggers and results, of all branches or all but one; a run under way finds that it is not wanted."""
-    for table in (stage_result, trigger):
+    for table in (measurement, stage_result, trigger):
         statement = delete(table).where(table.c.movie_id == movie_id)
         if except_branch is not None:
             statement = statement.where(table.c.branch_id != except_branch)
@@ -201,6 +202,8 @@ def give_results(
     mine = (trigger.c.movie_id == movie_id) & (trigger.c.branch_id == from_branch)
     conf = {"movie_id": movie_id, "branch_id": to_branch}
     connection.execute(update(trigger).where(mine).values(branch_id=to_branch, dag_id=dag_id, run_id=run_id, conf=conf))
+    measured = (measurement.c.movie_id == movie_id) & (measurement.c.branch_id == from_branch)
+    connection.execute(update(measurement).where(measured).values(branch_id=to_branch))
     query = select(stage_result.c.id, stage_result.c.result, stage_result.c.log).where(
         stage_result.c.movie_id == movie_id, stage_result.c.branch_id == from_branch
     )

@@ -17,6 +17,8 @@ class Account:
     password: str
     privileges: frozenset[str] = frozenset()
     reads: set[str] = field(default_factory=set)
+    writes: set[str] = field(default_factory=set)
+    """Of what is read."""
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ class FakeAccessControl:
         user = self.sessions.get(session)
         if user is None or experiment not in self.accounts[user].reads:
             return frozenset()
-        return frozenset({"read"})
+        return frozenset({"read", "post"} if experiment in self.accounts[user].writes else {"read"})
 
     def _begin(self, user: str) -> str:
         session = f"session-{next(self._numbers)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from cryodaq.domain.layout import BranchLayout, SampleLayout
 from cryodaq.domain.parameters import ImagingParameters, Source, Sourced, to_mapping
-from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, MotionStatistics, PickResult
+from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, FitCurve, MotionStatistics, PickResult
+from cryodaq.formats.fit_curves import write_fit_curves
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.measurements import note_measurement
 from cryodaq.ledger.samples import NewSample, live_branch, register_sample, save_branch
+from cryodaq.publish.viewer import write_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -253,6 +256,7 @@ class LedgerSeeder:
             unaligned=example_fit(resolution_ang=6.2),
             spectrum=str(layout.spectrum(run)),
             spectrum_unaligned=str(layout.spectrum_unaligned(run)),
+            curves=str(layout.fit_curves(run)),
             seconds=1.2,
             engine="native",
         )
@@ -276,13 +280,47 @@ class LedgerSeeder:
         layout, run = movie.layout, movie.run_name
         Path(layout.preview(run)).write_bytes(preview)
         Path(layout.thumbnail(run)).write_bytes(thumbnail)
-        paths: dict[str, object] = {"preview": str(layout.preview(run)), "thumbnail": str(layout.thumbnail(run))}
+        named = {
+            "preview": layout.preview(run),
+            "thumbnail": layout.thumbnail(run),
+            "micrograph_picture": layout.micrograph_picture(run),
+            "motion_track": layout.motion_track(run),
+            "pick_overlay": layout.pick_overlay(run),
+        }
+        paths: dict[str, object] = {name: str(path) for name, path in named.items()}
         with self.engine.begin() as connection:
             connection.execute(
                 t.movie.update().where(t.movie.c.id == movie.id).values(state="published", published_at=self.now)
             )
             record_event(connection, "movie_published", at=self.now, subject=_subject(movie))
         self.add_result(movie, "publish", result=paths)
+
+    def write_products(self, movie: SeededMovie, *, picture: bytes, spectrum: bytes) -> None:
+        """Write what pages draw: a large micrograph (JPEG), spectra (PNG), curves, and three particles."""
+        layout, run = movie.layout, movie.run_name
+        Path(layout.micrograph_picture(run)).write_bytes(picture)
+        Path(layout.spectrum(run)).write_bytes(spectrum)
+        Path(layout.spectrum_unaligned(run)).write_bytes(spectrum)
+        frequency = tuple(0.02 + 0.001 * k for k in range(300))
+        wave = tuple(0.5 + 0.5 * math.sin(2500 * s * s) for s in frequency)
+        curve = FitCurve(
+            frequency_per_ang=frequency,
+            experimental=tuple(value * math.exp(-4 * s) for s, value in zip(frequency, wave, strict=True)),
+            fitted=wave,
+            correlation=tuple(1 - 3 * s * s for s in frequency),
+        )
+        write_fit_curves(
+            Path(layout.fit_curves(run)), aligned=(example_fit(), curve), unaligned=(example_fit(fitted=False), None)
+        )
+        overlay = {
+            "pixel_size_ang": 1.06,
+            "shape_yx": [512, 512],
+            "diameter_ang": 60.0,
+            "masked_fraction": 0.02,
+            "coordinates_px_xy": [[100.0, 100.0], [256.0, 300.0], [400.0, 120.0]],
+            "scores": None,
+        }
+        write_json(Path(layout.pick_overlay(run)), overlay)
 
     def _exposure(self, connection: Connection, sample: NewSample, run_name: str) -> int:
         from sqlalchemy import select

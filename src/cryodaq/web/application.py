@@ -122,7 +122,7 @@ def _to_login(request: Request, _error: Exception) -> Response:
 
 
 def _is_page(request: Request) -> bool:
-    return request.method == "GET" and not request.url.path.endswith(".jpg")
+    return request.method == "GET" and not request.url.path.endswith((".jpg", ".png"))
 
 
 def _not_there(request: Request, error: Exception) -> Response:

@@ -1,30 +1,49 @@
-"""One movie's history, and its pictures."""
+"""One movie: pictures, numbers, history, logs; what people say of it, and running it again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from cryodaq.domain.names import LIVE_BRANCH
+from cryodaq.errors import LedgerError
 from cryodaq.ledger import gallery
 from cryodaq.ledger.events import last_event_id
-from cryodaq.ledger.samples import find_sample
+from cryodaq.ledger.gallery import MovieHistory
+from cryodaq.ledger.judgements import Judgement, find_judgement, process_again, save_judgement
+from cryodaq.ledger.samples import SampleRecord, find_sample
+from cryodaq.web.drawings import curves, picks, read_json
+from cryodaq.web.operators import NotAllowedError, RefusedError
 from cryodaq.web.plots import track
 from cryodaq.web.rendering import render
 from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 router = APIRouter()
 
+LOG_BYTES = 200_000
+"""So much of a log's end is sent."""
 _PICTURE_HEADERS = {"cache-control": "private, max-age=86400, immutable"}
 """A picture's address carries the number of its publication, so it never changes."""
+_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something that happened to a movie."""
+
+    at: datetime
+    words: str
 
 
 @router.get("/movies/{movie_id}", response_class=HTMLResponse)
@@ -33,21 +52,27 @@ def show_movie(
     movie_id: int,
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
-    """Show one movie: its preview, numbers, files, attempts, and why it waits."""
+    """Show one movie: its pictures, numbers, files, attempts, and why it waits."""
     engine: Engine = request.app.state.engine
     with engine.connect() as connection:
         since = last_event_id(connection)
-        history = gallery.movie_history(connection, _checked(movie_id), branch_name=LIVE_BRANCH)
-        sample = None if history is None else find_sample(connection, history.row.sample_id)
-        if history is None or sample is None or not who.may_read(history.row.experiment):
-            raise NotThereError("movie")
+        history, sample = _readable(connection, movie_id, who)
         before, after = gallery.neighbours(connection, history.row)
+        said = find_judgement(connection, movie_id)
     measured = history.row.measured
+    products = _products(history, sample)
+    fits = read_json(products["curves"]) if "curves" in products else None
     values: dict[str, object] = {
         "sample": sample,
         "history": history,
         "movie": history.row,
+        "products": products,
+        "curves": curves(fits, "aligned"),
+        "picks": picks(read_json(products["pick_overlay"])) if "pick_overlay" in products else None,
         "track": track(measured.displacement_px_xy, pixel_size_ang=measured.pixel_size_ang or 1.0),
+        "steps": steps(history),
+        "said": said,
+        "may_post": _may_post(who, history.row.experiment),
         "before": before,
         "after": after,
         "run_url": RunUrl(web_settings(request).airflow_url),
@@ -55,11 +80,54 @@ def show_movie(
     return render(request, "movie.html", visitor=who, topic=f"movie:{movie_id}", since=since, values=values)
 
 
-@router.get("/movies/{movie_id}/{picture}.jpg", response_class=FileResponse)
+def _readable(connection: Connection, movie_id: int, who: Visitor) -> tuple[MovieHistory, SampleRecord]:
+    history = gallery.movie_history(connection, _checked(movie_id), branch_name=LIVE_BRANCH)
+    sample = None if history is None else find_sample(connection, history.row.sample_id)
+    if history is None or sample is None or not who.may_read(history.row.experiment):
+        raise NotThereError("movie")
+    return history, sample
+
+
+def _products(history: MovieHistory, sample: SampleRecord) -> Mapping[str, Path]:
+    """Return the products that exist where they should."""
+    pictures = history.row.pictures
+    named = {} if pictures is None else {name: Path(path) for name, path in pictures.others.items()}
+    return {name: path for name, path in named.items() if _lies_below(path, Path(sample.folder))}
+
+
+def _may_post(who: Visitor, experiment: str) -> bool:
+    return "post" in who.access.privileges(who.session, experiment)
+
+
+def steps(history: MovieHistory) -> list[Step]:
+    """Return what happened to a movie, oldest first."""
+    row = history.row
+    found: list[tuple[datetime | None, str]] = [
+        (row.seen_at, "first seen on the microscope"),
+        (row.registered_at, "registered for processing"),
+        (row.published_at, "published"),
+    ]
+    for file in history.files:
+        if file.role == "movie":
+            version = f" (version {file.version})" if file.version > 1 else ""
+            found += [
+                (file.copied_at, f"copied{version}"),
+                (file.verified_at, f"copy verified{version}"),
+                (file.removed_at, f"removed from the microscope{version}"),
+            ]
+    found += [(run.sent_at, f"handed over as {run.run_id}") for run in history.runs]
+    for attempt in history.attempts:
+        name = attempt.stage if attempt.attempt == 1 else f"{attempt.stage}, attempt {attempt.attempt},"
+        found += [(attempt.started_at, f"{name} began"), (attempt.ended_at, f"{name} {attempt.state}")]
+    return sorted((Step(at=at, words=words) for at, words in found if at is not None), key=lambda step: step.at)
+
+
+@router.get("/movies/{movie_id}/{picture}.{suffix}", response_class=FileResponse)
 def show_picture(
     request: Request,
     movie_id: int,
-    picture: Literal["preview", "thumbnail"],
+    picture: Literal["preview", "thumbnail", "micrograph", "spectrum", "spectrum_unaligned"],
+    suffix: Literal["jpg", "png"],
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> FileResponse:
     """Send a movie's picture; where it lies is the ledger's knowledge, never the browser's."""
@@ -69,10 +137,92 @@ def show_picture(
         if movie is None or movie.pictures is None or not who.may_read(movie.experiment):
             raise NotThereError("picture")
         sample = find_sample(connection, movie.sample_id)
-    path = Path(movie.pictures.preview if picture == "preview" else movie.pictures.thumbnail)
-    if sample is None or not _lies_below(path, Path(sample.folder)):
+    usual = {"preview": movie.pictures.preview, "thumbnail": movie.pictures.thumbnail}
+    found = {**movie.pictures.others, **usual}.get(picture)
+    path = Path(found or "")
+    if found is None or path.suffix != f".{suffix}" or sample is None or not _lies_below(path, Path(sample.folder)):
         raise NotThereError("picture")
-    return FileResponse(path, media_type="image/jpeg", headers=_PICTURE_HEADERS)
+    return FileResponse(path, media_type=_TYPES[suffix], headers=_PICTURE_HEADERS)
+
+
+@router.get("/movies/{movie_id}/log/{branch}/{stage}/{attempt}", response_class=PlainTextResponse)
+def show_log(
+    request: Request,
+    movie_id: int,
+    branch: str,
+    stage: str,
+    attempt: int,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> PlainTextResponse:
+    """Send the end of what a stage said; later attempts write on in the same file."""
+    engine: Engine = request.app.state.engine
+    with engine.connect() as connection:
+        history, sample = _readable(connection, movie_id, who)
+    for entry in history.attempts:
+        if (entry.branch, entry.stage, entry.attempt) == (branch, stage, attempt) and entry.log:
+            path = Path(entry.log)
+            if _lies_below(path, Path(sample.folder)):
+                return PlainTextResponse(_end_of(path))
+    raise NotThereError("log")
+
+
+def _end_of(path: Path) -> str:
+    with path.open("rb") as handle:
+        size_bytes = handle.seek(0, 2)
+        handle.seek(max(0, size_bytes - LOG_BYTES))
+        text = handle.read(LOG_BYTES).decode(errors="replace")
+    return f"[the last {LOG_BYTES} of {size_bytes} bytes]\n{text}" if size_bytes > LOG_BYTES else text
+
+
+@router.post("/movies/{movie_id}/judgement")
+def judge(
+    request: Request,
+    movie_id: int,
+    verdict: Annotated[Literal["", "in", "out"], Form()] = "",
+    rating: Annotated[Literal["", "1", "2", "3", "4", "5"], Form()] = "",
+    comment: Annotated[str, Form(max_length=4000)] = "",
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> Response:
+    """Record what a person says of a movie."""
+    engine: Engine = request.app.state.engine
+    said = Judgement(
+        verdict=verdict or None,
+        rating=int(rating) if rating else None,
+        comment=comment.replace("\0", "").strip(),
+        judged_by=who.person.user,
+        judged_at=web_settings(request).clock(),
+    )
+    with engine.begin() as connection:
+        history, _ = _readable(connection, movie_id, who)
+        _require_post(who, history.row.experiment)
+        save_judgement(connection, movie_id, said)
+    return RedirectResponse(f"/movies/{movie_id}", status_code=303)
+
+
+@router.post("/movies/{movie_id}/again")
+def run_again(
+    request: Request,
+    movie_id: int,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> Response:
+    """Have a movie processed once more."""
+    engine: Engine = request.app.state.engine
+    at = web_settings(request).clock()
+    try:
+        with engine.begin() as connection:
+            history, _ = _readable(connection, movie_id, who)
+            _require_post(who, history.row.experiment)
+            process_again(connection, movie_id, branch_name=LIVE_BRANCH, asked_by=who.person.user, at=at)
+    except LedgerError as error:
+        message = f"Nothing was changed: {error}."
+        raise RefusedError(message) from error
+    return RedirectResponse(f"/movies/{movie_id}", status_code=303)
+
+
+def _require_post(who: Visitor, experiment: str) -> None:
+    if not _may_post(who, experiment):
+        message = f"You may read {experiment}, but not write in it."
+        raise NotAllowedError(message)
 
 
 class RunUrl:
