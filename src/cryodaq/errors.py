@@ -23,6 +23,7 @@
     │   ├── SourceVanishedError   the file is not on the share any more
     │   ├── CopyMismatchError     (retryable) the copy differs from the source
     │   ├── TargetExistsError     another file has the final name
+    │   ├── RemovalOpenError      (retryable) a file waits under its aside name
     │   └── TargetFullError       (retryable)
     ├── NotificationError         (retryable) a message to people could not be sent
     ├── StoreError                folders, links or rights on the large file system
@@ -204,6 +205,16 @@ class TargetFullError(TransferError):
     def __init__(self, path: PurePath, *, free_bytes: int) -> None:
         super().__init__(f"{path} has {free_bytes / 1e9:.1f} GB free; copying waits until there is room")
         self.path, self.free_bytes = path, free_bytes
+
+
+class RemovalOpenError(TransferError):
+    """A file was renamed aside and could neither be removed nor get its name back; a later run does one of the two."""
+
+    retryable = True
+
+    def __init__(self, path: PurePath, *, why: str) -> None:
+        super().__init__(f"{path} is neither removed nor back under its name yet: {why}; the next run settles it")
+        self.path, self.why = path, why
 
 
 class NotificationError(CryodaqError):

@@ -280,6 +280,7 @@ class System:
             following=self.following(microscope),
             floor_fraction=self.facility.storage.copying_floor,
             processing_floor_fraction=self.facility.storage.processing_floor,
+            verify_max_bytes_per_s=self.facility.storage.verify_max_bytes_per_s,
             on_tick=partial(self.pump, microscope),
         )
 
@@ -365,6 +366,7 @@ class System:
             microscope=self.facility.microscope(microscope),
             storage_root=PurePosixPath(self.facility.storage.root),
             now=utc_now,
+            verify_max_bytes_per_s=self.facility.storage.verify_max_bytes_per_s,
         )
 
     def clear_microscope(self, microscope: str, *, stop: Callable[[], bool]) -> Cleared:

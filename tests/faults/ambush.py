@@ -39,7 +39,6 @@ class Ambushes:
             ("copy", "after readv", self._rewritten),
             ("copy", "fsync", self._replaced),
             ("publish", "renameat2", self._source_of_target_replaced),
-            ("publish", "after renameat2", self._rots),
             ("verify", "open", self._rots),
             ("remove", "renameat2", self._replaced_before_removal),
             ("scan", "after scandir", self._any_replaced),

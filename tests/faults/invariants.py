@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from tests.faults.world import EPOCH, Source, World, stem_of
 
-from cryodaq.transfer.copy import new_hash
+from cryodaq.transfer.pour import new_hash
 
 ROWS = """
 select f.id, f.path, f.version, f.role, f.state, f.target, f.xxh3_128, f.gone_at is not null as gone, f.problem,
@@ -108,7 +108,7 @@ def _of_rows(world: World, rows: list[Row]) -> list[str]:
     for row in rows:
         name = f"{row.path}@{row.version} ({row.state})"
         if row.state not in {"copied", "verified", "removed"}:
-            if row.movies:
+            if row.movies and not any(target.endswith(row.path) for target in world.rotten):
                 broken.append(f"{name} has a movie and no copy")
             continue
         target = Path(row.target or "")

@@ -49,8 +49,8 @@ PLANTS = {
     "no-sync": Plant(
         "a copy gets its name before its bytes are on the disk",
         "cryodaq.transfer.copy",
-        "            progress(copied)\n        os.fsync(part)\n",
-        "            progress(copied)\n",
+        "        os.fsync(part)\n",
+        "        os.fstat(part)\n",
     ),
     "no-folder-sync": Plant(
         "a copy is recorded before its name is on the disk",
@@ -96,9 +96,9 @@ PLANTS = {
     ),
     "hash-of-the-buffer": Plant(
         "the hash is of what was asked for, not of what was read",
-        "cryodaq.transfer.copy",
-        "            digest.update(buffer[:count])\n            _write_all",
-        "            digest.update(buffer[:wanted])\n            _write_all",
+        "cryodaq.transfer.pour",
+        "        digest.update(view[:count])\n        give",
+        "        digest.update(view)\n        give",
     ),
     "owner-by-folder": Plant(
         "the folder says whose an exposure is, whatever is current",

@@ -197,9 +197,9 @@ def work(given: argparse.Namespace) -> int:
     from tests.faults.schedule import run_schedule
 
     from cryodaq.launch.postgres import EmbeddedPostgres
-    from cryodaq.transfer import copy
+    from cryodaq.transfer import pour
 
-    copy.BUFFER_BYTES = BUFFER_BYTES
+    pour.BUFFER_BYTES = BUFFER_BYTES
     points, happened, name = Points(), Counter[str](), f"{given.plant or 'real'}-{given.one_of}"
     began, done, passed, bad, first = time.monotonic(), 0, 0, 0, 0
     sentences: list[str] = []

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.microscope import Microscope, RetentionRule
 from cryodaq.domain.retention import RemovalCandidate, reason_to_keep
-from cryodaq.errors import CopyMismatchError, ShareStalledError, SourceUnstableError, SourceVanishedError, TransferError
+from cryodaq.errors import (
+    CopyMismatchError,
+    RemovalOpenError,
+    ShareStalledError,
+    SourceUnstableError,
+    SourceVanishedError,
+    TransferError,
+)
 from cryodaq.ledger import events, leases, removals, shares
 from cryodaq.ledger.events import Subject
 from cryodaq.ledger.leases import Lease
@@ -212,6 +219,9 @@ class _Cleaner:
                 removals.record_removed(connection, number, source, at=self._clearing.now())
         except ShareStalledError:
             raise  # nobody knows what became of it: the intention stays open and is settled by a later run
+        except RemovalOpenError as error:
+            log.warning("a removal stays open", extra={"path": source.path, "problem": str(error)})
+            return str(error)
         except TransferError as error:
             self._keep(number, source, error)
             return str(error)

@@ -93,6 +93,14 @@ class Storage(Table):
     copying_floor: float = Field(
         default=0.02, ge=0, lt=1, description="Nothing is copied while a smaller fraction of it is free."
     )
+    verify_limit_mb_s: float | None = Field(
+        default=None, gt=0, description="What reading copies again may take for each microscope, MB/s; default: all."
+    )
+
+    @property
+    def verify_max_bytes_per_s(self) -> float | None:
+        """The limit of reading copies again, bytes/s."""
+        return None if self.verify_limit_mb_s is None else self.verify_limit_mb_s * 1e6
 
 
 class Elogbook(Table):
@@ -175,6 +183,9 @@ class MicroscopeTable(Table):
         default=None, description="Names of the channels that hear of its alarms; default: all."
     )
     window_s: float = Field(default=120.0, ge=5, le=600, description="Length of one transfer task, s.")
+    copy_limit_mb_s: float | None = Field(
+        default=None, gt=0, description="What copying may take of the link to the camera server, MB/s; default: all."
+    )
 
 
 class Program(Table):
@@ -374,6 +385,7 @@ def _to_domain(table: MicroscopeTable) -> words.Microscope:
         window_s=table.window_s,
         no_movie_alarm_s=table.no_movie_alarm_min * 60 or None,
         needs_gain=table.needs_gain,
+        copy_max_bytes_per_s=table.copy_limit_mb_s * 1e6 if table.copy_limit_mb_s else None,
     )
 
 

@@ -52,6 +52,8 @@ class Microscope:
     """People are told when a sample had movies and gets no new one for so long; None: they are not."""
     needs_gain: bool = True
     """Whether movies of this camera are recorded without gain correction."""
+    copy_max_bytes_per_s: float | None = None
+    """What copying may take of the link to the camera server; None: everything."""
 
     @property
     def dag_id(self) -> str:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from cryodaq.errors import SourceUnstableError, TargetExistsError, TargetFullError, TransferError
 from cryodaq.transfer.beneath import (
@@ -26,20 +25,9 @@ from cryodaq.transfer.beneath import (
     rename_without_replacing,
     sync_folder,
 )
+from cryodaq.transfer.pour import UNLIMITED, Throttle, hash_descriptor, pour
 
-BUFFER_BYTES = 8 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_buffers = threading.local()
-
-
-class Hash(Protocol):
-    """The part of an xxhash object that is used here."""
-
-    def update(self, data: memoryview, /) -> None:
-        """Add bytes."""
-
-    def hexdigest(self) -> str:
-        """Return the hash, 32 hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,27 +81,22 @@ def part_path(target: Path, token: str) -> Path:
     return target.with_name(f".{stem}.{token}.part")
 
 
-def new_hash() -> Hash:
-    """Return an empty xxh3_128."""
-    import xxhash
-
-    digest: Hash = xxhash.xxh3_128()
-    return digest
-
-
 def copy_to_part(
     root: Path,
     order: CopyOrder,
     *,
     progress: Callable[[int], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
+    throttle: Throttle = UNLIMITED,
 ) -> PartCopy:
     """Copy a file of the share to its `.part` name, hashed and synced; its times are kept.
 
     Parameters
     ----------
     progress
-        Called with the bytes copied so far after each buffer.
+        Called with the bytes copied so far, again and again.
+    throttle
+        Shared by all copies that together keep to one rate.
 
     Raises
     ------
@@ -131,9 +114,8 @@ def copy_to_part(
             raise SourceUnstableError(PurePosixPath(order.source), change="since it was judged complete")
         make_folders(order.base, order.relative.parent, mode=order.folder_mode)
         try:
-            digest, copied = _copy_bytes(
-                source, order, size_bytes=before.st_size, progress=progress, cancelled=cancelled
-            )
+            check = partial(_go_on, order, progress=progress, cancelled=cancelled)
+            digest, copied = _copy_bytes(source, order, size_bytes=before.st_size, check=check, throttle=throttle)
             after = os.fstat(source)
             if not order.living:
                 _check_unchanged(order, before, after)
@@ -155,49 +137,25 @@ def copy_to_part(
 
 
 def _copy_bytes(
-    source: int,
-    order: CopyOrder,
-    *,
-    size_bytes: int,
-    progress: Callable[[int], None],
-    cancelled: Callable[[], bool],
+    source: int, order: CopyOrder, *, size_bytes: int, check: Callable[[int], None], throttle: Throttle
 ) -> tuple[str, int]:
     """Copy up to `size_bytes`, return (hash, bytes)."""
-    digest, copied = new_hash(), 0
-    buffer = _buffer()
     os.posix_fadvise(source, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     part = os.open(order.part, flags, FILE_MODE)
     try:
-        while copied < size_bytes:
-            if cancelled():
-                message = f"the copy of {order.source} was given up"
-                raise CopyCancelledError(message)
-            wanted = min(len(buffer), size_bytes - copied)
-            count = os.readv(source, [buffer[:wanted]])
-            if count == 0:
-                break
-            digest.update(buffer[:count])
-            _write_all(part, buffer[:count])
-            copied += count
-            progress(copied)
+        digest, copied = pour(source, part, size_bytes=size_bytes, check=check, throttle=throttle)
         os.fsync(part)
     finally:
         os.close(part)
-    return digest.hexdigest(), copied
+    return digest, copied
 
 
-def _buffer() -> memoryview:
-    """Return this thread's buffer: allocating 8 MiB for each file would cost more than copying a small one."""
-    if not hasattr(_buffers, "view"):
-        _buffers.view = memoryview(bytearray(BUFFER_BYTES))
-    view: memoryview = _buffers.view
-    return view
-
-
-def _write_all(descriptor: int, view: memoryview) -> None:
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _go_on(order: CopyOrder, copied: int, *, progress: Callable[[int], None], cancelled: Callable[[], bool]) -> None:
+    progress(copied)
+    if cancelled():
+        message = f"the copy of {order.source} was given up"
+        raise CopyCancelledError(message)
 
 
 def _check_unchanged(order: CopyOrder, before: os.stat_result, after: os.stat_result) -> None:
@@ -278,11 +236,8 @@ def discard_parts(folder: Path, *, token: str) -> int:
 
 def hash_of(path: Path) -> str:
     """Return a file's xxh3_128, through the page cache."""
-    digest, buffer = new_hash(), _buffer()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        while count := os.readv(descriptor, [buffer]):
-            digest.update(buffer[:count])
+        return hash_descriptor(descriptor)
     finally:
         os.close(descriptor)
-    return digest.hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryodaq.domain.names import safe_relative_path
-from cryodaq.errors import SourceUnstableError, SourceVanishedError, TransferError
+from cryodaq.errors import RemovalOpenError, SourceUnstableError, SourceVanishedError, TransferError
 from cryodaq.transfer.beneath import rename_without_replacing
 from cryodaq.transfer.scan import Identity
 
@@ -34,8 +34,10 @@ def remove(root: Path, relative: str, *, aside: str, expected: Identity) -> None
         It was not there.
     SourceUnstableError
         Another file has the name; it keeps it.
+    RemovalOpenError
+        It is aside, and the share does not let us go on, or a third file took its name.
     TransferError
-        The share does not let us, or a third file took the name while this one was aside.
+        The share does not let us; it has its name.
     """
     source, waiting = root / safe_relative_path(relative), root / safe_relative_path(aside)
     _check(source, expected)
@@ -46,20 +48,25 @@ def remove(root: Path, relative: str, *, aside: str, expected: Identity) -> None
     except OSError as error:
         message = f"{source} cannot be renamed on the share: {error.strerror}"
         raise TransferError(message) from error
-    if settle_aside(root, relative, aside=aside, expected=expected) == "kept":
+    try:
+        outcome = settle_aside(root, relative, aside=aside, expected=expected)
+    except TransferError as error:
+        raise RemovalOpenError(source, why=str(error)) from error
+    if outcome == "kept":
         raise SourceUnstableError(source, change="it was replaced before it could be removed")
 
 
 def settle_aside(root: Path, relative: str, *, aside: str, expected: Identity) -> Outcome:
     """Finish a removal whose file was renamed aside: unlink what is expected, else give it its name back.
 
+    Where it is under neither name it was removed before whoever did it could say so.
     Raises `TransferError` when its name was taken; then it stays aside.
     """
     source, waiting = root / safe_relative_path(relative), root / safe_relative_path(aside)
     try:
         _check(waiting, expected)
     except SourceVanishedError:
-        return "absent"
+        return "absent" if _is_there(source) else "removed"
     except SourceUnstableError:
         try:
             rename_without_replacing(waiting, source)
@@ -75,6 +82,17 @@ def settle_aside(root: Path, relative: str, *, aside: str, expected: Identity) -
         message = f"{waiting} cannot be removed: {error.strerror}"
         raise TransferError(message) from error
     return "removed"
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        message = f"{path} cannot be looked at: {error.strerror}"
+        raise TransferError(message) from error
+    return True
 
 
 def _check(path: Path, expected: Identity) -> None:

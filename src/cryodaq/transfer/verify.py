@@ -7,30 +7,27 @@ file system that caches elsewhere (a server, a controller) may still answer from
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from cryodaq.errors import CopyMismatchError, SourceVanishedError, TransferError
 from cryodaq.transfer.beneath import open_beneath, rename_without_replacing, sync_folder
-from cryodaq.transfer.copy import new_hash
-
-CHUNK_BYTES = 1 << 20
+from cryodaq.transfer.pour import UNLIMITED, Throttle, hash_descriptor
 
 
 def verify(
     target: Path,
     *,
     xxh3_128: str,
-    max_bytes_per_s: float | None = None,
+    throttle: Throttle = UNLIMITED,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Compare a copy with the hash that was taken when it was made.
 
     Parameters
     ----------
-    max_bytes_per_s
-        Upper limit of the reading rate, so that verification does not disturb who collects and processes.
+    throttle
+        Keeps verification from disturbing who collects and processes.
 
     Raises
     ------
@@ -38,7 +35,7 @@ def verify(
     TransferError
         It cannot be read.
     """
-    found = hash_from_storage(target, max_bytes_per_s=max_bytes_per_s, progress=progress)
+    found = hash_from_storage(target, throttle=throttle, progress=progress)
     if found != xxh3_128:
         raise CopyMismatchError(target, expected=xxh3_128, found=found)
 
@@ -46,7 +43,7 @@ def verify(
 def hash_from_storage(
     path: Path,
     *,
-    max_bytes_per_s: float | None = None,
+    throttle: Throttle = UNLIMITED,
     progress: Callable[[int], None] = lambda _: None,
 ) -> str:
     """Return the xxh3_128 of a file, read past the page cache where the system lets us. Raises `TransferError`."""
@@ -56,7 +53,7 @@ def hash_from_storage(
         message = f"{path} cannot be read: {error.strerror}"
         raise TransferError(message) from error
     try:
-        return _hash_descriptor(descriptor, max_bytes_per_s=max_bytes_per_s, progress=progress)
+        return _from_storage(descriptor, throttle=throttle, progress=progress)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise TransferError(message) from error
@@ -68,26 +65,18 @@ def hash_of_source(root: Path, relative: str, *, progress: Callable[[int], None]
     """Return the xxh3_128 of a file of the share. Raises `SourceVanishedError` or `TransferError`."""
     with open_beneath(root, relative) as descriptor:
         try:
-            return _hash_descriptor(descriptor, max_bytes_per_s=None, progress=progress)
+            return _from_storage(descriptor, throttle=UNLIMITED, progress=progress)
         except OSError as error:
             message = f"{root / relative} cannot be read: {error.strerror}"
             raise TransferError(message) from error
 
 
-def _hash_descriptor(descriptor: int, *, max_bytes_per_s: float | None, progress: Callable[[int], None]) -> str:
+def _from_storage(descriptor: int, *, throttle: Throttle, progress: Callable[[int], None]) -> str:
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-    digest, buffer, done, began = new_hash(), memoryview(bytearray(CHUNK_BYTES)), 0, time.monotonic()
-    while count := os.readv(descriptor, [buffer]):
-        digest.update(buffer[:count])
-        done += count
-        progress(done)
-        if max_bytes_per_s:
-            ahead_s = done / max_bytes_per_s - (time.monotonic() - began)
-            if ahead_s > 0:
-                time.sleep(min(ahead_s, 5.0))
+    found = hash_descriptor(descriptor, throttle=throttle, progress=progress)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    return digest.hexdigest()
+    return found
 
 
 def set_aside(target: Path, *, token: str) -> Path:

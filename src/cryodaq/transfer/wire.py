@@ -15,6 +15,7 @@ from typing import Any
 from cryodaq.errors import (
     CopyMismatchError,
     CryodaqError,
+    RemovalOpenError,
     ShareMissingError,
     SourceUnstableError,
     SourceVanishedError,
@@ -33,6 +34,7 @@ _BUILD: dict[str, Callable[[Message], TransferError]] = {
     "CopyMismatchError": lambda f: CopyMismatchError(PurePath(f["path"]), expected=f["expected"], found=f["found"]),
     "TargetExistsError": lambda f: TargetExistsError(PurePath(f["path"])),
     "TargetFullError": lambda f: TargetFullError(PurePath(f["path"]), free_bytes=f["free_bytes"]),
+    "RemovalOpenError": lambda f: RemovalOpenError(PurePath(f["path"]), why=f["why"]),
     "CopyCancelledError": lambda f: CopyCancelledError(f["text"]),
 }
 
@@ -59,7 +61,7 @@ def error_to_message(error: CryodaqError) -> Message:
     """Return an error's class, sentence and facts."""
     facts = {
         name: str(value) if isinstance(value, PurePath) else value
-        for name in ("share", "sentinel", "path", "change", "expected", "found", "free_bytes")
+        for name in ("share", "sentinel", "path", "change", "expected", "found", "free_bytes", "why")
         if (value := getattr(error, name, None)) is not None
     }
     return {"kind": type(error).__name__, "text": str(error), **facts}

@@ -27,6 +27,7 @@ from cryodaq.transfer.beneath import (
     rename_without_replacing,
     sync_folder,
 )
+from cryodaq.transfer.pour import Throttle
 from cryodaq.transfer.scan import ShareScanner
 
 SAY_EVERY_S = 1.0
@@ -62,8 +63,10 @@ class Worker:
         sentinel: str | None,
         excludes: list[str],
         clock: Callable[[], float] = time.monotonic,
+        max_bytes_per_s: float | None = None,
     ) -> None:
         self._root, self._sentinel = root, sentinel
+        self._throttle = Throttle(max_bytes_per_s)
         self._device: int | None = None
         self._scanner = ShareScanner(root, excludes=excludes, clock=clock)
         self._cancelled: set[int] = set()
@@ -158,6 +161,7 @@ class Worker:
             copy.CopyOrder(**order | {"base": Path(order["base"]), "relative": PurePosixPath(order["relative"])}),
             progress=say.progress,
             cancelled=lambda: say.request in self._cancelled,
+            throttle=self._throttle,
         )
         return {
             "part": str(made.part),
@@ -185,7 +189,8 @@ class Worker:
 
     def verify(self, say: Reply, copies: list[Json], max_bytes_per_s: float | None = None) -> Json:
         """Re-read copies from storage."""
-        return {"verified": [_or_error(partial(_verify, one, max_bytes_per_s, say), say) for one in copies]}
+        throttle = Throttle(max_bytes_per_s)
+        return {"verified": [_or_error(partial(_verify, one, throttle, say), say) for one in copies]}
 
     def hash_source(self, say: Reply, path: str) -> Json:
         """Hash a file of the share."""
@@ -280,9 +285,8 @@ def _recognise(one: Json) -> Json:
     return {"size_bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
 
 
-def _verify(one: Json, max_bytes_per_s: float | None, say: Reply) -> Json:
-    target = Path(one["target"])
-    verify.verify(target, xxh3_128=one["xxh3_128"], max_bytes_per_s=max_bytes_per_s, progress=say.progress)
+def _verify(one: Json, throttle: Throttle, say: Reply) -> Json:
+    verify.verify(Path(one["target"]), xxh3_128=one["xxh3_128"], throttle=throttle, progress=say.progress)
     return {}
 
 
@@ -386,7 +390,12 @@ def serve(source: int, target: int) -> None:
 
     with os.fdopen(source, "rb") as lines:
         first = wire.decode(lines.readline())
-        worker = Worker(root=Path(first["root"]), sentinel=first["sentinel"], excludes=list(first["excludes"]))
+        worker = Worker(
+            root=Path(first["root"]),
+            sentinel=first["sentinel"],
+            excludes=list(first["excludes"]),
+            max_bytes_per_s=first["max_bytes_per_s"],
+        )
         if first["niceness"]:
             os.nice(int(first["niceness"]))
         desk = Desk(worker, threads=int(first["threads"]), send=send)

@@ -45,6 +45,8 @@ class ShareWorker:
         Name of the file that proves the mount; None for a mount without one.
     threads
         Copies at once.
+    max_bytes_per_s
+        Of all its copies together; None: as fast as it goes.
     niceness
         How much the worker stands back behind other processes.
     wake
@@ -59,6 +61,7 @@ class ShareWorker:
         excludes: tuple[str, ...] = (),
         threads: int = 3,
         niceness: int = 0,
+        max_bytes_per_s: float | None = None,
         stall_s: float = STALL_S,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
@@ -71,6 +74,7 @@ class ShareWorker:
             "excludes": list(excludes),
             "threads": threads,
             "niceness": niceness,
+            "max_bytes_per_s": max_bytes_per_s,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()

@@ -28,6 +28,7 @@ from cryodaq.transfer.copy import (
     publish,
     publish_living,
 )
+from cryodaq.transfer.pour import LARGE_BYTES, Throttle, pour
 from cryodaq.transfer.verify import set_aside, verify
 
 CONTENT = os.urandom(3_000_000)
@@ -148,9 +149,10 @@ def test_a_source_that_went_is_said_to_have_gone(share: Path, raw: Path, movie: 
 
 
 def test_a_living_file_is_copied_as_it_was_when_opened(share: Path, raw: Path, movie: Path) -> None:
-    def grow(_copied: int) -> None:
-        with movie.open("ab") as handle:
-            handle.write(b"another line")
+    def grow(copied: int) -> None:
+        if copied == 0:
+            with movie.open("ab") as handle:
+                handle.write(b"another line")
 
     part = copy_to_part(share, order(share, raw, living=True), progress=grow)
     publish_living(part.part, raw / "session/a.tif")
@@ -251,3 +253,40 @@ def test_folders_are_made_below_an_existing_base(tmp_path: Path) -> None:
     assert make_folders(tmp_path, PurePosixPath("a/b")).is_dir()
     assert make_folders(tmp_path, PurePosixPath("a/b")) == tmp_path / "a/b"
     assert make_folders(tmp_path, PurePosixPath()) == tmp_path
+
+
+def test_a_large_file_is_copied_whole_by_two_threads(share: Path, raw: Path) -> None:
+    content = os.urandom(LARGE_BYTES + 12_345)
+    (share / "session").mkdir(exist_ok=True)
+    (share / "session/a.tif").write_bytes(content)
+    part = copy_to_part(share, order(share, raw))
+    assert part.part.read_bytes() == content
+    assert part.xxh3_128 == xxhash.xxh3_128(content).hexdigest()
+
+
+def test_a_disk_that_fills_in_the_second_thread_is_said_to_be_full(share: Path) -> None:
+    source = share / "large"
+    source.write_bytes(bytes(LARGE_BYTES))
+    descriptor, full = os.open(source, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY)
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            pour(descriptor, full, size_bytes=LARGE_BYTES)
+    finally:
+        os.close(descriptor)
+        os.close(full)
+
+
+def test_all_who_share_a_throttle_keep_to_one_rate() -> None:
+    now, rests = [100.0], []
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        now[0] += seconds
+
+    throttle = Throttle(1000.0, clock=lambda: now[0], rest=rest)
+    for _ in range(10):
+        throttle.take(500)
+    assert now[0] - 100.0 == pytest.approx(5.0)
+    now[0] += 60.0  # nobody copied for a minute; that gives no right to more
+    throttle.take(1000)
+    assert rests[-1] == pytest.approx(1.0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from cryodaq.errors import SourceUnstableError, SourceVanishedError, TransferError
+from cryodaq.errors import RemovalOpenError, SourceUnstableError, SourceVanishedError, TransferError
 from cryodaq.transfer import remove as removing
 from cryodaq.transfer.remove import aside_name, remove, settle_aside
 from cryodaq.transfer.scan import Identity, ShareScanner
@@ -63,7 +64,27 @@ def test_a_crash_with_the_file_aside_is_settled_later(tmp_path: Path, movie: Pat
     expected = identity(movie)
     movie.rename(tmp_path / ASIDE)
     assert settle_aside(tmp_path, "session/a.tif", aside=ASIDE, expected=expected) == "removed"
-    assert settle_aside(tmp_path, "session/a.tif", aside=ASIDE, expected=expected) == "absent"
+    assert settle_aside(tmp_path, "session/a.tif", aside=ASIDE, expected=expected) == "removed"  # and is not back
+
+
+def test_a_crash_before_the_file_was_aside_leaves_it_alone(tmp_path: Path, movie: Path) -> None:
+    assert settle_aside(tmp_path, "session/a.tif", aside=ASIDE, expected=identity(movie)) == "absent"
+    assert movie.read_bytes() == b"movie"
+
+
+def test_a_file_that_cannot_be_removed_once_it_is_aside_is_left_open(
+    tmp_path: Path, movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = identity(movie)
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(RemovalOpenError, match="settles it"):
+        remove(tmp_path, "session/a.tif", aside=ASIDE, expected=expected)
+    monkeypatch.undo()
+    assert settle_aside(tmp_path, "session/a.tif", aside=ASIDE, expected=expected) == "removed"
 
 
 def test_a_strange_file_aside_whose_name_was_taken_stays_and_is_said(tmp_path: Path, movie: Path) -> None:

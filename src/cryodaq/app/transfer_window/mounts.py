@@ -49,6 +49,7 @@ class Mount:
             sentinel=sentinel,
             excludes=excludes,
             threads=session.transfer.lanes + 1,
+            max_bytes_per_s=session.transfer.copy_max_bytes_per_s,
             stall_s=session.transfer.stall_s,
             wake=session.wake.set,
         )

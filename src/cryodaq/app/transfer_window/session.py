@@ -64,6 +64,12 @@ class Transfer:
     """Makes what a window rests on between two ticks."""
 
     @property
+    def copy_max_bytes_per_s(self) -> float | None:
+        """What each share may take of the microscope's bandwidth; None: no limit."""
+        limit, shares = self.microscope.copy_max_bytes_per_s, max(1, len(self.microscope.shares))
+        return None if limit is None else limit / shares
+
+    @property
     def engine(self) -> Engine:
         """Connections to the ledger."""
         return self.following.engine
