@@ -178,6 +178,10 @@ class AccessControl(Protocol):
         """Begin a browser session with a one-time ticket; raises `LogbookAccessError` when it is not valid."""
         ...
 
+    def log_in_trusted(self, user: str) -> str:
+        """Begin a browser session for somebody whom the site's single sign-on knows; raises `LogbookAccessError`."""
+        ...
+
     def log_out(self, session: str) -> None:
         """End a browser session at once; an unknown one is accepted."""
         ...

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from cryodaq.config.notifications import ChannelTable
     from cryodaq.engines.native import NativeCtfEstimation
     from cryodaq.ledger.samples import SampleRecord
-    from cryodaq.logbook.access import SessionAccess, TokenAccess
+    from cryodaq.logbook.access import TokenAccess
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.logbook.desk import Desk
-    from cryodaq.ports import Notifier
+    from cryodaq.ports import AccessControl, Notifier
     from cryodaq.scheduler.airflow import AirflowScheduler
     from cryodaq.store.access import Readers
 
@@ -160,11 +160,25 @@ class System:
         )
 
     @cached_property
-    def access_control(self) -> SessionAccess:
-        """Who people are and what they may see."""
+    def access_control(self) -> AccessControl:
+        """Who people are and what they may see. Raises `ConfigError` when this program's token cannot be read."""
+        from cryodaq.config import read_secret
         from cryodaq.logbook.access import SessionAccess
+        from cryodaq.logbook.foreign_access import ForeignAccess
+        from cryodaq.logbook.transport import Credential
 
-        return SessionAccess(self.elogbook_url)
+        table = self.facility.elogbook
+        if table.kind == "embedded":
+            return SessionAccess(self.elogbook_url, web_secret=self._web_secret)
+        secret = read_secret(table.token_file or self.home.elogbook_token).get_secret_value()
+        return ForeignAccess(self.elogbook_url, Credential(user=table.user, secret=secret))
+
+    @property
+    def _web_secret(self) -> str:
+        """By what the embedded elogbook knows the pages' server. Raises `ConfigError`."""
+        from cryodaq.config import read_secret
+
+        return read_secret(self.facility.elogbook.token_file or self.home.elogbook_token).get_secret_value()
 
     def token_access(self, token_file: Path) -> TokenAccess | None:
         """Return what an account may do, by its token; None where a foreign elogbook does not tell.
@@ -184,7 +198,9 @@ class System:
         """Where operators' decisions go; None where the site runs its own elogbook with its own pages."""
         from cryodaq.logbook.desk import Desk
 
-        return Desk(self.elogbook_url) if self.facility.elogbook.kind == "embedded" else None
+        if self.facility.elogbook.kind != "embedded":
+            return None
+        return Desk(self.elogbook_url, web_secret=self._web_secret)
 
     @cached_property
     def scheduler(self) -> AirflowScheduler:

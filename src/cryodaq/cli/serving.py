@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cryodaq.launch.ports import LOOPBACK
 from cryodaq.wiring import open_system
+
+if TYPE_CHECKING:
+    from cryodaq.web.settings import WebSettings
+    from cryodaq.wiring import System
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on; beyond loopback only behind the site's own TLS.")]
 
@@ -29,6 +33,9 @@ def elogbook(host: HostOption = LOOPBACK) -> None:
         site_zone=facility.site.zone,
         dialect=DIALECTS[facility.elogbook.dialect],
         after_login_url=facility.site.web_url or f"http://{LOOPBACK}:{facility.ports.web}/",
+        sso_header=facility.sign_on.header,
+        sso_proxies=frozenset(facility.sign_on.proxies),
+        web_account=facility.elogbook.user,
     )
     serve(settings, host=host, port=facility.ports.elogbook)
 
@@ -49,14 +56,20 @@ def watch() -> None:
 @app.command()
 def web(host: HostOption = LOOPBACK) -> None:
     """Run the pages about microscopes and movies."""
-    from zoneinfo import ZoneInfo
-
     from cryodaq.web.application import serve
-    from cryodaq.web.settings import WebSettings
 
     system = open_system()
+    serve(pages_settings(system), host, system.facility.ports.web)
+
+
+def pages_settings(system: System) -> WebSettings:
+    """Return what the pages take from the facility file and the wiring. Raises `ConfigError`."""
+    from zoneinfo import ZoneInfo
+
+    from cryodaq.web.settings import WebSettings
+
     facility = system.facility
-    settings = WebSettings(
+    return WebSettings(
         database_url=system.database_url,
         access=system.access_control,
         microscopes=tuple(table.name for table in facility.microscopes),
@@ -67,5 +80,6 @@ def web(host: HostOption = LOOPBACK) -> None:
         zone=ZoneInfo(facility.site.zone),
         airflow_url=facility.site.airflow_url or f"http://{LOOPBACK}:{facility.ports.airflow}",
         elogbook_url=facility.site.elogbook_url or system.elogbook_url,
+        sso_header=facility.sign_on.header,
+        proxies=frozenset(facility.sign_on.proxies),
     )
-    serve(settings, host, facility.ports.web)

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     Field,
+    IPvAnyNetwork,
     SecretStr,
     ValidationError,
     field_validator,
@@ -120,6 +121,26 @@ class Elogbook(Table):
     def _foreign_needs_url(self) -> Elogbook:
         if self.kind == "explgbk" and not self.url:
             message = "an explgbk needs its url"
+            raise ValueError(message)
+        return self
+
+
+class SignOn(Table):
+    """The site's single sign-on, where a proxy before the pages says who asks."""
+
+    header: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z][A-Za-z0-9-]{0,60}$",
+        description="Header in which the proxy names the user, such as X-Forwarded-User; the proxy must overwrite it.",
+    )
+    proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(), description="Addresses or networks of the proxy; from anywhere else the header does not count."
+    )
+
+    @model_validator(mode="after")
+    def _header_needs_proxies(self) -> SignOn:
+        if (self.header is None) != (not self.proxies):
+            message = "header and proxies belong together"
             raise ValueError(message)
         return self
 
@@ -310,6 +331,7 @@ class Facility(Table):
     site: Site = Site()
     storage: Storage
     elogbook: Elogbook = Elogbook()
+    sign_on: SignOn = SignOn()
     database: Database = Database()
     microscopes: tuple[MicroscopeTable, ...] = Field(min_length=1, description="One table a microscope.")
     engines: Engines = Engines()

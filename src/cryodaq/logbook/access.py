@@ -20,9 +20,16 @@ _COOKIE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 class SessionAccess:
     """`AccessControl` by the sessions of the embedded elogbook; nothing is cached."""
 
-    def __init__(self, url: str, *, cookie: str = SESSION_COOKIE, transport: httpx.BaseTransport | None = None) -> None:
-        """Prepare a client of the elogbook at `url`; nothing is sent."""
-        self._transport = Transport(url, transport=transport)
+    def __init__(
+        self,
+        url: str,
+        *,
+        cookie: str = SESSION_COOKIE,
+        web_secret: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Prepare a client of the elogbook at `url`; `web_secret` shows that the pages' own server asks."""
+        self._transport = Transport(url, web_secret=web_secret, transport=transport)
         self._cookie = cookie
 
     def close(self) -> None:
@@ -36,6 +43,10 @@ class SessionAccess:
     def log_in_with_ticket(self, ticket: str) -> str:
         """Begin a browser session with a one-time ticket; raises `LogbookAccessError` when it is not valid."""
         return self._begin({"ticket": ticket})
+
+    def log_in_trusted(self, user: str) -> str:
+        """Begin a browser session for somebody whom the site's single sign-on knows. Raises `LogbookAccessError`."""
+        return self._begin({"trusted_user": user})
 
     def log_out(self, session: str) -> None:
         """End a browser session at once; an unknown one is accepted."""

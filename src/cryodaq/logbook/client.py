@@ -107,12 +107,12 @@ class LogbookClient:
         return [reading.sample(entry) for entry in self._sample_entries(experiment)]
 
     def _sample_entries(self, experiment: str) -> list[reading.Json]:
-        found = value_of(self._transport.ask("GET", _path(experiment, "samples")))
+        found = value_of(self._transport.ask("GET", experiment_path(experiment, "samples")))
         return reading.objects(found, what="the samples")
 
     def collaborators(self, experiment: str) -> Sequence[Collaborator]:
         """Return who may read an experiment."""
-        found = value_of(self._transport.ask("GET", _path(experiment, "collaborators")))
+        found = value_of(self._transport.ask("GET", experiment_path(experiment, "collaborators")))
         return [reading.collaborator(entry) for entry in reading.objects(found, what="the collaborators")]
 
     def start_run(self, experiment: str, run: str, *, sample_name: str, begun_at: datetime) -> None:
@@ -120,14 +120,14 @@ class LogbookClient:
         query = {"run_num": run, "start_time": _with_fraction(begun_at)}
         if sample_name:
             query["sample"] = sample_name
-        reply = self._transport.ask("POST", _path(experiment, "start_run", room="run_control"), query=query)
+        reply = self._transport.ask("POST", experiment_path(experiment, "start_run", room="run_control"), query=query)
         if reply.status == 409 or (reply.status == 500 and self._exists(experiment, run)):
             return
         value_of(reply)
 
     def _exists(self, experiment: str, run: str) -> bool:
         """Whether a run is there: an explgbk answers a duplicate with the same 500 as a crash."""
-        reply = self._transport.ask("GET", _path(experiment, "runs", run))
+        reply = self._transport.ask("GET", experiment_path(experiment, "runs", run))
         try:
             return value_of(reply) is not None
         except LogbookAccessError:
@@ -138,12 +138,12 @@ class LogbookClient:
     def change_sample(self, experiment: str, run: str, *, sample_name: str) -> None:
         """Give a run to another sample of its experiment; the account needs the privilege `edit`."""
         query = {"run_num": run, "sample_name": sample_name}
-        value_of(self._transport.ask("POST", _path(experiment, "change_sample_for_run"), query=query))
+        value_of(self._transport.ask("POST", experiment_path(experiment, "change_sample_for_run"), query=query))
 
     def add_run_params(self, experiment: str, run: str, *, params: Mapping[str, ParameterValue]) -> None:
         """Merge values into a run's params; what is not a finite number is sent as null."""
         body = {key: _finite(value) for key, value in params.items()}
-        path = _path(experiment, "add_run_params", room="run_control")
+        path = experiment_path(experiment, "add_run_params", room="run_control")
         value_of(self._transport.ask("POST", path, query={"run_num": run}, body=body))
 
     def end_run(self, experiment: str, run: str, *, ended_at: datetime) -> None:
@@ -151,14 +151,14 @@ class LogbookClient:
         if not self._quirks.runs_can_be_ended:
             return
         query = {"run_num": run, "end_time": _with_fraction(ended_at)}
-        value_of(self._transport.ask("POST", _path(experiment, "end_run", room="run_control"), query=query))
+        value_of(self._transport.ask("POST", experiment_path(experiment, "end_run", room="run_control"), query=query))
 
     def register_files(self, experiment: str, run: str, *, files: Sequence[RegisteredFile]) -> None:
         """Register files of a run; a file that is already there is replaced."""
         documents = [self._document(run, file) for file in files]
         for first in range(0, len(documents), FILES_PER_CALL):
             batch = documents[first : first + FILES_PER_CALL]
-            reply = self._transport.ask("POST", _path(experiment, "register_file"), body=batch)
+            reply = self._transport.ask("POST", experiment_path(experiment, "register_file"), body=batch)
             _check_each(reply, [file.path for file in files[first : first + FILES_PER_CALL]])
 
     def _document(self, run: str, file: RegisteredFile) -> dict[str, object]:
@@ -182,8 +182,11 @@ class LogbookClient:
             return run
 
 
-def _path(experiment: str, *rest: str, room: str = "lgbk") -> str:
-    """Return the address of a call; dots alone would lead out of the experiment. Raises `LogbookError`."""
+def experiment_path(experiment: str, *rest: str, room: str = "lgbk") -> str:
+    """Return the address of a call about an experiment.
+
+    Raises `LogbookError` for dots alone, which would lead out of the experiment.
+    """
     parts = (experiment, *rest)
     if any(part in {"", ".", ".."} for part in parts):
         message = f"{experiment!r} {rest!r} cannot be an address in the elogbook"

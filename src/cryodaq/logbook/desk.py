@@ -83,9 +83,16 @@ class Desk:
     and `LogbookError` with the elogbook's words when it refuses.
     """
 
-    def __init__(self, url: str, *, cookie: str = SESSION_COOKIE, transport: httpx.BaseTransport | None = None) -> None:
-        """Prepare a client of the elogbook at `url`; nothing is sent."""
-        self._transport = Transport(url, transport=transport)
+    def __init__(
+        self,
+        url: str,
+        *,
+        cookie: str = SESSION_COOKIE,
+        web_secret: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Prepare a client of the elogbook at `url`; `web_secret` shows that the pages' own server asks."""
+        self._transport = Transport(url, web_secret=web_secret, transport=transport)
         self._cookie = cookie
 
     def close(self) -> None:

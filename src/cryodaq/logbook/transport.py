@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -17,6 +18,9 @@ CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 5.0
 WHOLE_ANSWER_S = 30.0
 MAX_ANSWER_BYTES = 64_000_000
+WEB_HEADER, CLIENT_HEADER = "X-Cryodaq-Web", "X-Cryodaq-Client"
+client_address: ContextVar[str | None] = ContextVar("client_address", default=None)
+"""Address of the browser that the pages' server is answering, for the embedded elogbook's log and brakes."""
 _OUTAGES = frozenset({502, 503, 504, 429})
 _NO_ACCESS = frozenset({401, 403, 407})
 
@@ -78,6 +82,7 @@ class Transport:
         *,
         credential: Credential | None = None,
         server_error_is_outage: bool = True,
+        web_secret: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Prepare a client; nothing is sent.
@@ -86,12 +91,15 @@ class Transport:
         ----------
         url
             Where `/lgbk` begins.
+        web_secret
+            Of the pages' own server, which says with it for which browser's address it asks.
         server_error_is_outage
             Whether status 500 means that the server is broken, rather than a refusal.
         transport
             Replaces the network in tests.
         """
         self._server_error_is_outage = server_error_is_outage
+        self._web_secret = web_secret
         self._client = httpx.Client(
             base_url=url.rstrip("/"),
             auth=None if credential is None else credential.auth(),
@@ -125,6 +133,8 @@ class Transport:
         """
         content = None if body is None else json.dumps(body, allow_nan=False)
         sent = {**(headers or {}), **({} if content is None else {"Content-Type": "application/json"})}
+        if self._web_secret is not None:
+            sent |= {WEB_HEADER: self._web_secret, CLIENT_HEADER: client_address.get() or "unknown"}
         try:
             with self._client.stream(method, path, params=query, content=content, headers=sent) as answer:
                 cookies = tuple(answer.headers.get_list("set-cookie"))

@@ -50,6 +50,14 @@ class FakeAccessControl:
             raise LogbookAccessError(message)
         return self._begin(user)
 
+    def log_in_trusted(self, user: str) -> str:
+        """Begin a session without a password. Raises `LogbookAccessError` for somebody unknown."""
+        self._ask()
+        if user not in self.accounts:
+            message = f"{user} is not in the directory."
+            raise LogbookAccessError(message)
+        return self._begin(user)
+
     def log_out(self, session: str) -> None:
         """End a session."""
         self._ask()

@@ -28,6 +28,7 @@ from cryodaq.web import (
 )
 from cryodaq.web.live import LiveFeed
 from cryodaq.web.operators import NotAllowedError, RefusedError
+from cryodaq.web.origin import NoteOrigin
 from cryodaq.web.preflight import StorageProbe
 from cryodaq.web.presentation import environment
 from cryodaq.web.protection import Protection
@@ -61,6 +62,7 @@ def create_app(settings: WebSettings) -> FastAPI:
     app.state.storage = StorageProbe(settings.storage_root)
     app.state.board = board_pages.BoardSnapshots(engine, settings)
     app.add_middleware(Protection, public_origin=settings.public_origin)
+    app.add_middleware(NoteOrigin, settings=settings)
     for room in (
         board_pages,
         microscope_pages,
@@ -105,6 +107,7 @@ def make_server(settings: WebSettings, *, host: str, port: int) -> uvicorn.Serve
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=not settings.proxies,  # else `origin` decides whose word counts
             timeout_graceful_shutdown=5,
         )
     )

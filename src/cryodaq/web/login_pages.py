@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cryodaq.errors import LogbookAccessError, LogbookUnreachableError
+from cryodaq.web.origin import signed_on_user
 from cryodaq.web.protection import safe_next
 from cryodaq.web.rendering import render
 from cryodaq.web.settings import SESSION_COOKIE
@@ -29,7 +30,13 @@ def show_login(request: Request, ticket: str | None = None, next: str | None = N
     try:
         if ticket is None and find_visitor(request) is not None:
             return RedirectResponse(safe_next(next), status_code=303)
+        signed_on = signed_on_user(request)
+        if ticket is None and signed_on is not None:
+            session = web_settings(request).access.log_in_trusted(signed_on)
+            return _with_cookie(request, RedirectResponse(safe_next(next), status_code=303), session)
         ask_elogbook(request)
+    except LogbookAccessError as error:
+        return _form(request, next_path=safe_next(next), problem=str(error))
     except LogbookUnreachableError:
         return _form(request, next_path=safe_next(next), problem=SILENT, status=503)
     return _form(request, next_path=safe_next(next), ticket=None if ticket is None else ticket[:_MAX_TEXT])

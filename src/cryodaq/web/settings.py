@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,10 @@ class WebSettings:
     """Where the link to the elogbook leads; None: no link."""
     public_origin: str | None = None
     """`https://host` under which browsers see these pages, when a proxy hides it; else the Host header counts."""
+    proxies: frozenset[IPv4Network | IPv6Network] = frozenset()
+    """Where the site's proxy is; what it says of the browser's address counts."""
+    sso_header: str | None = None
+    """Header in which that proxy names who asks; None: it does not."""
     secure_cookies: bool = False
     """True where the site serves the pages over HTTPS."""
     clock: Callable[[], datetime] = _now

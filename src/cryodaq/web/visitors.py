@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from cryodaq.ports import AccessControl, Person
+from cryodaq.web.origin import signed_on_user
 from cryodaq.web.settings import SESSION_COOKIE, WebSettings
 
 _SEES_ALL_NAMES = frozenset({"ops_page", "switch"})
@@ -69,6 +70,9 @@ def find_visitor(request: Request) -> Visitor | None:
         return None
     access = web_settings(request).access
     person = access.identify(session)
+    signed_on = signed_on_user(request)
+    if person is not None and signed_on not in {None, person.user}:
+        return None  # somebody else's session
     return None if person is None else Visitor(person=person, session=session, access=access)
 
 
