@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from cryodaq.errors import LogbookAccessError, LogbookError
+from cryodaq.errors import LogbookAccessError, LogbookError, LogbookUnreachableError
 from cryodaq.logbook import reading
 from cryodaq.logbook.access import is_session
 from cryodaq.logbook.client import experiment_path
@@ -169,10 +169,13 @@ class ForeignAccess:
         try:
             info = self._ask(experiment_path(experiment, "info"))
             collaborators = self._ask(experiment_path(experiment, "collaborators"))
-        except LogbookAccessError:
+        except LogbookUnreachableError:
             raise
         except LogbookError as error:
-            log.warning("the elogbook does not know an experiment", extra={"experiment": experiment, "why": str(error)})
+            log.warning(
+                "the elogbook does not show an experiment to this program",
+                extra={"experiment": experiment, "why": str(error)},
+            )
             return frozenset()
         roles = list(self._own_roles(collaborators))
         if not isinstance(info, dict):

@@ -117,8 +117,8 @@ def register(operator: httpx.Client, name: str, *, instrument: str = "TEM1") -> 
 def experiment(instrument: str = "TEM1") -> dict[str, object]:
     return {
         "instrument": instrument,
-        "start_time": "2026-11-22T08:00:00Z",
-        "end_time": "2026-11-24T08:00:00+01:00",
+        "start_time": "2026-11-22T08:00:00.000Z",
+        "end_time": "2026-11-24T07:00:00.000Z",
         "leader_account": "pi1",
         "contact_info": "Paula Investigator (pi1@example.org)",
         "description": "ribosome",

@@ -23,7 +23,6 @@ from cryodaq.wiring import System
 from .conftest import SAMPLE_PARAMS, Site, register
 
 MINE, RESTRICTED = "20261122-CS01", "20261122-CS02"
-SAMPLE = {**SAMPLE_PARAMS, "particle_size": 120, "objective_aperture/size": 100, "energy_filter/slit_size": 20}
 OURS = {"origin": "http://testserver"}
 
 
@@ -37,10 +36,14 @@ class ForeignSite:
 
 @pytest.fixture
 def foreign(start_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForeignSite]:
-    site = start_site(dialect=EXPLGBK)
+    definitions = tmp_path / "definitions"
+    definitions.mkdir()
+    (definitions / "samples.json").write_text('{"params": [{"param_name": "params.apix", "required": true}]}')
+    site = start_site(dialect=EXPLGBK, definitions_folder=definitions)
     with site.as_program("operator1") as operator:
         register(operator, MINE)
         register(operator, RESTRICTED)
+        operator.post(f"/lgbk/{RESTRICTED}/ws/add_collaborator", params={"uid": "uid:admin"})  # the program
         operator.post(f"/lgbk/{RESTRICTED}/ws/add_update_experiment_params", json={"is_restricted": "true"})
         operator.post(f"/lgbk/{MINE}/ws/add_collaborator", params={"uid": "uid:reader1"})
     token = tmp_path / "password"
@@ -61,6 +64,7 @@ def foreign(start_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest
         shares = [{{ root = "{tmp_path / "share"}" }}]
         """
     )
+    (tmp_path / "home").mkdir()
     activate(facility, home=tmp_path / "home")
     monkeypatch.setenv("CRYODAQ_DATABASE_URL", site.database_url)
     system = System(Home(tmp_path / "home"))
@@ -110,7 +114,7 @@ def test_the_ledger_keeps_when_which_sample_was_current(foreign: ForeignSite) ->
     with foreign.explgbk.as_program("operator1") as operator:
         for name in ("grid1", "grid2"):
             operator.post(
-                f"/lgbk/{MINE}/ws/samples/", json={"name": name, "description": "", "params": SAMPLE}
+                f"/lgbk/{MINE}/ws/samples/", json={"name": name, "description": "", "params": SAMPLE_PARAMS}
             ).raise_for_status()
         switch = {"experiment_name": MINE, "instrument": "TEM1", "station": 0}
         operator.post("/lgbk/ws/switch_experiment", json=switch)
@@ -123,7 +127,7 @@ def test_the_ledger_keeps_when_which_sample_was_current(foreign: ForeignSite) ->
     engine = open_engine(foreign.explgbk.database_url)
     with engine.connect() as connection:
         seen = connection.exec_driver_sql(
-            "SELECT sample_id FROM ledger.observation WHERE microscope = 'tem1' ORDER BY id"
+            "SELECT sample_id FROM ledger.current_state WHERE microscope = 'tem1' ORDER BY id"
         ).scalars()
         assert list(seen) == [state.sample.id for state in states if state.sample is not None]
     engine.dispose()
