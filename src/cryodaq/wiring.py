@@ -143,42 +143,35 @@ class System:
         """Where the elogbook is."""
         return self.facility.elogbook.url or f"http://127.0.0.1:{self.facility.ports.elogbook}"
 
+    @property
+    def _token(self) -> str:
+        """This program's secret at the elogbook, which knows the pages' server by it too. Raises `ConfigError`."""
+        from cryodaq.config import read_secret
+
+        return read_secret(self.facility.elogbook.token_file or self.home.elogbook_token).get_secret_value()
+
     @cached_property
     def logbook(self) -> LogbookClient:
         """The elogbook. Raises `ConfigError` when its token cannot be read."""
-        from cryodaq.config import read_secret
         from cryodaq.logbook.client import LogbookClient
         from cryodaq.logbook.quirks import QUIRKS
         from cryodaq.logbook.transport import Credential
 
         table = self.facility.elogbook
-        token = read_secret(table.token_file or self.home.elogbook_token)
-        return LogbookClient(
-            self.elogbook_url,
-            credential=Credential(user=table.user, secret=token.get_secret_value()),
-            quirks=QUIRKS[table.kind],
-        )
+        credential = Credential(user=table.user, secret=self._token)
+        return LogbookClient(self.elogbook_url, credential=credential, quirks=QUIRKS[table.kind])
 
     @cached_property
     def access_control(self) -> AccessControl:
         """Who people are and what they may see. Raises `ConfigError` when this program's token cannot be read."""
-        from cryodaq.config import read_secret
         from cryodaq.logbook.access import SessionAccess
         from cryodaq.logbook.foreign_access import ForeignAccess
         from cryodaq.logbook.transport import Credential
 
         table = self.facility.elogbook
         if table.kind == "embedded":
-            return SessionAccess(self.elogbook_url, web_secret=self._web_secret)
-        secret = read_secret(table.token_file or self.home.elogbook_token).get_secret_value()
-        return ForeignAccess(self.elogbook_url, Credential(user=table.user, secret=secret))
-
-    @property
-    def _web_secret(self) -> str:
-        """By what the embedded elogbook knows the pages' server. Raises `ConfigError`."""
-        from cryodaq.config import read_secret
-
-        return read_secret(self.facility.elogbook.token_file or self.home.elogbook_token).get_secret_value()
+            return SessionAccess(self.elogbook_url, web_secret=self._token)
+        return ForeignAccess(self.elogbook_url, Credential(user=table.user, secret=self._token))
 
     def token_access(self, token_file: Path) -> TokenAccess | None:
         """Return what an account may do, by its token; None where a foreign elogbook does not tell.
@@ -200,7 +193,7 @@ class System:
 
         if self.facility.elogbook.kind != "embedded":
             return None
-        return Desk(self.elogbook_url, web_secret=self._web_secret)
+        return Desk(self.elogbook_url, web_secret=self._token)
 
     @cached_property
     def scheduler(self) -> AirflowScheduler:
