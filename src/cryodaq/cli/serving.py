@@ -75,6 +75,8 @@ def pages_settings(system: System) -> WebSettings:
         microscopes=tuple(table.name for table in facility.microscopes),
         stands={table.name: facility.microscope(table.name) for table in facility.microscopes},
         desk=system.desk,
+        assigning=system.assigning,
+        reassigning=system.reassigning,
         storage_root=facility.storage.root,
         site_name=facility.site.name,
         zone=ZoneInfo(facility.site.zone),

@@ -6,18 +6,20 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cryodaq.ledger.board import MicroscopeState, board, recent_samples, sample_progress
-from cryodaq.ledger.events import Alarm, last_event_id, open_alarms
+from cryodaq.ledger.events import Alarm, last_event_id, open_alarms, record_event
+from cryodaq.ledger.notifications import add_silence, silences
+from cryodaq.web.operators import NotAllowedError
 from cryodaq.web.rendering import render
 from cryodaq.web.settings import WebSettings
-from cryodaq.web.visitors import Visitor, visitor
+from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -150,10 +152,37 @@ def show_alarms(request: Request, who: Visitor = Depends(visitor)) -> HTMLRespon
     with _engine(request).connect() as connection:
         since = last_event_id(connection)
         alarms = open_alarms(connection)
+        quiet = silences(connection, at=web_settings(request).clock())
     readable = who.readable(alarm.subject.experiment for alarm in alarms if alarm.subject.experiment)
     shown = [alarm for alarm in alarms if _may_know(alarm, who, readable)]
-    values: dict[str, object] = {"alarms": shown, "readable": readable, "hidden": len(alarms) - len(shown)}
+    values: dict[str, object] = {
+        "alarms": shown,
+        "readable": readable,
+        "hidden": len(alarms) - len(shown),
+        "silent": {alarm.key: one for alarm in shown for one in quiet if alarm.key.startswith(one.key)},
+    }
     return render(request, "alarms.html", visitor=who, topic="alarms", since=since, values=values)
+
+
+@router.post("/alarms/silence")
+def silence_alarm(
+    request: Request,
+    key: Annotated[str, Form(max_length=500)],
+    hours: Annotated[int, Form(ge=1, le=168)],
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> Response:
+    """Let nobody be notified of an open alarm for some hours; pages show it all the same."""
+    if not who.sees_all_names:
+        raise NotAllowedError("Alarms are silenced by those who run the microscopes.")
+    at = web_settings(request).clock()
+    with _engine(request).begin() as connection:
+        alarm = next((one for one in open_alarms(connection) if one.key == key), None)
+        if alarm is None:
+            raise NotThereError("alarm")
+        add_silence(connection, key, until=at + timedelta(hours=hours), asked_by=who.person.user, at=at)
+        facts = {"key": key, "hours": hours, "by": who.person.user}
+        record_event(connection, "alarm_silenced", at=at, subject=alarm.subject, facts=facts)
+    return RedirectResponse("/alarms", status_code=303)
 
 
 def _is_general(alarm: Alarm) -> bool:

@@ -9,6 +9,8 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from cryodaq.app.assign_exposures import Assigning
+from cryodaq.app.reassign_exposures import Reassigning
 from cryodaq.domain.microscope import Microscope
 from cryodaq.logbook.desk import Desk
 from cryodaq.ports import AccessControl
@@ -34,6 +36,10 @@ class WebSettings:
     """Each microscope as the facility file describes it; what is absent cannot be switched from these pages."""
     desk: Desk | None = None
     """Where operators' decisions go; None where the site's own elogbook has the pages for them."""
+    assigning: Callable[[str], Assigning] | None = None
+    """What giving a microscope's unowned exposures to a sample needs; None: these pages cannot."""
+    reassigning: Callable[[str], Reassigning] | None = None
+    """What giving filed exposures to another sample needs; None: these pages cannot."""
     storage_root: Path | None = None
     """Of the large file system; None: it is not looked at."""
     zone: ZoneInfo
