@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.announce_movie import announce_movie
+from cryodaq.app.bind_gain import gain_is_bound
 from cryodaq.domain.acquisition import AcquisitionMetadata, completed
 from cryodaq.domain.experiment import ParameterValue
-from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.microscope import Microscope
-from cryodaq.domain.names import run_id, safe_component
+from cryodaq.domain.names import run_id
 from cryodaq.domain.parameters import (
     Disagreement,
     ImagingParameters,
@@ -29,13 +29,12 @@ from cryodaq.errors import (
     ParameterError,
     SchedulerError,
     SchedulerUnreachableError,
-    UnsafeNameError,
 )
 from cryodaq.formats.metadata import read_metadata
 from cryodaq.ledger import events, samples, triggers
 from cryodaq.ledger.events import Subject
 from cryodaq.ledger.samples import Branch, SampleRecord
-from cryodaq.ledger.triggers import GainCandidate, WaitingMovie
+from cryodaq.ledger.triggers import WaitingMovie
 from cryodaq.ports import Scheduler
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) ->
         why = f"its metadata cannot be read: {error}" if isinstance(error, OSError) else str(error)
         triggers.keep_waiting(connection, movie, why, at=at)
         return False
-    if admission.microscope.needs_gain and not _gain_is_bound(connection, movie, sample, metadata, at):
+    if admission.microscope.needs_gain and not gain_is_bound(connection, movie, sample, metadata, at):
         return False
     samples.touch_sample(connection, sample.id, at=at)
     triggers.queue_trigger(
@@ -217,68 +216,6 @@ def _warn(connection: Connection, sample: SampleRecord, disagreements: Sequence[
         key = f"{prefix}{found.field}"
         events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=sample.subject)
     events.clear_alarms_except(connection, prefix, keep=[f"{prefix}{one.field}" for one in disagreements], at=at)
-
-
-def _gain_is_bound(
-    connection: Connection,
-    movie: WaitingMovie,
-    sample: SampleRecord,
-    metadata: AcquisitionMetadata | None,
-    at: datetime,
-) -> bool:
-    """Bind the movie's gain: the one its metadata names, else the newest that is older than the movie."""
-    if movie.gain_target is not None:
-        return True
-    if triggers.has_unsettled_gain(connection, movie.microscope):
-        triggers.keep_waiting(connection, movie, "waits for a gain reference that is being written", at=at)
-        return False
-    candidates = triggers.gain_candidates(connection, movie)
-    chosen = choose_gain(
-        candidates,
-        named=metadata.gain_file_name if metadata else None,
-        movie_mtime_ns=movie.source_mtime_ns,
-    )
-    if chosen is None:
-        found = f"{len(candidates)} are newer than the movie" if candidates else "none was found"
-        triggers.keep_waiting(connection, movie, f"waits for a gain reference: {found}", at=at)
-        return False
-    if chosen.target is None and chosen.reference_id is not None:
-        _fetch(connection, movie, sample, chosen, at)
-        return False
-    if chosen.target is not None:
-        triggers.bind_gain(connection, movie.id, chosen.target)
-    return chosen.target is not None
-
-
-def _fetch(
-    connection: Connection, movie: WaitingMovie, sample: SampleRecord, chosen: GainCandidate, at: datetime
-) -> None:
-    try:
-        folder = SampleLayout(root=PurePosixPath(sample.folder)).gain_references
-        target = folder / safe_component(chosen.name)
-    except UnsafeNameError as error:
-        triggers.keep_waiting(connection, movie, f"its gain reference cannot be copied: {error}", at=at)
-        return
-    triggers.want_gain(connection, chosen.reference_id or 0, sample_id=sample.id, target=str(target), at=at)
-    why = f": {chosen.problem}" if chosen.problem else ""
-    triggers.keep_waiting(connection, movie, f"waits until its gain reference {chosen.name} is copied{why}", at=at)
-
-
-def choose_gain(candidates: list[GainCandidate], *, named: str | None, movie_mtime_ns: int) -> GainCandidate | None:
-    """Choose a movie's gain reference.
-
-    Parameters
-    ----------
-    candidates
-        Newest first.
-    named
-        Base name that the movie's metadata gives; it wins where such a file exists.
-    movie_mtime_ns
-        The microscope's clock, on which gains and movies are compared.
-    """
-    by_name = [gain for gain in candidates if named and gain.name.lower() == named.lower()]
-    older = [gain for gain in candidates if gain.mtime_ns <= movie_mtime_ns]
-    return next(iter(by_name or older), None)
 
 
 def send_triggers(admission: Admission) -> int:

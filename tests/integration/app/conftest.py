@@ -177,6 +177,13 @@ class Bench:
             file_id = connection.execute(tables.movie.select().where(tables.movie.c.id == movie_id)).one().file_id
             connection.execute(tables.file.update().where(tables.file.c.id == file_id).values(target=str(link)))
 
+    def taken_later(self, movie_id: int, *, hours: float) -> None:
+        """Let a movie be newer by the microscope's clock."""
+        with self.engine.begin() as connection:
+            file_id = connection.execute(tables.movie.select().where(tables.movie.c.id == movie_id)).one().file_id
+            mtime_ns = int((NOON + timedelta(hours=hours)).timestamp() * 1e9)
+            connection.execute(tables.file.update().where(tables.file.c.id == file_id).values(mtime_ns=mtime_ns))
+
     def add_file(self, movie_id: int, *, role: str, target: Path) -> None:
         """Record another copied file of a movie's exposure."""
         with self.engine.begin() as connection:

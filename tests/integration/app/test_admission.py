@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from sqlalchemy import select
 from tests.integration.app.conftest import PARAMS, Bench
 
+from cryodaq.app.bind_gain import fits, in_order_of_choice
 from cryodaq.app.prepare_sample import prepare_sample
-from cryodaq.app.trigger_preprocessing import admit_movies, choose_gain, send_triggers
+from cryodaq.app.trigger_preprocessing import admit_movies, send_triggers
 from cryodaq.domain.acquisition import completed
 from cryodaq.formats.mdoc import read_frame_mdoc
 from cryodaq.formats.metadata import read_metadata
+from cryodaq.formats.mrc import write_micrograph
 from cryodaq.ledger import tables
 from cryodaq.ledger.triggers import GainCandidate
 
@@ -210,10 +214,93 @@ GAINS = [
 
 @pytest.mark.parametrize(
     ("named", "movie_mtime_ns", "expected"),
-    [(None, 40, "b.mrc"), (None, 20, "a.mrc"), ("A.mrc", 40, "a.mrc"), ("gone.mrc", 20, "a.mrc"), (None, 5, None)],
+    [
+        (None, 40, ["b.mrc", "a.mrc"]),
+        (None, 20, ["a.mrc"]),
+        ("A.mrc", 40, ["a.mrc", "b.mrc"]),
+        ("B.mrc", 20, ["b.mrc", "a.mrc"]),
+        ("gone.mrc", 20, ["a.mrc"]),
+        (None, 5, []),
+    ],
 )
-def test_the_named_gain_wins_else_the_newest_that_is_older_than_the_movie(
-    named: str | None, movie_mtime_ns: int, expected: str | None
+def test_the_named_gain_comes_first_then_the_newest_that_is_older_than_the_movie(
+    named: str | None, movie_mtime_ns: int, expected: list[str]
 ) -> None:
-    found = choose_gain(GAINS, named=named, movie_mtime_ns=movie_mtime_ns)
-    assert (found.name if found else None) == expected
+    found = in_order_of_choice(GAINS, named=named, movie_mtime_ns=movie_mtime_ns)
+    assert [gain.name for gain in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("gain", "fitting"),
+    [((32, 48), True), ((48, 32), True), ((64, 96), True), ((16, 24), True), ((32, 32), False), ((31, 48), False)],
+)
+def test_a_gain_fits_when_turning_and_binning_lead_to_the_frames(gain: tuple[int, int], fitting: bool) -> None:
+    assert fits(gain, (32, 48)) is fitting
+
+
+def write_gain(target: str, shape: tuple[int, int]) -> None:
+    """Let the copy of a gain reference be there."""
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    write_micrograph(Path(target), np.ones(shape, np.float32), pixel_size_ang=1.0)
+
+
+def real_movie(bench: Bench, tmp_path: Path, name: str) -> int:
+    """Record a movie of 32 x 48 pixels that can be read."""
+    path = tmp_path / "movie.tiff"
+    tifffile.imwrite(path, np.zeros((6, 32, 48), np.uint8), photometric="minisblack")
+    return bench.add_movie(name, copy_of=path)
+
+
+def test_a_gain_of_another_size_is_passed_over_for_an_older_one_that_fits(bench: Bench, tmp_path: Path) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    movie = real_movie(bench, tmp_path, "FoilHole_1_Data_2_3_20261122_120000")
+    bench.add_gain("other_camera.mrc", hours_before_movie=1)
+    bench.wait(11)
+    admit_movies(bench.admission)
+    (other,) = bench.copy_wanted_gains()
+    write_gain(other, (64, 64))
+    assert admit_movies(bench.admission) == 0
+    assert "other_camera.mrc has 64 x 64 px, the movie 48 x 32" in bench.movie(movie).problem
+    bench.add_gain("ours.mrc", hours_before_movie=5)
+    admit_movies(bench.admission)
+    (ours,) = set(bench.copy_wanted_gains()) - {other}
+    write_gain(ours, (96, 64))
+    assert admit_movies(bench.admission) == 1
+    assert bench.movie(movie).gain_target == ours
+
+
+def test_a_damaged_gain_is_waited_for_and_not_replaced_silently(bench: Bench, tmp_path: Path) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    movie = real_movie(bench, tmp_path, "FoilHole_1_Data_2_3_20261122_120000")
+    bench.add_gain("old.mrc", hours_before_movie=5)
+    bench.add_gain("new.mrc", hours_before_movie=1)
+    bench.wait(11)
+    admit_movies(bench.admission)
+    (target,) = bench.copy_wanted_gains()
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    Path(target).write_bytes(b"cut")
+    assert admit_movies(bench.admission) == 0
+    assert "cannot be read" in bench.movie(movie).problem
+
+
+def test_a_new_gain_in_mid_session_changes_later_movies_only(bench: Bench, tmp_path: Path) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    first = real_movie(bench, tmp_path, "FoilHole_1_Data_2_3_20261122_120000")
+    bench.add_gain("morning.mrc", hours_before_movie=5)
+    bench.wait(11)
+    admit_movies(bench.admission)
+    (morning,) = bench.copy_wanted_gains()
+    write_gain(morning, (32, 48))
+    admit_movies(bench.admission)
+    bench.add_gain("noon.mrc", hours_before_movie=-1)
+    second = real_movie(bench, tmp_path, "FoilHole_2_Data_2_3_20261122_140000")
+    bench.taken_later(second, hours=2)
+    bench.wait(11)
+    admit_movies(bench.admission)
+    (noon,) = set(bench.copy_wanted_gains()) - {morning}
+    write_gain(noon, (32, 48))
+    admit_movies(bench.admission)
+    assert (bench.movie(first).gain_target, bench.movie(second).gain_target) == (morning, noon)
