@@ -86,10 +86,12 @@ def prepare(
     from cryodaq.cli.accounts import ensure_accounts
     from cryodaq.database import open_engine
     from cryodaq.domain.home import Home
+    from cryodaq.launch.secrets import secret
     from cryodaq.launch.swarm.preparing import Preparing
     from cryodaq.launch.swarm.rendering import FACILITY_PLACE
 
     folder = home_folder(home)
+    (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
     facility = config.activate(config_path or Path(FACILITY_PLACE), home=folder)
 
     def make_accounts(url: str) -> None:
@@ -97,6 +99,7 @@ def prepare(
         ensure_accounts(engine, Home(folder), token_file=facility.elogbook.token_file)
         engine.dispose()
 
+    secret(Home(folder).metrics_token)
     Preparing(home=Home(folder), facility=facility, make_accounts=make_accounts).run()
     print("prepared")
 

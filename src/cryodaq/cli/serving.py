@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cryodaq.cli.log_records import write_log
+from cryodaq.domain.home import Home
 from cryodaq.launch.ports import LOOPBACK
 from cryodaq.wiring import open_system
 
@@ -27,6 +29,7 @@ def elogbook(host: HostOption = LOOPBACK) -> None:
 
     system = open_system()
     facility = system.facility
+    write_log(facility.site.log_format)
     settings = ElogbookSettings(
         database_url=system.database_url,
         experiment_name_pattern=facility.site.experiment_name_pattern,
@@ -59,6 +62,7 @@ def web(host: HostOption = LOOPBACK) -> None:
     from cryodaq.web.application import serve
 
     system = open_system()
+    write_log(system.facility.site.log_format)
     serve(pages_settings(system), host, system.facility.ports.web)
 
 
@@ -84,4 +88,26 @@ def pages_settings(system: System) -> WebSettings:
         elogbook_url=facility.site.elogbook_url or system.elogbook_url,
         sso_header=facility.sign_on.header,
         proxies=frozenset(facility.sign_on.proxies),
+        metrics_token=_metrics_token(system.home),
+        scheduler=system.scheduler,
+        public_origin=_origin(facility.site.web_url),
+        secure_cookies=(facility.site.web_url or "").startswith("https://"),
     )
+
+
+def _origin(url: str | None) -> str | None:
+    """Return scheme and host of a page's address."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url or "")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else None
+
+
+def _metrics_token(home: Home) -> str | None:
+    """Return what Prometheus must show; it is made at the first start, or by whoever may write to the home."""
+    from cryodaq.launch.secrets import secret
+
+    try:
+        return secret(home.metrics_token)
+    except OSError:
+        return None

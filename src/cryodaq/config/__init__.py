@@ -47,6 +47,9 @@ class Site(Table):
     experiment_name_pattern: str = Field(
         default=r"^\d{8}-C\w{3,4}$", description="Regular expression that every experiment's name must match."
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Of our own processes: for people, or one JSON object a line for a log store."
+    )
     web_url: str | None = Field(default=None, description="Where browsers find the pages; default: this machine.")
     elogbook_url: str | None = Field(default=None, description="Where browsers find the elogbook.")
     airflow_url: str | None = Field(default=None, description="Where browsers find Airflow.")

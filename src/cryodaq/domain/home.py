@@ -57,6 +57,11 @@ class Home:
         """This program's token for the embedded elogbook."""
         return self.secrets / "elogbook-token"
 
+    @property
+    def metrics_token(self) -> Path:
+        """What Prometheus shows to read the metrics."""
+        return self.secrets / "metrics-token"
+
     def airflow_password(self, user: str) -> Path:
         """Return the file with the password of one of Airflow's accounts."""
         return self.secrets / f"airflow_{user}"

@@ -180,7 +180,7 @@ class EmbeddedAirflow:
                 folder=self.home.airflow,
                 is_healthy=lambda: answers_http(self.port, path="/api/v2/monitor/health"),
                 stop_rank=1,
-                stop_grace_s=3.0,
+                stop_grace_s=2.0,  # it keeps nothing of its own
             ),
             Child(
                 name="airflow-dag-processor",
@@ -189,7 +189,7 @@ class EmbeddedAirflow:
                 folder=self.home.airflow,
                 is_healthy=lambda: self._component_is_healthy("dag_processor"),
                 stop_rank=1,
-                stop_grace_s=3.0,
+                stop_grace_s=2.0,  # it keeps nothing of its own
             ),
             Child(
                 name="airflow-scheduler",

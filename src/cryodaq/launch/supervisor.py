@@ -28,8 +28,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0
 """A child that ran for so long begins again with the first pause."""
 INTERRUPT_AGAIN_S = 0.3
-STOP_LIMIT_S = 14.0
+STOP_LIMIT_S = 12.0
 """All ranks together; the last one, the database, may use what the others left of it."""
+WATCHER_S = 0.5
 KEPT_LOGS = 5
 LARGEST_LOG_BYTES = 64_000_000
 
@@ -133,7 +134,7 @@ class Supervisor:
         """Stop all children in order, killing those that do not end in time; no process is left."""
         self._stopping.set()
         if self._watcher.is_alive():
-            self._watcher.join()
+            self._watcher.join(WATCHER_S)  # it may wait for the answer of a busy child; it starts nothing any more
         with self._lock:
             running = list(self._children.values())
             stop_sessions([(r.child, r.record) for r in running])
@@ -213,6 +214,8 @@ class Supervisor:
     def _restart(self, one: _Running) -> None:
         one.restart_at = time.monotonic() + LONGEST_PAUSE_S  # should starting fail, for want of memory or disk
         with self._lock:
+            if self._stopping.is_set():
+                return
             fresh = self._spawn(one.child)
             fresh.pause_s = min(2 * one.pause_s, LONGEST_PAUSE_S)
             self._children[one.child.name] = fresh

@@ -154,6 +154,16 @@ class AirflowScheduler:
         parts = _expect(self._send("GET", "/api/v2/monitor/health"), 200, "Airflow's health")
         return {name: str(part.get("status") or "unknown") for name, part in parts.items()}
 
+    def pool_use(self) -> Mapping[tuple[str, str], int]:
+        """Return how many slots of each pool are open, running, queued and so on, by pool and state."""
+        pools = _expect(self._ask("GET", "/api/v2/pools", params={"limit": PAGE}), 200, "pools")["pools"]
+        states = ("slots", "open_slots", "running_slots", "queued_slots", "scheduled_slots")
+        return {
+            (str(pool["name"]), state.removesuffix("_slots") if state != "slots" else "all"): int(pool[state])
+            for pool in pools
+            for state in states
+        }
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

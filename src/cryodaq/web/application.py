@@ -21,6 +21,7 @@ from cryodaq.web import (
     live_stream,
     login_pages,
     microscope_pages,
+    monitoring,
     movie_pages,
     quarantine_pages,
     sample_pages,
@@ -62,6 +63,7 @@ def create_app(settings: WebSettings) -> FastAPI:
     app.state.templates = environment(settings)
     app.state.storage = StorageProbe(settings.storage_root)
     app.state.board = board_pages.BoardSnapshots(engine, settings)
+    app.state.monitor = monitoring.Monitor(engine, settings)
     app.add_middleware(Protection, public_origin=settings.public_origin)
     app.add_middleware(NoteOrigin, settings=settings)
     for room in (
@@ -74,6 +76,7 @@ def create_app(settings: WebSettings) -> FastAPI:
         movie_pages,
         login_pages,
         live_stream,
+        monitoring,
     ):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")

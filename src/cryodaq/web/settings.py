@@ -14,6 +14,7 @@ from cryodaq.app.reassign_exposures import Reassigning
 from cryodaq.domain.microscope import Microscope
 from cryodaq.logbook.desk import Desk
 from cryodaq.ports import AccessControl
+from cryodaq.scheduler.airflow import AirflowScheduler
 
 SESSION_COOKIE = "cryodaq_session"
 
@@ -57,4 +58,8 @@ class WebSettings:
     """Header in which that proxy names who asks; None: it does not."""
     secure_cookies: bool = False
     """True where the site serves the pages over HTTPS."""
+    metrics_token: str | None = field(default=None, repr=False)
+    """What Prometheus shows; None: there is no `/metrics`."""
+    scheduler: AirflowScheduler | None = None
+    """Whose health stands among the metrics."""
     clock: Callable[[], datetime] = _now

@@ -23,15 +23,16 @@ OPTIONAL = ("postgres", "redis")
 FOREIGN = frozenset(OPTIONAL)
 """Services with images of their own."""
 AIRFLOW = ("airflow-api", "airflow-scheduler", "airflow-dag-processor", "prepare")
+ASKERS = frozenset({"web", "watch"})
+"""Services that ask elogbook and Airflow, and send messages."""
+SECRETS = "/run/secrets/"
 WORKER_SECRETS = (
-    "database_url",
     "airflow_database_url",
     "airflow_fernet_key",
     "airflow_secret_key",
     "airflow_jwt_secret",
-    "airflow_password",
     "broker_url",
-    "elogbook_token",
+    "database_url",
 )
 LOGS = {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}
 
@@ -169,6 +170,18 @@ def _worker_command(queues: str, *, slots: str, name: str) -> list[str]:
     return [*command, "--concurrency", slots, "--celery-hostname", f"{name}@%h"]
 
 
+def _secrets_named(settings: object) -> Iterator[str]:
+    """Yield the names of swarm's secrets that the facility file's settings point to."""
+    if isinstance(settings, dict):
+        for value in settings.values():
+            yield from _secrets_named(value)
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _secrets_named(value)
+    elif isinstance(settings, str) and settings.startswith(SECRETS):
+        yield settings.removeprefix(SECRETS)
+
+
 def _bind(source: str, *, read_only: bool = False, slave: bool = False) -> dict[str, Any]:  # Any: YAML
     """Return a folder of the node at the same place; with `slave`, what the node mounts below it later is seen."""
     bind: dict[str, Any] = {"type": "bind", "source": source, "target": source}  # Any: YAML
@@ -192,6 +205,8 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
     service["user"] = "${CRYODAQ_UID}:${CRYODAQ_GID}"
     service["init"] = True
     is_worker = name.startswith("worker-")
+    if is_worker or name in ASKERS:
+        service["secrets"] = sorted({*service["secrets"], *_secrets_named(facility.model_dump(mode="json"))})
     environment = {"CRYODAQ_HOME": STATE, "HOME": "/tmp", "TZ": "UTC"}  # noqa: S108  # of the container alone
     threads = str(facility.pools.threads_per_task)
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)

@@ -120,6 +120,14 @@ def test_every_service_of_ours_runs_as_the_sites_account_and_is_limited() -> Non
     assert all("memory" in service["deploy"]["resources"]["limits"] for service in services.values())
 
 
+def test_secrets_that_the_facility_file_names_reach_those_who_read_them() -> None:
+    mail = '[notifications.smtp]\nhost = "mail.example.org"\nsender = "daq@example.org"\n'
+    stack = rendered(TEXT.replace("[pools]", mail + 'password_file = "/run/secrets/mail_password"\n[pools]', 1))
+    assert {"mail_password", "database_url", "elogbook_token"} <= set(stack["services"]["watch"]["secrets"])
+    assert stack["secrets"]["mail_password"] == {"external": True, "name": "cryodaq_mail_password"}
+    assert "mail_password" not in stack["services"]["airflow-api"]["secrets"]
+
+
 def test_a_sites_own_servers_are_left_out_with_their_secrets() -> None:
     stack = rendered(without=["postgres", "redis"])
     assert not {"postgres", "redis"} & stack["services"].keys()

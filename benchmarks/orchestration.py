@@ -1,0 +1,234 @@
+"""What ordering the work costs: the whole system with real Airflow and PostgreSQL, movies whose stages do nothing.
+
+Copied movies are put into the ledger at a steady rate; the running system hands them over and Airflow runs four tasks
+for each. CPU seconds are of all processes of the system, less what it uses while idle, so they mean something on a busy
+machine too; latencies do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import sqlalchemy as sa
+
+from cryodaq.app.sample_dag import install_sample_dag, packaged_templates, template_for
+from cryodaq.cli.running import make_system
+from cryodaq.config import Facility, Ports, activate
+from cryodaq.database import open_engine
+from cryodaq.domain.layout import experiment_layout
+from cryodaq.launch import sessions
+from cryodaq.launch.services import free_ports
+from cryodaq.launch.system import EmbeddedSystem
+from cryodaq.ledger import samples, tables
+from cryodaq.ledger.samples import NewSample
+
+NOOP = Path(__file__).parent / "without_imaging"
+EXPERIMENT, SAMPLE = "20260101-CS01", "6258a1f2c0ffee0123456789"
+IDLE_S = 30.0
+DRAIN_LIMIT_S = 1800.0
+LATENCIES = """
+select extract(epoch from t.sent_at - t.created_at), extract(epoch from min(s.started_at) - t.sent_at),
+       extract(epoch from max(s.ended_at) - min(s.started_at)), extract(epoch from max(s.ended_at) - t.created_at)
+from ledger.trigger t join ledger.stage_result s on s.movie_id = t.movie_id
+where t.outcome = 'published' group by t.id
+"""
+NAMES = ("copied to triggered", "triggered to first task", "first task to published", "copied to published")
+
+
+def make_home(home: Path, *, slots: int, executor: str) -> Facility:
+    """Write the facility file of a system whose microscope is away."""
+    ports = free_ports(Ports(web=21_000, elogbook=21_001, airflow=21_002))
+    text = f"""
+[storage]
+root = "{home}/storage"
+processing_floor = 0
+copying_floor = 0
+[ports]
+web = {ports.web}
+elogbook = {ports.elogbook}
+airflow = {ports.airflow}
+[airflow]
+executor = "{executor}"
+[pools]
+compute_slots = {slots}
+[[microscopes]]
+name = "tem1"
+instrument = "TEM1"
+shares = [{{ root = "{home}/share" }}]
+"""
+    (home / "share").mkdir(parents=True)
+    (home / "share" / ".online").touch()
+    (home / "storage").mkdir()
+    (home / "facility.toml").write_text(text)
+    return activate(home / "facility.toml", home=home)
+
+
+def add_sample(engine: sa.Engine, system: EmbeddedSystem, home: Path) -> int:
+    """Register the sample with its DAG; return its branch."""
+    layout = experiment_layout(home / "storage", EXPERIMENT, instrument="TEM1")  # type: ignore[arg-type]  # pure paths
+    now = datetime.now(UTC)
+    new = NewSample(
+        id=SAMPLE,
+        experiment=EXPERIMENT,
+        instrument="TEM1",
+        microscope="tem1",
+        name="grid1",
+        experiment_folder=str(layout.root),
+        folder=str(layout.sample(SAMPLE).root),
+        params={},
+        imaging_method="single-particle",
+        preprocess=True,
+        dag_id=f"{EXPERIMENT}_{SAMPLE}",
+    )
+    with engine.begin() as connection:
+        samples.register_sample(connection, new, at=now)
+        samples.save_branch(
+            connection, SAMPLE, name="live", settings={}, template_hash="0", software_version="0", at=now
+        )
+        samples.set_dag_state(connection, SAMPLE, "parsed", problem=None, at=now)
+        branch = samples.live_branch(connection, SAMPLE)
+    template = template_for("single-particle", folders=[packaged_templates()])
+    if template is None or branch is None:
+        message = "the packaged template or the sample's branch is missing"
+        raise LookupError(message)
+    install_sample_dag(template, system.airflow.dag_folder, dag_id=new.dag_id)
+    with system.airflow.scheduler() as scheduler:
+        scheduler.refresh()
+        while not scheduler.is_parsed(new.dag_id):
+            time.sleep(0.5)
+    return branch.id
+
+
+def add_movie(engine: sa.Engine, number: int, *, branch: int) -> None:
+    """Put a copied movie into the ledger, ready to be handed over."""
+    now, name = datetime.now(UTC), f"FoilHole_{number}_Data_1_1_20260101_120000"
+    common = {"microscope": "tem1", "share": "/elsewhere"}
+    with engine.begin() as connection:
+        values = {"key": name, "acquisition_folder": ".", "sample_id": SAMPLE, "decision": "current"}
+        statement = tables.exposure.insert().values(**common, **values, seen_from=now, seen_until=now)
+        exposure = connection.execute(statement.returning(tables.exposure.c.id)).scalar_one()
+        values = {"path": name, "version": 1, "role": "movie", "exposure_id": exposure, "state": "verified"}
+        times = dict.fromkeys(("seen_at", "changed_at", "copied_at", "verified_at", "gone_at"), now)
+        facts = {"size_bytes": 1, "mtime_ns": 1, "target": f"/{name}", "xxh3_128": "0" * 32}
+        statement = tables.file.insert().values(**common, **values, **times, **facts)
+        file = connection.execute(statement.returning(tables.file.c.id)).scalar_one()
+        identity = {"sample_id": SAMPLE, "path": name, "version": 1, "experiment": EXPERIMENT, "run_name": name}
+        statement = tables.movie.insert().values(
+            **identity, file_id=file, exposure_id=exposure, state="queued", registered_at=now
+        )
+        movie = connection.execute(statement.returning(tables.movie.c.id)).scalar_one()
+        connection.execute(
+            tables.trigger.insert().values(
+                movie_id=movie,
+                branch_id=branch,
+                dag_id=f"{EXPERIMENT}_{SAMPLE}",
+                run_id=name,
+                conf={"movie_id": movie, "branch_id": branch},
+                parameters={},
+                created_at=now,
+                next_attempt_at=now,
+            )
+        )
+
+
+def cpu_s(home: Path) -> float:
+    """CPU seconds of all processes of the system, with those of children that ended and were waited for."""
+    total = 0.0
+    for record in sessions.read_records(home / "run"):
+        for process in sessions.members(record):
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def published(engine: sa.Engine) -> int:
+    """How many movies went through all stages."""
+    query = sa.text("select count(*) from ledger.trigger where outcome = 'published'")
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def offer(engine: sa.Engine, *, per_hour: float, minutes: float, branch: int) -> tuple[int, list[int]]:
+    """Add movies at a steady rate; return how many, and the backlog every half minute."""
+    begun, number, backlog = time.monotonic(), 0, []
+    next_look_s = 30.0
+    while (elapsed := time.monotonic() - begun) < 60 * minutes:
+        while number < elapsed * per_hour / 3600:
+            add_movie(engine, number, branch=branch)
+            number += 1
+        if elapsed >= next_look_s:
+            backlog.append(number - published(engine))
+            next_look_s += 30.0
+        time.sleep(0.1)
+    return number, backlog
+
+
+def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
+    """Run one load and return what it cost."""
+    facility = make_home(home, slots=options.slots, executor=options.executor)
+    os.environ["PYTHONPATH"] = str(NOOP)
+    system = make_system(home, facility)
+    with system:
+        engine = open_engine(system.database_url)
+        branch = add_sample(engine, system, home)
+        before, at = cpu_s(home), time.monotonic()
+        time.sleep(IDLE_S)
+        idle = (cpu_s(home) - before) / (time.monotonic() - at)
+        before, at = cpu_s(home), time.monotonic()
+        count, backlog = offer(engine, per_hour=options.per_hour, minutes=options.minutes, branch=branch)
+        while published(engine) < count and time.monotonic() - at < DRAIN_LIMIT_S:
+            time.sleep(0.5)
+        took_s = time.monotonic() - at
+        used = cpu_s(home) - before - idle * took_s
+        done = published(engine)
+        with engine.connect() as connection:
+            rows = connection.execute(sa.text(LATENCIES)).all()
+        engine.dispose()
+    columns = {name: sorted(float(row[place]) for row in rows) for place, name in enumerate(NAMES)}
+    return {
+        "executor": options.executor,
+        "movies": count,
+        "published": done,
+        "seconds": round(took_s, 1),
+        "movies_per_hour": round(3600 * done / took_s),
+        "backlog_each_30_s": backlog,
+        "idle_cores": round(idle, 3),
+        "cpu_s_per_movie": round(used / max(done, 1), 2),
+        "latency_s": {name: _percentiles(values) for name, values in columns.items()},
+        "load": os.getloadavg()[0],
+        "cores": os.cpu_count(),
+    }
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    if len(values) < 2:
+        return {}
+    cuts = statistics.quantiles(values, n=100)
+    return {"p50": round(cuts[49], 2), "p95": round(cuts[94], 2), "most": round(values[-1], 2)}
+
+
+def main() -> None:
+    """Print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--per-hour", type=float, default=1200, help="movies offered an hour")
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--executor", choices=["local", "celery"], default="local")
+    parser.add_argument("--slots", type=int, default=2, help="processing tasks at once")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cq-", ignore_cleanup_errors=True) as folder:
+        print(json.dumps(measure(Path(folder) / "home", options), indent=2))
+
+
+if __name__ == "__main__":
+    main()
