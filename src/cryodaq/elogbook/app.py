@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -124,6 +125,12 @@ async def _refuse_value(_: Request, error: Exception) -> Response:
     return PlainTextResponse("A value in the request is out of range", 400)
 
 
+async def _refuse_parameter(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # only registered for it
+    problems = [f"{found['loc'][-1]}: {found['msg']}" for found in error.errors()]
+    return PlainTextResponse("; ".join(problems)[:1000], 422)
+
+
 async def _unavailable(_: Request, error: Exception) -> Response:
     log.error("the database does not answer", extra={"error": type(error).__name__})
     return PlainTextResponse("The elogbook's database does not answer; try again", 503, headers={"Retry-After": "5"})
@@ -132,6 +139,7 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
     RefusalError: _refuse,
     RuleError: _refuse_by_rule,
+    RequestValidationError: _refuse_parameter,
     IntegrityError: _refuse_conflict,
     DataError: _refuse_value,
     OperationalError: _unavailable,

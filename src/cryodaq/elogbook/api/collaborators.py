@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from cryodaq.elogbook.api.gate import Answer, Entry, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, get_or_post, success, value
 from cryodaq.elogbook.book import people
 from cryodaq.elogbook.rights import APPLICATION, experiment_role_is_held
 
@@ -18,21 +18,21 @@ def list_collaborators(gate: Entry, experiment: str) -> Answer:
         return value(people.collaborators(work, experiment))
 
 
-@router.api_route("/lgbk/{experiment}/ws/add_collaborator", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/add_collaborator")
 def add_collaborator(gate: Entry, experiment: str, uid: str, role_fq_name: str = READER) -> Answer:
     with gate.experiment(experiment, needs="manage_groups", changes=True) as (work, _):
         people.add_collaborator(work, experiment, uid, role=people.role_name(work, role_fq_name))
     return success(message="")
 
 
-@router.api_route("/lgbk/{experiment}/ws/toggle_role", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/toggle_role")
 def toggle_role(gate: Entry, experiment: str, uid: str, role_fq_name: str) -> Answer:
     with gate.experiment(experiment, needs="manage_groups", changes=True) as (work, _):
         people.toggle_role(work, experiment, uid, role=people.role_name(work, role_fq_name))
     return success(message="")
 
 
-@router.api_route("/lgbk/{experiment}/ws/remove_collaborator", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/remove_collaborator")
 def remove_collaborator(gate: Entry, experiment: str, uid: str) -> Answer:
     with gate.experiment(experiment, needs="manage_groups", changes=True) as (work, _):
         people.remove_collaborator(work, experiment, uid)

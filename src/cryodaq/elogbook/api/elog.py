@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from starlette.responses import Response
 
 from cryodaq.elogbook.api.forms import Form, SentForm
-from cryodaq.elogbook.api.gate import Answer, Entry, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, get_or_post, success, value
 from cryodaq.elogbook.api.shapes import ENTRY_FORM, entry_form
 from cryodaq.elogbook.book import attachments, elog, instruments
 from cryodaq.elogbook.book.run_numbers import read_run_number
@@ -139,7 +139,7 @@ def list_instrument_elogs(gate: Entry, experiment: str) -> Answer:
         return value(_instrument_elogs(work, found))
 
 
-@router.api_route("/lgbk/{experiment}/ws/cross_post_elogs", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/cross_post_elogs")
 def cross_post(gate: Entry, experiment: str, _id: str, post_to_elogs: str) -> Answer:
     """Copy an entry into logs of the instrument, named with commas between them."""
     with gate.experiment(experiment, needs="post", changes=True) as (work, found):

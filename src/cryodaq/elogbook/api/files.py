@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from cryodaq.elogbook.api.bodies import RequiredJson
-from cryodaq.elogbook.api.gate import Answer, Entry, streamed, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, get_or_post, streamed, success, value
 from cryodaq.elogbook.api.shapes import FILES, json_body
 from cryodaq.elogbook.book import files
 from cryodaq.elogbook.book.run_numbers import read_run_number
@@ -42,7 +42,7 @@ def file_counts(gate: Entry, experiment: str) -> Answer:
         return value(files.counts_by_extension(work, experiment))
 
 
-@router.api_route("/lgbk/{experiment}/ws/file_available_at_location", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/file_available_at_location")
 def file_available_at_location(gate: Entry, experiment: str, location: str, run_num: str, file_path: str) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True) as (work, _):
         run = read_run_number(run_num, verbatim=False)

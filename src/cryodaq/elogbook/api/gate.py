@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from threading import BoundedSemaphore
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 from sqlalchemy import Connection, Engine, RowMapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
@@ -181,6 +181,23 @@ async def _enter(request: Request) -> Gate:
 
 
 Entry = Annotated[Gate, Depends(_enter)]
+Route = TypeVar("Route", bound=Callable[..., object])
+
+
+def get_or_post(
+    router: APIRouter,
+    path: str,
+    *,
+    openapi_extra: dict[str, Any] | None = None,  # Any: a JSON schema
+) -> Callable[[Route], Route]:
+    """Register a route for both methods, as the contract has it; only what is posted has a body."""
+
+    def register(route: Route) -> Route:
+        router.get(path)(route)
+        router.post(path, openapi_extra=openapi_extra)(route)
+        return route
+
+    return register
 
 
 class Answer(JSONResponse):

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import Response, StreamingResponse
 
 from cryodaq.elogbook.api.bodies import Fields, RequiredJson
-from cryodaq.elogbook.api.gate import Answer, Entry, Gate, streamed, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, Gate, get_or_post, streamed, success, value
 from cryodaq.elogbook.api.shapes import CELL, RUN_TABLE, TABLE_NAMES, entry_form, json_body
 from cryodaq.elogbook.book import run_tables
 from cryodaq.elogbook.book.work import require_text
@@ -71,7 +71,7 @@ def edit_cell(gate: Entry, experiment: str, fields: Fields) -> Answer:
     return success(result=run)
 
 
-@router.api_route("/lgbk/{experiment}/ws/clone_run_table_def", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/clone_run_table_def")
 def clone_table(gate: Entry, experiment: str, existing_run_table_name: str, new_run_table_name: str) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True) as (work, _):
         return value(run_tables.clone(work, experiment, existing_run_table_name, new=new_run_table_name))
@@ -87,7 +87,7 @@ def make_system_table(gate: Entry, experiment: str, fields: Fields) -> Answer:
     return success()
 
 
-@router.api_route("/lgbk/{experiment}/ws/clone_system_template_run_tables", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/clone_system_template_run_tables")
 def copy_system_tables(gate: Entry, experiment: str) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True) as (work, _):
         run_tables.copy_system_tables(work, experiment)

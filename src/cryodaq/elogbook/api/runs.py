@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from starlette.responses import Response
 
 from cryodaq.elogbook.api.bodies import OptionalJson, RequiredJson
-from cryodaq.elogbook.api.gate import Answer, Entry, Gate, streamed, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, Gate, get_or_post, streamed, success, value
 from cryodaq.elogbook.api.shapes import DESCRIPTIONS, RUN_PARAMS, json_body
 from cryodaq.elogbook.book import files, runs
 from cryodaq.elogbook.book.run_numbers import read_run_number
@@ -42,11 +42,7 @@ def _close_highest_as_an_explgbk_does(gate: Gate, experiment: str, start_time: s
         runs.close_highest(work, experiment)
 
 
-@router.api_route(
-    "/run_control/{experiment}/ws/start_run",
-    methods=["GET", "POST"],
-    openapi_extra=json_body(RUN_PARAMS, required=False),
-)
+@get_or_post(router, "/run_control/{experiment}/ws/start_run", openapi_extra=json_body(RUN_PARAMS, required=False))
 def start_run(
     gate: Entry,
     experiment: str,
@@ -71,7 +67,7 @@ def start_run(
     return value(run)
 
 
-@router.api_route("/run_control/{experiment}/ws/end_run", methods=["GET", "POST"])
+@get_or_post(router, "/run_control/{experiment}/ws/end_run")
 def end_run(gate: Entry, experiment: str, run_num: str | None = None, end_time: str | None = None) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True, unlocked=True) as (work, _):
         ended_at = work.now if end_time is None else _read_moment(work, end_time, "end_time")
@@ -122,7 +118,7 @@ def get_run(gate: Entry, experiment: str, run_num: str) -> Answer:
         return value(runs.with_sample_document(work, _find(work, experiment, run_num)))
 
 
-@router.api_route("/lgbk/{experiment}/ws/change_sample_for_run", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/change_sample_for_run")
 def change_sample_for_run(gate: Entry, experiment: str, run_num: str, sample_name: str) -> Answer:
     with gate.experiment(experiment, needs="edit", changes=True, unlocked=True) as (work, found):
         sample_id = runs.sample_id_for_start(work, found, sample_name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from cryodaq.elogbook.api.bodies import RequiredJson
-from cryodaq.elogbook.api.gate import Answer, Entry, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, get_or_post, success, value
 from cryodaq.elogbook.api.shapes import SAMPLE, json_body
 from cryodaq.elogbook.book import experiments, runs, samples
 from cryodaq.elogbook.book.run_numbers import RunNumber
@@ -65,21 +65,21 @@ def current_sample_name(gate: Entry, experiment: str) -> Answer:
         return value(samples.current_name(work, found))
 
 
-@router.api_route("/lgbk/{experiment}/ws/clone_sample", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/clone_sample")
 def clone_sample(gate: Entry, experiment: str, existing_sample_name: str, new_sample_name: str) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True, unlocked=True) as (work, found):
         samples.clone(work, found, existing_sample_name, new=new_sample_name)
     return success()
 
 
-@router.api_route("/lgbk/{experiment}/ws/make_sample_current", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/make_sample_current")
 def make_sample_current(gate: Entry, experiment: str, sample_name: str | None = None) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True, unlocked=True) as (work, _):
         samples.make_current(work, experiments.hold(work, experiment), _given(sample_name))
     return success()
 
 
-@router.api_route("/lgbk/{experiment}/ws/stop_current_sample", methods=["GET", "POST"])
+@get_or_post(router, "/lgbk/{experiment}/ws/stop_current_sample")
 def stop_current_sample(gate: Entry, experiment: str, sample_name: str | None = None) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True, unlocked=True) as (work, _):
         samples.stop_current(work, experiments.hold(work, experiment), _given(sample_name))
