@@ -6,14 +6,15 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from cryodaq.app.water_marks import WaterMarks
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.microscope import Microscope, RetentionRule
 from cryodaq.domain.retention import RemovalCandidate, reason_to_keep
@@ -68,30 +69,52 @@ class Cleared:
     """(path, why) of files that the rule would let go."""
 
 
-def clear_microscope(clearing: Clearing, *, stop: Callable[[], bool] = lambda: False) -> Cleared:
+def clear_microscope(
+    clearing: Clearing, *, stop: Callable[[], bool] = lambda: False, unowned_folder: str | None = None
+) -> Cleared:
     """Remove what the microscope's retention rule allows; nothing while it is not switched on.
+
+    Parameters
+    ----------
+    unowned_folder
+        Instead, what nobody owns in this session folder: a person named it.
 
     Raises
     ------
     LeaseLostError
         Another process clears this microscope now.
     """
-    if not clearing.microscope.retention.enabled:
+    rule = clearing.microscope.retention
+    if not rule.enabled:
         return Cleared(removed=(), removed_bytes=0, kept=())
     began_s = time.monotonic()
     done = _Tally()
+    marks = WaterMarks(clearing.engine, clearing.microscope, clearing.now)
     with _at_work(clearing) as cleaner:
         cleaner.settle_open_removals()
-        for source in removable(clearing, clearing.microscope.retention):
+        for source in removable(clearing, rule, unowned_folder=unowned_folder):
             if stop() or time.monotonic() - began_s > clearing.limit_s:
                 break
-            done.add(source, cleaner.remove(source))
+            if unowned_folder is None and not marks.allow(source):
+                continue
+            problem = cleaner.remove(source)
+            done.add(source, problem)
+            if problem is None:
+                marks.count(source)
+        cleaner.tidy(rule)
+    marks.tell()
     return done.cleared()
 
 
-def preview_clearing(clearing: Clearing) -> Cleared:
+def preview_clearing(clearing: Clearing, *, unowned_folder: str | None = None) -> Cleared:
     """Return what would be removed if the rule were switched on, without touching or re-reading anything."""
-    found = removable(clearing, replace(clearing.microscope.retention, enabled=True))
+    rule = replace(clearing.microscope.retention, enabled=True)
+    marks = WaterMarks(clearing.engine, replace(clearing.microscope, retention=rule), clearing.now)
+    found = []
+    for source in removable(clearing, rule, unowned_folder=unowned_folder):
+        if unowned_folder is not None or marks.allow(source):
+            marks.count(source)
+            found.append(source)
     return Cleared(
         removed=tuple(source.path for source in found),
         removed_bytes=sum(source.size_bytes for source in found),
@@ -99,25 +122,22 @@ def preview_clearing(clearing: Clearing) -> Cleared:
     )
 
 
-def removable(clearing: Clearing, rule: RetentionRule) -> list[RemovableFile]:
+def removable(clearing: Clearing, rule: RetentionRule, *, unowned_folder: str | None = None) -> list[RemovableFile]:
     """Return what a rule lets go, the copies that were verified first in front."""
     now = clearing.now()
     with clearing.engine.connect() as connection:
-        found = removals.removable_files(
-            connection,
-            clearing.microscope.name,
-            verified_before=now - timedelta(hours=rule.older_than_h),
-            larger_than_bytes=rule.larger_than_mb * 1e6,
-        )
-    return [source for source in found if reason_to_keep(_candidate(source), rule, now=now) is None]
+        found = removals.removable_files(connection, clearing.microscope.name, unowned_folder=unowned_folder)
+        proved = removals.proved_sessions(connection, clearing.microscope.name) if rule.session_after_days else {}
+    return [source for source in found if reason_to_keep(_candidate(source, proved), rule, now=now) is None]
 
 
-def _candidate(source: RemovableFile) -> RemovalCandidate:
+def _candidate(source: RemovableFile, proved: Mapping[tuple[str, str], datetime]) -> RemovalCandidate:
     return RemovalCandidate(
         path=source.path,
         role=FileRole(source.role),
         size_bytes=source.size_bytes,
         verified_at=source.verified_at,
+        session_proved_at=proved.get((source.share, source.acquisition_folder)),
     )
 
 
@@ -161,6 +181,8 @@ class _Cleaner:
         self._lease = lease
         self._storage = self._started(clearing.storage_root, sentinel=None)
         self._shares: dict[str, ShareWorker] = {}
+        self._sessions: set[tuple[str, str]] = set()
+        """Session folders from which something went."""
 
     def _started(self, root: PurePosixPath, *, sentinel: str | None) -> ShareWorker:
         worker = self._clearing.open_worker(
@@ -226,7 +248,29 @@ class _Cleaner:
             self._keep(number, source, error)
             return str(error)
         log.info("a source was removed", extra={"path": source.path, "copy": source.target})
+        self._sessions.add((source.share, source.acquisition_folder))
         return None
+
+    def tidy(self, rule: RetentionRule) -> None:
+        """Remove the empty folders of sessions that went, and what people deleted long ago."""
+        with self._transition() as connection:
+            emptied = removals.emptied_sessions(connection, self._clearing.microscope.name, self._sessions)
+        orders: list[tuple[str, str, dict[str, object]]] = []
+        if rule.session_after_days is not None:
+            orders += [(share, "remove_empty_folders", {"folder": folder}) for share, folder in sorted(emptied)]
+        if rule.recycle_bin_after_days is not None:
+            older_than_s = rule.recycle_bin_after_days * 86_400
+            shares_ = [str(share.root) for share in self._clearing.microscope.shares]
+            orders += [(share, "empty_recycle_bin", {"older_than_s": older_than_s}) for share in shares_]
+        for share, what, arguments in orders:
+            try:
+                worker = self._share(share)
+                with self._transition():
+                    said = self._wait(worker, worker.request(what, **arguments))
+            except TransferError as error:
+                log.warning("a share was not tidied", extra={"share": share, "problem": str(error)})
+            else:
+                log.info("a share was tidied", extra={"share": share, "what": what, **arguments, **said})
 
     def _verify(self, source: RemovableFile) -> None:
         """Read the copy again, now: what was proved hours ago is not what lies there today."""

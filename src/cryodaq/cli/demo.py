@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 240.0
 """Without any progress for so long, a movie is missing."""
 LOOK_S = 0.5
+VERIFIED_WITHIN_S = 30.0
+"""How long the end of the demo waits for copies to be read again."""
 FACILITY = """\
 # Written by `cryodaq demo`: one simulated microscope.
 [site]
@@ -46,6 +49,12 @@ voltage_kv = 300
 cs_mm = 2.7
 amplitude_contrast = 0.1
 detector = "simulated"
+
+[microscopes.retention]  # movies leave the simulated share once their copies are verified
+enabled = true
+older_than_h = 0
+larger_than_mb = 0
+patterns = ["*.tif", "*.tiff", "*.eer", "*.mrc"]
 
 [ports]
 web = {web}
@@ -132,6 +141,7 @@ def _run(system: EmbeddedSystem, facility: Facility, plan: SessionPlan, *, exit_
     try:
         complete = _watch(engine, collection, plan, share=share)
         _write_summary(system.home.root, engine, collection, share=share)
+        _clear_share(system.home.root, engine)
         if not exit_when_done:
             print("Everything goes on; Ctrl-C ends it.", flush=True)
             while True:
@@ -202,6 +212,28 @@ def _watch(engine: Engine, collection: Collection, plan: SessionPlan, *, share: 
                 if time.monotonic() - moved_at > PATIENCE_S:
                     return False
             time.sleep(LOOK_S)
+
+
+def _clear_share(home: Path, engine: Engine) -> None:
+    """Have the retention rule remove what is verified, as the microscope's next passes would, and say so."""
+    from cryodaq.app.clear_microscope import clear_microscope
+    from cryodaq.cli.demo_summary import movies_by_proof
+    from cryodaq.cli.places import running_system
+    from cryodaq.errors import LeaseLostError
+
+    deadline = time.monotonic() + VERIFIED_WITHIN_S
+    while True:
+        with engine.connect() as connection:
+            proof = movies_by_proof(connection, "tem1")
+        if not proof.copied or time.monotonic() > deadline:
+            break
+        time.sleep(LOOK_S)
+    with suppress(LeaseLostError):  # the microscope's own pass is clearing at this moment
+        clear_microscope(running_system(home).clearing("tem1"))
+    with engine.connect() as connection:
+        proof = movies_by_proof(connection, "tem1")
+    print(f"retention     {proof.removed} of {proof.all} movies were removed from the simulated share, each only after")
+    print("              its copy had been read again from storage and was equal", flush=True)
 
 
 def _write_summary(home: Path, engine: Engine, collection: Collection, *, share: Path) -> None:

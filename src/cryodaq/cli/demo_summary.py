@@ -60,6 +60,24 @@ def progress_of(connection: Connection, truths: Sequence[Truth], *, share: Path)
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoviesByProof:
+    """A microscope's movies by how well their copies are proved."""
+
+    all: int
+    copied: int
+    """Not read again from storage yet."""
+    removed: int
+    """From the share."""
+
+
+def movies_by_proof(connection: Connection, microscope: str) -> MoviesByProof:
+    """Count a microscope's movies."""
+    columns = (func.count().filter(file.c.state == state).label(state) for state in ("copied", "removed"))
+    query = select(func.count().label("all"), *columns).where(file.c.microscope == microscope, file.c.role == "movie")
+    return MoviesByProof(**connection.execute(query).one()._mapping)  # noqa: SLF001  # SQLAlchemy's public name
+
+
 def drift_error_px(measured: Sequence[Sequence[float]], true: Sequence[Sequence[float]]) -> float | None:
     """Return the 2-D RMS over frames of the displacement relative to frame 0, px; None for different lengths."""
     if not measured or len(measured) != len(true):

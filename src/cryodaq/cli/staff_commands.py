@@ -54,6 +54,10 @@ def clear(
     microscope: MicroscopeArgument,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     now: Annotated[bool, typer.Option("--now", help="Remove what the retention rule allows.")] = False,
+    unowned: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Instead, what nobody owns in this session folder, once it is verified."),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Remove verified movies from a microscope's shares, as its retention rule says."""
@@ -62,7 +66,8 @@ def clear(
     if dry_run == now:
         raise ConfigError("say either --dry-run or --now")
     clearing = answering_system(home).clearing(microscope)
-    cleared = preview_clearing(clearing) if dry_run else clear_microscope(clearing)
+    clear_now = preview_clearing if dry_run else clear_microscope
+    cleared = clear_now(clearing, unowned_folder=unowned)
     for path in cleared.removed:
         print(f"{'would remove' if dry_run else 'removed'}  {path}")
     print(f"{len(cleared.removed)} files, {cleared.removed_bytes / 1e9:.2f} GB")

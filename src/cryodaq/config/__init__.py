@@ -179,6 +179,23 @@ class Retention(Table):
     older_than_h: float = Field(default=72.0, ge=0, description="Hours since the copy was verified.")
     larger_than_mb: float = Field(default=100.0, ge=0, description="Smaller files stay.")
     patterns: tuple[str, ...] = Field(default=("*",), description="Only files of these names are removed.")
+    begin_above: float = Field(
+        default=0.0, ge=0, le=1, description="Removal begins when the share is so full (fraction); 0: at any time."
+    )
+    until_below: float = Field(default=0.0, ge=0, le=1, description="It ends when the share is no fuller than this.")
+    session_after_days: float | None = Field(
+        default=None, ge=0, description="Days until a session whose copies are all verified goes, small files too."
+    )
+    recycle_bin_after_days: float | None = Field(
+        default=None, ge=0, description="Days until what people deleted goes from the share's recycle bin."
+    )
+
+    @model_validator(mode="after")
+    def _marks(self) -> Retention:
+        if self.until_below > self.begin_above:
+            message = "until_below is above begin_above; removal would never begin"
+            raise ValueError(message)
+        return self
 
 
 class MicroscopeTable(Table):
@@ -405,6 +422,10 @@ def _to_domain(table: MicroscopeTable) -> words.Microscope:
             older_than_h=table.retention.older_than_h,
             larger_than_mb=table.retention.larger_than_mb,
             patterns=table.retention.patterns,
+            begin_above=table.retention.begin_above,
+            until_below=table.retention.until_below,
+            session_after_days=table.retention.session_after_days,
+            recycle_bin_after_days=table.retention.recycle_bin_after_days,
         ),
         queue=table.queue or table.name,
         window_s=table.window_s,

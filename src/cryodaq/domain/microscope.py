@@ -29,6 +29,14 @@ class RetentionRule:
     larger_than_mb: float = 100.0
     """Smaller files stay."""
     patterns: tuple[str, ...] = ("*",)
+    begin_above: float = 0.0
+    """Fraction of the share in use at which removal begins; 0: whenever something may go."""
+    until_below: float = 0.0
+    """Fraction of the share in use at which removal ends again."""
+    session_after_days: float | None = None
+    """Days after which all files of a session may go, small ones too, once each copy is verified; None: never."""
+    recycle_bin_after_days: float | None = None
+    """Days after which what people deleted goes from the share's recycle bin; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.tables import exposure, file, removal
@@ -27,6 +27,8 @@ class RemovableFile:
     xxh3_128: str
     target: str
     verified_at: datetime
+    acquisition_folder: str
+    """Relative to the share's root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class OpenRemoval:
     source: RemovableFile
 
 
-_FIELDS = tuple(file.c[name] for name in RemovableFile.__dataclass_fields__)
+_FIELDS = tuple(file.c[name] for name in RemovableFile.__dataclass_fields__ if name in file.c)
 
 
 def _source(row: Row[tuple[object, ...]]) -> RemovableFile:
@@ -48,27 +50,58 @@ def _source(row: Row[tuple[object, ...]]) -> RemovableFile:
 
 
 def removable_files(
-    connection: Connection, microscope: str, *, verified_before: datetime, larger_than_bytes: float
+    connection: Connection, microscope: str, *, unowned_folder: str | None = None
 ) -> list[RemovableFile]:
-    """Return the newest versions on the shares that were verified long enough ago, the oldest first.
+    """Return the newest versions on the shares whose copies are verified, those verified first in front.
 
     What nobody owns is not among them: whether it is whole, and worth keeping, a person must say first.
+
+    Parameters
+    ----------
+    unowned_folder
+        Instead, what nobody owns in this session folder, which a person named.
     """
-    query = (
-        select(*_FIELDS)
+    query: Select[tuple[object, ...]] = (
+        select(*_FIELDS, exposure.c.acquisition_folder)
         .join(exposure, file.c.exposure_id == exposure.c.id)
-        .where(
-            exposure.c.sample_id.is_not(None),
-            file.c.microscope == microscope,
-            file.c.state == "verified",
-            file.c.gone_at.is_(None),
-            file.c.verified_at <= verified_before,
-            file.c.size_bytes > larger_than_bytes,
-            file.c.role != "living",
-        )
+        .where(file.c.microscope == microscope, file.c.state == "verified", file.c.gone_at.is_(None))
         .order_by(file.c.verified_at, file.c.id)
     )
+    if unowned_folder is None:
+        query = query.where(exposure.c.sample_id.is_not(None))
+    else:
+        query = query.where(exposure.c.sample_id.is_(None), exposure.c.acquisition_folder == unowned_folder)
     return [_source(row) for row in connection.execute(query)]
+
+
+def proved_sessions(connection: Connection, microscope: str) -> dict[tuple[str, str], datetime]:
+    """Return, by share and session folder, when the last copy was verified of those whose copies all are.
+
+    Files in the root of a share are no session.
+    """
+    unproved = file.c.state.in_(("seen", "held", "complete", "copying", "copied"))
+    query = (
+        select(exposure.c.share, exposure.c.acquisition_folder, func.max(file.c.verified_at).label("at"))
+        .join(file, file.c.exposure_id == exposure.c.id)
+        .where(exposure.c.microscope == microscope, exposure.c.acquisition_folder != ".")
+        .group_by(exposure.c.share, exposure.c.acquisition_folder)
+        .having(~func.bool_or(unproved | exposure.c.sample_id.is_(None)))
+    )
+    return {(row.share, row.acquisition_folder): row.at for row in connection.execute(query) if row.at is not None}
+
+
+def emptied_sessions(
+    connection: Connection, microscope: str, folders: Collection[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Return those of some session folders of which no known file lies on its share any more."""
+    query = (
+        select(exposure.c.share, exposure.c.acquisition_folder)
+        .join(file, file.c.exposure_id == exposure.c.id)
+        .where(exposure.c.microscope == microscope)
+        .group_by(exposure.c.share, exposure.c.acquisition_folder)
+        .having(func.bool_and(file.c.gone_at.is_not(None)))
+    )
+    return {(row.share, row.acquisition_folder) for row in connection.execute(query)} & set(folders)
 
 
 def intend(connection: Connection, source: RemovableFile, *, epoch: int, aside: str, at: datetime) -> int:
@@ -82,8 +115,9 @@ def intend(connection: Connection, source: RemovableFile, *, epoch: int, aside: 
 def open_removals(connection: Connection, microscope: str) -> list[OpenRemoval]:
     """Return the removals that a crash left open."""
     query: Select[tuple[object, ...]] = (
-        select(removal.c.id.label("removal_id"), removal.c.aside, *_FIELDS)
+        select(removal.c.id.label("removal_id"), removal.c.aside, *_FIELDS, exposure.c.acquisition_folder)
         .join(file, removal.c.file_id == file.c.id)
+        .join(exposure, file.c.exposure_id == exposure.c.id)
         .where(file.c.microscope == microscope, removal.c.ended_at.is_(None))
         .order_by(removal.c.id)
     )

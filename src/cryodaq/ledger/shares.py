@@ -45,6 +45,13 @@ def find_share(connection: Connection, microscope: str, share: str) -> ShareReco
     return ShareRecord(scan_began_at=row.scan_began_at, mount=row.mount, abandoned_worker=row.abandoned_worker)
 
 
+def room_of_shares(connection: Connection, microscope: str) -> dict[str, tuple[int, int]]:
+    """Return free and total bytes of a microscope's shares at their last scans."""
+    columns = (share_state.c.share, share_state.c.free_bytes, share_state.c.total_bytes)
+    query = select(*columns).where(share_state.c.microscope == microscope, share_state.c.total_bytes > 0)
+    return {row.share: (int(row.free_bytes or 0), int(row.total_bytes)) for row in connection.execute(query)}
+
+
 def record_scan(connection: Connection, microscope: str, share: str, *, scan: ScanRecord) -> None:
     """Record a scan; whatever was wrong with the share is over."""
     values = {

@@ -46,6 +46,8 @@ _THREADS = {
     "set_aside": "finish",
     "remove": "finish",
     "settle_aside": "finish",
+    "remove_empty_folders": "finish",
+    "empty_recycle_bin": "finish",
     "copy": "copy",
     "verify": "reread",
     "hash_source": "reread",
@@ -216,6 +218,16 @@ class Worker:
         self.check_share()
         known = (expected[0], expected[1], expected[2])
         return {"outcome": remove.settle_aside(self._root, path, aside=aside, expected=known)}
+
+    def remove_empty_folders(self, _say: Reply, folder: str) -> Json:
+        """Remove what is left of a session's folders."""
+        self.check_share()
+        return {"count": remove.remove_empty_folders(self._root, folder)}
+
+    def empty_recycle_bin(self, _say: Reply, older_than_s: float) -> Json:
+        """Remove what people deleted long ago."""
+        self.check_share()
+        return {"freed_bytes": remove.empty_recycle_bin(self._root, older_than_s=older_than_s)}
 
     def free_space(self, _say: Reply, folder: str) -> Json:
         """Return what is free on a folder's file system."""

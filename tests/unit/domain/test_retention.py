@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.microscope import RetentionRule
-from cryodaq.domain.retention import RemovalCandidate, reason_to_keep
+from cryodaq.domain.retention import RemovalCandidate, bytes_to_free, reason_to_keep
 
 NOON = datetime(2026, 1, 4, 12, tzinfo=UTC)
 RULE = RetentionRule(enabled=True, older_than_h=72, larger_than_mb=100, patterns=("*.tif", "*_fractions.TIFF"))
@@ -60,3 +61,30 @@ def test_whatever_the_rule_nothing_unverified_ever_goes(
         assert verified_at is not None
         assert NOON - verified_at >= timedelta(hours=older_than_h)
         assert size_bytes > larger_than_mb * 1e6
+
+
+@pytest.mark.parametrize("role", [FileRole.LIVING, FileRole.PREVIEW])
+def test_after_its_days_a_proved_session_goes_as_a_whole(role: FileRole) -> None:
+    small = replace(MOVIE, path="Session/EpuSession.dm", role=role, size_bytes=900)
+    rule = replace(RULE, session_after_days=7)
+    assert reason_to_keep(replace(small, session_proved_at=NOON - timedelta(days=7)), rule, now=NOON) is None
+    assert reason_to_keep(replace(small, session_proved_at=NOON - timedelta(days=6)), rule, now=NOON)
+    assert reason_to_keep(small, rule, now=NOON), "its session is not proved"
+    assert reason_to_keep(replace(small, session_proved_at=NOON - timedelta(days=7)), RULE, now=NOON)
+    unproved = replace(small, verified_at=None, session_proved_at=NOON - timedelta(days=7))
+    assert reason_to_keep(unproved, rule, now=NOON) == "its copy is not verified"
+
+
+@pytest.mark.parametrize(
+    ("used", "going_on", "freed"), [(0.79, False, 0.0), (0.81, False, 0.21), (0.79, True, 0.19), (0.59, True, 0.0)]
+)
+def test_removal_begins_at_the_upper_mark_and_ends_at_the_lower_one(used: float, going_on: bool, freed: float) -> None:
+    rule = replace(RULE, begin_above=0.8, until_below=0.6)
+    free_bytes = round((1 - used) * 10**12)
+    found = bytes_to_free(rule, free_bytes=free_bytes, total_bytes=10**12, going_on=going_on)
+    assert found == pytest.approx(freed * 10**12, abs=1)
+
+
+def test_without_marks_there_is_no_limit_and_with_marks_the_room_must_be_known() -> None:
+    assert bytes_to_free(RULE, free_bytes=0, total_bytes=0, going_on=False) == math.inf
+    assert bytes_to_free(replace(RULE, begin_above=0.8), free_bytes=0, total_bytes=0, going_on=True) == 0
