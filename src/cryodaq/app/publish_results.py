@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryodaq.app.exporting.keeping import ExportedBranch, keep_exports
 from cryodaq.app.exporting.movie_files import write_ctf_text, write_motion
+from cryodaq.app.watch_gain import watch_gain
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.domain.parameters import from_mapping
@@ -98,6 +99,8 @@ def publish_movie(
         for made in (*pictures.values(), *drawn.values(), *map(Path, texts)):
             made.unlink(missing_ok=True)
         raise
+    if movie.branch_name == LIVE_BRANCH:
+        watch_gain(engine, movie, layout=layout, at=at)
     return {
         **{name: str(path) for name, path in {**pictures, **drawn}.items()},
         "micrographs_star": str(layout.micrographs_star),

@@ -172,6 +172,11 @@ class BranchLayout:
         """Particles to be drawn over the micrograph, JSON."""
         return self.previews / f"{safe_component(run)}_picks.json"
 
+    @property
+    def gain_check(self) -> PurePosixPath:
+        """What the latest movies have in common after gain correction."""
+        return self.previews / "gain_check.png"
+
     def log(self, run: str, stage: str) -> PurePosixPath:
         """What one stage said about one movie."""
         return self.logs / f"{safe_component(run)}_{stage}.log"

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.ledger.events import Subject, record_event
-from cryodaq.ledger.tables import gain_copy, gain_reference, sample
+from cryodaq.ledger.tables import gain_copy, gain_reference, movie, sample, stage_result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,3 +160,24 @@ def record_gain_copy(connection: Connection, wanted: WantedGain, *, target: str,
 def record_gain_problem(connection: Connection, wanted: WantedGain, *, problem: str) -> None:
     """Record why a gain could not be copied yet."""
     connection.execute(update(gain_copy).where(gain_copy.c.id == wanted.id).values(problem=problem))
+
+
+def sums_with_gain(
+    connection: Connection, sample_id: str, target: str, *, branch_id: int, limit: int
+) -> tuple[int, list[str]]:
+    """Return how many published movies of a sample a gain's copy has corrected, and the latest ones' unaligned sums."""
+    mine = (movie.c.sample_id == sample_id, movie.c.gain_target == target, movie.c.state == "published")
+    count = connection.execute(select(func.count()).select_from(movie).where(*mine)).scalar_one()
+    query = (
+        select(stage_result.c.result["unaligned_sum"].astext)
+        .join(movie, movie.c.id == stage_result.c.movie_id)
+        .where(
+            *mine,
+            stage_result.c.branch_id == branch_id,
+            stage_result.c.stage == "align",
+            stage_result.c.state == "succeeded",
+        )
+        .order_by(movie.c.id.desc(), stage_result.c.attempt.desc())
+        .limit(limit)
+    )
+    return int(count), [str(path) for path in connection.execute(query).scalars()]

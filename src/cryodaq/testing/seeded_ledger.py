@@ -112,6 +112,11 @@ class LedgerSeeder:
             )
         return sample
 
+    def layout_of(self, sample_id: str) -> BranchLayout:
+        """Return where the live branch of a sample that was added has its products."""
+        (folder,) = self.storage.glob(f"*/*/{sample_id}")
+        return SampleLayout(root=PurePosixPath(folder)).branch("live")
+
     def poll(self, microscope: str, *, sample: NewSample | None = None, assignment: str | None = None) -> None:
         """Write what the elogbook said is current; a sample, or nothing of the kind `assignment`."""
         with self.engine.begin() as connection:
