@@ -4,16 +4,21 @@ The first scan and, from time to time, another one walk everything. In between a
 its time (a millisecond for hundreds of folders) and lists those that changed, and those that are hot: something
 happened there lately, or the caller still waits for a file in it. A file that grows in place does not change its
 folder's time, which is why hot folders are listed whatever their time says.
+
+In a listed folder every file is asked for its size and time, unless the folder is very large: then those are asked
+that are new, that changed lately, or whose inode is another (a listing tells inodes for nothing), and 5000 of the
+others in turn. What is rewritten in place there long after it was finished is noticed some scans later.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Set
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from fnmatch import translate
 from pathlib import Path, PurePosixPath
 
 from cryodaq.domain.file_roles import FileRole, classify
@@ -22,6 +27,9 @@ HOT_S = 90.0
 """A folder in which something changed is listed at every scan for so long."""
 FULL_EVERY_S = 600.0
 """Everything is walked again after so long."""
+
+ASKED_IN_TURN = 5000
+"""So many files of a folder are asked at each scan although nothing says that they changed."""
 
 Identity = tuple[int, int, int]
 """Size in bytes, time of modification in ns (the microscope's clock), inode."""
@@ -58,6 +66,23 @@ class _Folder:
     hot_until: float
     files: dict[str, Identity] = field(default_factory=dict)
     subfolders: set[str] = field(default_factory=set)
+    recent: dict[str, float] = field(default_factory=dict)
+    """Files that changed lately, and until when they are asked at every scan."""
+    turn: int = 0
+    """Which part of the others is asked next."""
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What one folder has now."""
+
+    files: dict[str, Identity] = field(default_factory=dict)
+    asked: dict[str, Identity] = field(default_factory=dict)
+    """Those of the files that were asked for size and time; the others are as they were."""
+    gone: Set[str] = field(default_factory=set)
+    """Files that were there before."""
+    subfolders: set[str] = field(default_factory=set)
+    unreadable: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -79,7 +104,7 @@ class ShareScanner:
         full_every_s: float = FULL_EVERY_S,
     ) -> None:
         self._root = root
-        self._excludes = tuple(excludes)
+        self._excludes = re.compile("|".join(translate(pattern.lower()) for pattern in excludes)) if excludes else None
         self._clock = clock
         self._full_every_s = full_every_s
         self._folders: dict[str, _Folder] = {}
@@ -149,7 +174,8 @@ class ShareScanner:
         path = self._root / relative
         try:
             mtime_ns = path.stat(follow_symlinks=False).st_mtime_ns
-            files, subfolders, unreadable = self._entries(path, relative)
+            known = self._folders.get(relative)
+            listed = self._entries(path, relative, known=known, everything=walk)
         except (FileNotFoundError, NotADirectoryError):
             if not relative:
                 raise
@@ -160,55 +186,104 @@ class ShareScanner:
                 raise
             difference.unreadable.append(f"{relative}: {error.strerror}")
             return []
-        known = self._folders.get(relative)
-        before = known or _Folder(mtime_ns=mtime_ns, hot_until=now)
-        changed = [
-            FoundFile(_join(relative, name), *found) for name, found in files.items() if before.files.get(name) != found
-        ]
-        gone = [_join(relative, name) for name in before.files.keys() - files.keys()]
-        stirred = bool(changed or gone) or before.mtime_ns != mtime_ns
-        hot_until = now + HOT_S if known is None or stirred else known.hot_until
-        self._folders[relative] = _Folder(mtime_ns=mtime_ns, hot_until=hot_until, files=files, subfolders=subfolders)
-        difference.changed += changed
-        difference.vanished += gone
-        difference.unreadable += unreadable
-        for name in before.subfolders - subfolders:
-            self._drop(_join(relative, name), difference)
-        return [_join(relative, name) for name in subfolders if walk or _join(relative, name) not in self._folders]
+        return self._compare(relative, known, listed, mtime_ns=mtime_ns, now=now, difference=difference, walk=walk)
 
-    def _entries(self, path: Path, relative: str) -> tuple[dict[str, Identity], set[str], list[str]]:
-        files: dict[str, Identity] = {}
-        subfolders: set[str] = set()
-        unreadable: list[str] = []
+    def _compare(
+        self,
+        relative: str,
+        known: _Folder | None,
+        listed: _Listing,
+        *,
+        mtime_ns: int,
+        now: float,
+        difference: _Difference,
+        walk: bool,
+    ) -> list[str]:
+        """Note what is different from before, and remember what is there now; return the subfolders to list next."""
+        before = known or _Folder(mtime_ns=mtime_ns, hot_until=now)
+        changed = [name for name, found in listed.asked.items() if before.files.get(name) != found]
+        stirred = bool(changed or listed.gone) or before.mtime_ns != mtime_ns
+        recent = {name: until for name, until in before.recent.items() if until > now and name in listed.files}
+        self._folders[relative] = _Folder(
+            mtime_ns=mtime_ns,
+            hot_until=now + HOT_S if known is None or stirred else known.hot_until,
+            files=listed.files,
+            subfolders=listed.subfolders,
+            recent=recent | (dict.fromkeys(changed, now + HOT_S) if known is not None else {}),
+            turn=before.turn + 1,
+        )
+        difference.changed += [FoundFile(_join(relative, name), *listed.files[name]) for name in changed]
+        difference.vanished += [_join(relative, name) for name in listed.gone]
+        difference.unreadable += listed.unreadable
+        for name in before.subfolders - listed.subfolders:
+            self._drop(_join(relative, name), difference)
+        below = [_join(relative, name) for name in listed.subfolders]
+        return below if walk else [path for path in below if path not in self._folders]
+
+    def _entries(self, path: Path, relative: str, *, known: _Folder | None, everything: bool) -> _Listing:
+        """List a folder; of the files that are known, ask those that may have changed."""
+        listing, before = _Listing(), {} if known is None else known.files
+        if known is not None and len(known.files) > ASKED_IN_TURN and not everything:
+            self._in_turn(path, relative, known, listing)
+            return listing
         with os.scandir(path) as entries:
             for entry in entries:
-                try:
-                    self._sort(entry, relative, files=files, subfolders=subfolders)
-                except FileNotFoundError:
-                    continue  # it went between the listing and the question
-                except UnicodeEncodeError:
-                    unreadable.append(ascii(_join(relative, entry.name)))
-                except OSError as error:
-                    unreadable.append(f"{_join(relative, entry.name)}: {error.strerror}")
-        return files, subfolders, unreadable
+                self._ask(entry, relative, listing, known=known)
+        listing.gone = before.keys() - listing.files.keys()
+        return listing
 
-    def _sort(
-        self, entry: os.DirEntry[str], relative: str, *, files: dict[str, Identity], subfolders: set[str]
-    ) -> None:
+    def _in_turn(self, path: Path, relative: str, known: _Folder, listing: _Listing) -> None:
+        """List a very large folder."""
+        turns = 1 + len(known.files) // ASKED_IN_TURN
+        first = known.turn % turns * ASKED_IN_TURN
+        before, recent, place = known.files, known.recent, -1
+        listing.files = dict(before)
+        with os.scandir(path) as entries:
+            for entry in entries:
+                found = before.get(entry.name)
+                if found is not None:
+                    place += 1
+                    in_turn = first <= place < first + ASKED_IN_TURN
+                    if not in_turn and found[2] == entry.inode() and entry.name not in recent:
+                        continue
+                self._ask(entry, relative, listing, known=known)
+        if place + 1 < len(before):
+            with os.scandir(path) as entries:
+                listing.gone = before.keys() - {entry.name for entry in entries}
+            for name in listing.gone:
+                listing.files.pop(name, None)
+
+    def _ask(self, entry: os.DirEntry[str], relative: str, listing: _Listing, *, known: _Folder | None) -> None:
+        try:
+            self._sort(entry, relative, listing)
+        except FileNotFoundError:
+            pass  # it went between the listing and the question; in a very large folder the next scan says so
+        except UnicodeEncodeError:
+            listing.unreadable.append(ascii(_join(relative, entry.name)))
+        except OSError as error:
+            listing.unreadable.append(f"{_join(relative, entry.name)}: {error.strerror}")
+            if known is not None and entry.name in known.files:
+                listing.files[entry.name] = known.files[entry.name]
+            elif known is not None and entry.name in known.subfolders:
+                listing.subfolders.add(entry.name)
+
+    def _sort(self, entry: os.DirEntry[str], relative: str, listing: _Listing) -> None:
         if self._excluded(entry.name, relative):
             return
         entry.name.encode()
         if entry.is_dir(follow_symlinks=False):
             if not _is_junk_folder(_join(relative, entry.name)):
-                subfolders.add(entry.name)
+                listing.subfolders.add(entry.name)
             return
         found = entry.stat(follow_symlinks=False)
         if stat.S_ISREG(found.st_mode):
-            files[entry.name] = (found.st_size, found.st_mtime_ns, found.st_ino)
+            listing.files[entry.name] = listing.asked[entry.name] = (found.st_size, found.st_mtime_ns, found.st_ino)
 
     def _excluded(self, name: str, relative: str) -> bool:
-        path = _join(relative, name)
-        return any(fnmatch(name.lower(), p.lower()) or fnmatch(path.lower(), p.lower()) for p in self._excludes)
+        if self._excludes is None:
+            return False
+        match = self._excludes.match
+        return match(name.lower()) is not None or match(_join(relative, name).lower()) is not None
 
     def _drop(self, relative: str, difference: _Difference) -> None:
         """Forget a folder that is gone, with everything below it."""

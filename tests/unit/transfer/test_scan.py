@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from cryodaq.transfer import scan as scanning
 from cryodaq.transfer.scan import HOT_S, ScanResult, ShareScanner
 
 
@@ -157,3 +159,40 @@ def test_names_that_are_no_text_are_reported_and_stop_nothing(tmp_path: Path) ->
 def test_a_share_that_cannot_be_listed_is_an_error_and_not_an_empty_session(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         ShareScanner(tmp_path / "missing").scan()
+
+
+def test_in_a_very_large_folder_only_a_part_is_asked_and_everything_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "ASKED_IN_TURN", 5)
+    for n in range(40):
+        write(tmp_path / "session" / f"{n:02}.tif")
+    clock = Clock()
+    scanner = ShareScanner(tmp_path, clock=clock, full_every_s=1e9)
+    cooled(scanner, clock)
+    write(tmp_path / "new.tmp", b"yy").replace(tmp_path / "session" / "07.tif")
+    write(tmp_path / "session" / "40.tif")
+    (tmp_path / "session" / "11.tif").unlink()
+    found = scanner.scan()
+    assert {"session/07.tif", "session/40.tif"} <= paths(found)
+    assert found.vanished == ("session/11.tif",)
+    rewritten = tmp_path / "session" / "21.tif"
+    rewritten.write_bytes(b"another")  # in place: neither its folder nor its inode says so
+    seen = [scanner.scan() for _ in range(9)]
+    assert [paths(one) for one in seen if one.changed] == [{"session/21.tif"}]
+    rewritten.write_bytes(b"and once more")
+    assert paths(scanner.scan()) == {"session/21.tif"}, "what changed lately is asked every time"
+
+
+def test_a_file_that_cannot_be_asked_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "session" / "a.tif")
+    scanner = ShareScanner(tmp_path)
+    scanner.scan()
+    monkeypatch.setattr(ShareScanner, "_sort", _refuse)
+    refused = scanner.scan(hot=["session"])
+    assert not refused.vanished
+    assert any("session" in name for name in refused.unreadable)
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))

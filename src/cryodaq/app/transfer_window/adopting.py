@@ -83,9 +83,13 @@ class Adopter:
         """Return the files that are new, with what they are, and those that changed."""
         new, changed = [], []
         for one in found:
+            known = self._session.known.get((share, one.path))
+            if known is not None and known.role != FileRole.OTHER:  # at a restart that is every file on the share
+                if (known.size_bytes, known.mtime_ns, known.inode) != (one.size_bytes, one.mtime_ns, one.inode):
+                    changed.append((known, one))
+                continue
             kind = classify(PurePosixPath(one.path), size_bytes=one.size_bytes)
             self._unrecognised[share] = self._unrecognised.get(share, 0) + kind.unrecognised_image
-            known = self._session.known.get((share, one.path))
             if known is not None:
                 if (known.size_bytes, known.mtime_ns, known.inode) != (one.size_bytes, one.mtime_ns, one.inode):
                     changed.append((known, one))
