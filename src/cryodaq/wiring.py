@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from cryodaq.app.transfer_movies import Transfer, WindowSummary
     from cryodaq.app.trigger_preprocessing import Admission
     from cryodaq.app.watch_facility import Watching
-    from cryodaq.config import Engines as EngineChoice
     from cryodaq.config import Facility
+    from cryodaq.config.engines import Engines as EngineChoice
     from cryodaq.config.notifications import ChannelTable
     from cryodaq.engines.native import NativeCtfEstimation
+    from cryodaq.engines.program import ProgramSettings
     from cryodaq.ledger.samples import SampleRecord
     from cryodaq.logbook.access import TokenAccess
     from cryodaq.logbook.client import LogbookClient
@@ -87,15 +88,21 @@ def spectrum_fit_named(name: str) -> NativeCtfEstimation:
     return NativeCtfEstimation()
 
 
+def program_settings(table: EngineChoice, name: str) -> ProgramSettings:
+    """Return how the facility file says that a program is started."""
+    from cryodaq.engines.program import ProgramSettings
+
+    program = getattr(table.programs, name, None)
+    return ProgramSettings() if program is None else ProgramSettings(**program.model_dump())
+
+
 def engines_of(table: EngineChoice) -> Engines:
     """Return the engines that the facility file chooses, started as it says."""
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.engines import catalogue
-    from cryodaq.engines.program import ProgramSettings
 
     def settings(name: str) -> ProgramSettings:
-        program = getattr(table.programs, name, None)
-        return ProgramSettings() if program is None else ProgramSettings(**program.model_dump())
+        return program_settings(table, name)
 
     return Engines(
         motion_correction=catalogue.motion_correction(table.motion_correction, settings(table.motion_correction)),
@@ -485,12 +492,16 @@ class System:
     def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:
         """Run one stage of one movie."""
         from cryodaq.app.preprocess_movie import Processing, run_stage
+        from cryodaq.ledger.results import movie_to_process
 
-        processing = Processing(
-            engine=self.engine,
-            engines=engines_of(self.facility.engines),
-            now=utc_now,
-        )
+        table = self.facility.engines
+        with self.engine.connect() as connection:
+            movie = movie_to_process(connection, movie_id, branch_id)
+        if movie is not None:
+            table = table.for_sample(
+                microscope=movie.microscope, experiment=movie.experiment, sample_id=movie.sample_id
+            )
+        processing = Processing(engine=self.engine, engines=engines_of(table), now=utc_now)
         return run_stage(processing, stage, movie_id=movie_id, branch_id=branch_id)
 
 

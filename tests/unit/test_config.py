@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,52 @@ def test_an_empty_secret_is_refused_and_a_good_one_hidden(tmp_path: Path) -> Non
     secret = config.read_secret(file)
     assert secret.get_secret_value() == "hush"
     assert "hush" not in repr(secret)
+
+
+RULES = """
+[engines]
+motion_correction = "relion"
+
+[[engines.rules]]
+experiments = "20260101-C.*"
+ctf_estimation = "ctffind5"
+
+[[engines.rules]]
+microscopes = ["tem1"]
+samples = ["0123456789abcdef01234567"]
+motion_correction = "motioncor3"
+ctf_estimation = "gctf"
+"""
+
+
+@pytest.mark.parametrize(
+    ("experiment", "sample_id", "expected"),
+    [
+        ("20260202-CAB01", "f" * 24, ("relion", "native")),
+        ("20260101-CAB01", "f" * 24, ("relion", "ctffind5")),
+        ("20260202-CAB01", "0123456789abcdef01234567", ("motioncor3", "gctf")),
+        ("20260101-CAB01", "0123456789abcdef01234567", ("motioncor3", "ctffind5")),
+    ],
+)
+def test_each_stage_takes_the_first_rule_that_names_a_program_for_the_sample(
+    experiment: str, sample_id: str, expected: tuple[str, str]
+) -> None:
+    engines = config.parse(GOOD + RULES, source="facility.toml").engines
+    chosen = engines.for_sample(microscope="tem1", experiment=experiment, sample_id=sample_id)
+    assert (chosen.motion_correction, chosen.ctf_estimation) == expected
+    assert chosen.particle_picking == "native"
+    assert engines.chosen == {"relion", "native", "ctffind5", "motioncor3", "gctf"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ('microscopes = ["tem9"]', "names tem9"),
+        ('experiments = "("', "is not a regular expression"),
+        ('particle_picking = "cryolo"', "cryolo needs a trained model"),
+        ('samples = ["x"]', "samples"),
+    ],
+)
+def test_a_rule_that_cannot_be_meant_is_refused(rule: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        config.parse(f"{GOOD}[[engines.rules]]\n{rule}\n", source="facility.toml")

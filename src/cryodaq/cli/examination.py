@@ -155,6 +155,21 @@ def _airflow(system: System) -> Iterator[Finding]:
         yield Finding(what="Airflow", good=parsed, sentence=sentence)
 
 
-def _engines(_: System) -> Iterator[Finding]:
+def _engines(system: System) -> Iterator[Finding]:
+    """Our own imaging, and whether each program that the facility file chooses can be started in a known version."""
+    from cryodaq.engines.catalogue import PROGRAMS
+    from cryodaq.engines.program import installed_version
+    from cryodaq.errors import EngineError
+    from cryodaq.wiring import program_settings
+
     seconds = warm_imaging()
     yield Finding(what="engine native", good=True, sentence=f"small movies went through it in {seconds:.1f} s")
+    table = system.facility.engines
+    for name in sorted(table.chosen & PROGRAMS.keys()):
+        try:
+            version = installed_version(PROGRAMS[name], program_settings(table, name))
+        except EngineError as error:
+            yield Finding(what=f"engine {name}", good=False, sentence=f"{error}; see engines.programs.{name}")
+        else:
+            sentence = f"version {version}" if version else "says its version only with its results"
+            yield Finding(what=f"engine {name}", good=True, sentence=sentence)

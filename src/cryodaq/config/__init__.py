@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from cryodaq.config.engines import Engines
 from cryodaq.config.notifications import Notifications
 from cryodaq.config.tables import AbsolutePath, Port, Table
 from cryodaq.domain import microscope as words
@@ -229,60 +230,6 @@ class MicroscopeTable(Table):
     )
 
 
-class Program(Table):
-    """How an external program is started; what is left out is as usual for the program."""
-
-    executable: str | None = Field(default=None, min_length=1, description="Name on the path, or path.")
-    prefix: tuple[str, ...] = Field(
-        default=(),
-        description='Command that runs it, word by word, such as ["apptainer", "exec", "--nv", "/soft/x.sif"].',
-    )
-    modules: tuple[str, ...] = Field(default=(), description="Environment modules that are loaded first.")
-    version: str | None = Field(
-        default=None, pattern=r"^\d+(\.\d+)*$", description="Beginning of the version that must be found."
-    )
-    timeout_s: float = Field(default=1800.0, gt=0, description="It is stopped when it runs longer.")
-    threads: int = Field(default=1, ge=1, description="Threads that it may use.")
-    gpus: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), description="Devices that it may use.")
-    model: str | None = Field(default=None, min_length=1, description="Trained model of a picker: name or file.")
-    threshold: float | None = Field(default=None, description="Least score of a pick, in the picker's measure.")
-
-
-class Programs(Table):
-    """External programs."""
-
-    relion: Program = Program()
-    motioncor2: Program = Program()
-    motioncor3: Program = Program()
-    ctffind4: Program = Program()
-    ctffind5: Program = Program()
-    gctf: Program = Program()
-    topaz: Program = Program()
-    cryolo: Program = Program()
-
-
-class Engines(Table):
-    """Programs of the stages."""
-
-    motion_correction: Literal["native", "relion", "motioncor2", "motioncor3"] = Field(
-        default="native", description="Program of align."
-    )
-    ctf_estimation: Literal["native", "ctffind4", "ctffind5", "gctf"] = Field(
-        default="native", description="Program of ctf."
-    )
-    particle_picking: Literal["native", "relion", "topaz", "cryolo"] = Field(
-        default="native", description="Program of pick."
-    )
-    programs: Programs = Programs()
-
-    @model_validator(mode="after")
-    def _model_for_cryolo(self) -> Engines:
-        if self.particle_picking == "cryolo" and self.programs.cryolo.model is None:
-            message = "cryolo needs a trained model; write its file as programs.cryolo.model"
-            raise ValueError(message)
-        return self
-
-
 class Pools(Table):
     """How much runs at once."""
 
@@ -372,6 +319,16 @@ class Facility(Table):
                     message = f"two microscopes have the {field} {key}"
                     raise ValueError(message)
                 seen.add(key)
+        return self
+
+    @model_validator(mode="after")
+    def _known_in_rules(self) -> Facility:
+        known = {table.name for table in self.microscopes}
+        for rule in self.engines.rules:
+            for name in rule.microscopes:
+                if name not in known:
+                    message = f"a rule of engines names {name}, and there is no such microscope"
+                    raise ValueError(message)
         return self
 
     @model_validator(mode="after")

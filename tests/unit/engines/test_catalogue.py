@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryodaq import config
+from cryodaq.config.engines import Programs
 from cryodaq.domain.parameters import ImagingParameters, Source, Sourced
 from cryodaq.engines import catalogue
 from cryodaq.engines.child import last_lines
@@ -58,7 +59,7 @@ def test_the_facility_file_knows_the_catalogues_names() -> None:
     assert set(fields["motion_correction"].annotation.__args__) == set(catalogue.MOTION_CORRECTIONS)  # type: ignore[union-attr]
     assert set(fields["ctf_estimation"].annotation.__args__) == set(catalogue.CTF_ESTIMATIONS)  # type: ignore[union-attr]
     assert set(fields["particle_picking"].annotation.__args__) == set(catalogue.PARTICLE_PICKINGS)  # type: ignore[union-attr]
-    assert set(config.Programs.model_fields) == set(catalogue.PROGRAMS)
+    assert set(Programs.model_fields) == set(catalogue.PROGRAMS)
 
 
 def test_a_named_engine_takes_the_stages_that_it_knows() -> None:
