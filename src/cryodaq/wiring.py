@@ -262,6 +262,8 @@ class System:
 
     def admission(self, microscope: str) -> Admission:
         """Return what handing movies to the scheduler needs."""
+        import psutil
+
         from cryodaq.app.trigger_preprocessing import Admission
 
         return Admission(
@@ -271,7 +273,9 @@ class System:
             has_template=lambda method: self.template_for(method) is not None,
             calibrated_pixel_size_ang=self.facility.calibrated_pixel_size_ang,
             now=utc_now,
-            in_flight_limit=self.facility.pools.in_flight(os.cpu_count() or 1),
+            in_flight_limit=self.facility.pools.in_flight(
+                cores=os.cpu_count() or 1, memory_bytes=psutil.virtual_memory().total
+            ),
         )
 
     def following(self, microscope: str) -> Following:

@@ -23,7 +23,7 @@ bin=$(echo /usr/lib/postgresql/*/bin)
 mkdir -p "$PGDATA"; chown -R postgres "$(dirname "$PGDATA")"; chmod 700 "$PGDATA"; mkdir -p /tmp/pg; chmod 777 /tmp/pg
 if [ ! -e "$PGDATA/PG_VERSION" ]; then
     setpriv --reuid postgres --regid postgres --clear-groups "$bin/initdb" -D "$PGDATA" -U "$POSTGRES_USER" \\
-        --auth=scram-sha-256 --pwfile="$POSTGRES_PASSWORD_FILE" >/dev/null
+        --encoding=UTF8 --locale=C.UTF-8 --auth=scram-sha-256 --pwfile="$POSTGRES_PASSWORD_FILE" >/dev/null
     echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
     echo "create database $POSTGRES_DB" | setpriv --reuid postgres --regid postgres --clear-groups \\
         "$bin/postgres" --single -D "$PGDATA" postgres >/dev/null

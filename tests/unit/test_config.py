@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cryodaq import config
+from cryodaq.config import Pools
 from cryodaq.errors import ConfigError
 
 GOOD = """
@@ -151,3 +152,21 @@ def test_each_stage_takes_the_first_rule_that_names_a_program_for_the_sample(
 def test_a_rule_that_cannot_be_meant_is_refused(rule: str, said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         config.parse(f"{GOOD}[[engines.rules]]\n{rule}\n", source="facility.toml")
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_gb", "given", "slots"),
+    [
+        (2, 24, {}, 2),
+        (16, 24, {}, 5),
+        (16, 24, {"memory_per_task_gb": 9.0}, 2),
+        (2, 4, {}, 1),
+        (2, 4, {"compute_slots": 8}, 8),
+    ],
+)
+def test_as_many_tasks_process_as_have_a_core_and_the_memory_of_a_movie(
+    cores: int, memory_gb: int, given: dict[str, float], slots: int
+) -> None:
+    pools = Pools.model_validate(given)
+    assert pools.slots(cores=cores, memory_bytes=int(memory_gb * 1e9)) == slots
+    assert pools.in_flight(cores=cores, memory_bytes=int(memory_gb * 1e9)) == 2 * slots + 8

@@ -29,6 +29,8 @@ from cryodaq.domain import microscope as words
 from cryodaq.domain.parameters import InstrumentDefaults
 from cryodaq.errors import ConfigError
 
+SYSTEM_MEMORY_GB = 4.0
+"""Left for databases, Airflow and pages of a machine that has everything."""
 ACTIVE_NAME = "facility.active.toml"
 
 
@@ -233,7 +235,14 @@ class MicroscopeTable(Table):
 class Pools(Table):
     """How much runs at once."""
 
-    compute_slots: int = Field(default=0, ge=0, description="Processing tasks at once; 0: one a core.")
+    compute_slots: int = Field(
+        default=0, ge=0, description="Processing tasks at once; 0: one a core, as far as the memory reaches."
+    )
+    memory_per_task_gb: float = Field(
+        default=4.0,
+        gt=0,
+        description="What aligning one movie takes, GB; a K3 movie of 40 frames 3 with our own engine, 8 with RELION.",
+    )
     gpu_slots: int = Field(default=0, ge=0, description="Tasks with a GPU at once: slots of the pool and queue gpu.")
     threads_per_task: int = Field(default=1, ge=1, description="Threads of one processing task.")
     movies_in_flight: int = Field(
@@ -243,9 +252,14 @@ class Pools(Table):
         "0: twice the slots and eight more.",
     )
 
-    def in_flight(self, cores: int) -> int:
-        """Return how many movies of one microscope Airflow gets at once, on a machine with so many cores."""
-        return self.movies_in_flight or 2 * (self.compute_slots or cores) + 8
+    def slots(self, *, cores: int, memory_bytes: int) -> int:
+        """Return how many tasks process at once on a machine: as many as have a core and the memory of a movie."""
+        room = (memory_bytes / 1e9 - SYSTEM_MEMORY_GB) / self.memory_per_task_gb
+        return self.compute_slots or max(1, min(cores, int(room)))
+
+    def in_flight(self, *, cores: int, memory_bytes: int) -> int:
+        """Return how many movies of one microscope Airflow gets at once, on such a machine."""
+        return self.movies_in_flight or 2 * self.slots(cores=cores, memory_bytes=memory_bytes) + 8
 
 
 class AirflowTable(Table):

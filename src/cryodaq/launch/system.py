@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self, TypeVar
 
+import psutil
+
 from cryodaq.config import ACTIVE_NAME, Facility, read_secret
 from cryodaq.domain.home import Home
 from cryodaq.errors import LaunchError, SchedulerUnreachableError
@@ -108,7 +110,7 @@ class EmbeddedSystem:
     @property
     def compute_slots(self) -> int:
         """Processing tasks at once."""
-        return self._facility.pools.compute_slots or os.cpu_count() or 1
+        return self._facility.pools.slots(cores=os.cpu_count() or 1, memory_bytes=psutil.virtual_memory().total)
 
     def _celery_workers(self) -> CeleryWorkers | None:
         """Return the workers of this machine: those of microscopes, which copy while they clear, and that compute."""

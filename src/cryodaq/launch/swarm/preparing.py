@@ -87,10 +87,14 @@ def _create_database(url: str, name: str) -> None:
     from sqlalchemy import make_url
 
     address = make_url(url).set(drivername="postgresql")
-    with psycopg.connect(address.render_as_string(hide_password=False), autocommit=True) as connection:
-        found = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone()
-        if found is None:
-            connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
+    try:
+        with psycopg.connect(address.render_as_string(hide_password=False), autocommit=True) as connection:
+            found = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone()
+            if found is None:
+                connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
+    except psycopg.OperationalError as error:
+        message = f"the database at {address.host} does not answer ({str(error).strip().splitlines()[0]})"
+        raise LaunchError(message) from error
 
 
 def _migrate_airflow() -> None:
