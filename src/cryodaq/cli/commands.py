@@ -11,6 +11,7 @@ from cryodaq.cli import (
     demo,
     deploying,
     exporting,
+    held_commands,
     importing,
     inspecting,
     maintenance,
@@ -55,6 +56,7 @@ app.command("reassign")(reassigning.reassign)
 app.command("backup")(maintenance.backup)
 app.command("restore")(maintenance.restore)
 app.command("maintain")(maintenance.maintain)
+app.add_typer(held_commands.app, name="held")
 app.add_typer(access_commands.app, name="access")
 app.add_typer(notify_commands.app, name="notify")
 app.add_typer(staff_commands.quarantine, name="quarantine")

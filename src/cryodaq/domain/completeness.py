@@ -9,7 +9,7 @@ Times that the microscope wrote are compared for equality only: its clock may ju
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cryodaq.domain.file_roles import FileRole
@@ -68,6 +68,31 @@ class Verdict:
     def complete(self) -> bool:
         """Whether the file may be copied."""
         return self.state is CompletenessState.COMPLETE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """A person's word that a short movie is all that there will be, as it was when they looked."""
+
+    size_bytes: int
+    mtime_ns: int
+    frame_count: int
+    accepted_by: str
+
+
+def as_accepted(verdict: Verdict, latest: Look, acceptance: Acceptance | None) -> Verdict:
+    """Return the verdict about a short movie that a person accepted: complete, as long as it is the same file.
+
+    A file that its format calls unfinished cannot be accepted: nobody could read it.
+    """
+    if verdict.state is not CompletenessState.SHORT or acceptance is None or latest.closed is not True:
+        return verdict
+    same = (acceptance.size_bytes, acceptance.mtime_ns, acceptance.frame_count)
+    if same != (latest.size_bytes, latest.mtime_ns, latest.frame_count):
+        return verdict
+    return replace(
+        verdict, state=CompletenessState.COMPLETE, why=f"{verdict.why}; {acceptance.accepted_by} accepted it"
+    )
 
 
 def unchanged_since(previous: Look | None, latest: Look) -> Look:

@@ -208,6 +208,7 @@ def record_changes(connection: Connection, changed: Sequence[ChangedFile], *, at
                 inode=bindparam("node"),
                 changed_at=at,
                 state="seen",
+                frame_count=None,
                 problem=None,
             ),
             [_facts(one) for one in changed],

@@ -425,6 +425,21 @@ share_state = Table(
     Column("abandoned_worker", Text, comment="host, process and its start: no other worker while it lives"),
 )
 
+acceptance = Table(
+    "acceptance",
+    metadata,
+    _id(),
+    Column("file_id", BigInteger, ForeignKey(file.c.id), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("frame_count", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("accepted_by", Text, nullable=False),
+    _time("accepted_at", required=True),
+    Index("ix_acceptance_file", "file_id"),
+    comment="Short movies that a person called complete, as they were at that moment.",
+)
+
 incident = Table(
     "incident",
     metadata,

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryodaq.domain.completeness import (
+    Acceptance,
     CompletenessState,
     Look,
     Verdict,
+    as_accepted,
     expected_frames,
     judge,
     unchanged_since,
@@ -143,3 +145,29 @@ def test_the_metadata_knows_the_frames_best_then_the_operator_then_the_siblings(
     assert expected_frames(metadata=None, parameters=None, siblings=[10, 60, 60, 60]) == 60
     assert expected_frames(metadata=None, parameters=None, siblings=[60, 60, 50]) is None
     assert expected_frames(metadata=0, parameters=None, siblings=[60, 60]) is None
+
+
+SHORT = replace(FINISHED, frame_count=17)
+WORD = Acceptance(size_bytes=1000, mtime_ns=5, frame_count=17, accepted_by="operator")
+
+
+def test_a_short_movie_that_a_person_accepted_is_complete() -> None:
+    found = verdict(SHORT, after(10, SHORT))
+    assert found.state is CompletenessState.SHORT
+    accepted = as_accepted(found, after(10, SHORT), WORD)
+    assert accepted.complete
+    assert (accepted.frames_found, accepted.frames_expected) == (17, 20)
+    assert "operator accepted it" in accepted.why
+    assert as_accepted(found, after(10, SHORT), None) is found
+
+
+@pytest.mark.parametrize("changes", [{"size_bytes": 1001}, {"mtime_ns": 6}, {"frame_count": 18}, {"closed": False}])
+def test_the_word_counts_only_for_the_file_as_it_was(changes: dict[str, object]) -> None:
+    changed = replace(SHORT, **changes)  # type: ignore[arg-type]  # test helper
+    found = verdict(changed, after(100, changed))
+    assert not as_accepted(found, after(100, changed), WORD).complete
+
+
+def test_a_word_makes_no_growing_file_complete() -> None:
+    found = verdict(None, SHORT)
+    assert as_accepted(found, SHORT, WORD).state is CompletenessState.SETTLING

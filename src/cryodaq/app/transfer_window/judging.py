@@ -14,9 +14,11 @@ from cryodaq.app.transfer_window.session import Session, Tracked
 from cryodaq.domain.completeness import (
     HELD_AFTER_S,
     SIBLINGS_THAT_AGREE,
+    Acceptance,
     CompletenessState,
     Look,
     Verdict,
+    as_accepted,
     expected_frames,
     judge,
     unchanged_since,
@@ -25,7 +27,7 @@ from cryodaq.domain.experiment import ParameterValue
 from cryodaq.domain.file_roles import FileRole, as_frame_mdoc, as_movie, base_name_of_foreign_path
 from cryodaq.domain.parameters import read_operator_settings
 from cryodaq.errors import ParameterError, SourceVanishedError, TransferError
-from cryodaq.ledger import exposures, files
+from cryodaq.ledger import acceptances, exposures, files
 from cryodaq.ledger.exposures import ExposureRecord, NewExposure
 from cryodaq.ledger.files import ChangedFile, FileRecord, StateChange
 from cryodaq.ledger.samples import SampleRecord
@@ -172,6 +174,8 @@ class Judge:
             expected_frames=self._expected(record),
             now_s=now_s,
         )
+        if verdict.state is CompletenessState.SHORT:
+            verdict = as_accepted(verdict, latest, self._acceptance(record.id))
         tracked.look = unchanged_since(tracked.look, latest)
         unchanged_s = now_s - tracked.look.taken_at_s
         tracked.look_due_s = verdict.until_s or now_s + min(LONGEST_PAUSE_S, max(1.0, unchanged_s / 4))
@@ -185,7 +189,8 @@ class Judge:
             tracked.look_due_s = self._session.clock() + OWNER_PAUSE_S
             return []  # its sample says how many frames it must have
         if verdict.complete:
-            if tracked.is_movie and verdict.frames_found:
+            as_expected = verdict.frames_expected in {None, verdict.frames_found}
+            if tracked.is_movie and verdict.frames_found and as_expected:
                 self._remember_frames(record, verdict.frames_found)
             return [StateChange(id=record.id, state="complete", frame_count=verdict.frames_found)]
         name = PurePosixPath(record.path).name
@@ -193,12 +198,17 @@ class Judge:
             why = f"is short: {verdict.why}"
             if problem:
                 why = f"is not finished: {problem}, and nothing was written for {HELD_AFTER_S:g} s"
-            return _change(tracked, "held", f"{name} {why}")
+            frames = None if problem else verdict.frames_found
+            return _change(tracked, "held", f"{name} {why}", frame_count=frames)
         if record.size_bytes > 0 or unchanged_s < HELD_AFTER_S:
             return []
         if record.role in {FileRole.MOVIE, FileRole.METADATA}:
             return _change(tracked, "held", f"{name} is empty, and nothing writes to it")
         return [StateChange(id=record.id, state="complete")]
+
+    def _acceptance(self, file_id: int) -> Acceptance | None:
+        with self._session.transfer.engine.connect() as connection:
+            return acceptances.newest_acceptance(connection, file_id)
 
     def _owner_is_known(self, record: FileRecord) -> bool:
         owner = self._session.exposures.get(record.exposure_id)
@@ -285,8 +295,8 @@ def _params(found: SampleRecord) -> Mapping[str, ParameterValue]:
     return cast("Mapping[str, ParameterValue]", found.params)  # stored as they came from the elogbook
 
 
-def _change(tracked: Tracked, state: str, problem: str | None) -> list[StateChange]:
+def _change(tracked: Tracked, state: str, problem: str | None, *, frame_count: int | None = None) -> list[StateChange]:
     """Return the change of a file's state, none when it says so already."""
     if (tracked.record.state, tracked.record.problem) == (state, problem):
         return []
-    return [StateChange(id=tracked.record.id, state=state, problem=problem)]
+    return [StateChange(id=tracked.record.id, state=state, problem=problem, frame_count=frame_count)]
