@@ -65,6 +65,10 @@ class Logbook(AssignmentSource, Protocol):
         """Close a run (an explgbk closes another one; its client leaves the run open instead)."""
         ...
 
+    def add_note(self, experiment: str, text: str, *, tags: Sequence[str], once: str) -> None:
+        """Write into an experiment's log; what has the same `once` (letters, digits, `-`) is written once."""
+        ...
+
     def register_files(self, experiment: str, run: str, *, files: Sequence[RegisteredFile]) -> None:
         """Register files of a run; a file that is already there is replaced."""
         ...

@@ -164,9 +164,8 @@ class System:
         from cryodaq.logbook.quirks import QUIRKS
         from cryodaq.logbook.transport import Credential
 
-        table = self.facility.elogbook
-        credential = Credential(user=table.user, secret=self._token)
-        return LogbookClient(self.elogbook_url, credential=credential, quirks=QUIRKS[table.kind])
+        credential = Credential(user=self.facility.elogbook.user, secret=self._token)
+        return LogbookClient(self.elogbook_url, credential=credential, quirks=QUIRKS[self.facility.elogbook.kind])
 
     @cached_property
     def access_control(self) -> AccessControl:
@@ -198,9 +197,8 @@ class System:
         """Where operators' decisions go; None where the site runs its own elogbook with its own pages."""
         from cryodaq.logbook.desk import Desk
 
-        if self.facility.elogbook.kind != "embedded":
-            return None
-        return Desk(self.elogbook_url, web_secret=self._token)
+        embedded = self.facility.elogbook.kind == "embedded"
+        return Desk(self.elogbook_url, web_secret=self._token) if embedded else None
 
     @cached_property
     def scheduler(self) -> AirflowScheduler:
@@ -355,9 +353,8 @@ class System:
             others = [samples.find_sample(connection, one) for one in waiting if not current or one != current.id]
             incomplete = {one.sample_id for one in triggers.waiting_samples(connection, microscope)}
             stale = [samples.find_sample(connection, one) for one in incomplete if not current or one != current.id]
-        for sample in stale:
-            if sample is not None:
-                refresh_parameters(preparation, sample)
+        for sample in filter(None, stale):
+            refresh_parameters(preparation, sample)
         unready = [] if current is None or prepare_sample(preparation, current) else [current.dag_id]
         return unready + [one.dag_id for one in others if one is not None and not prepare_dag(preparation, one)]
 
@@ -463,6 +460,7 @@ class System:
 
     def notifying(self) -> Notifying:
         """Return what telling people outside needs. Raises `ConfigError`."""
+        from cryodaq.app.note_alarms import elogbook_channel
         from cryodaq.app.notify_people import Channel, Notifying
 
         table, microscopes = self.facility.notifications, self.facility.microscopes
@@ -476,6 +474,8 @@ class System:
             )
             for one in table.channels
         ]
+        if self.facility.elogbook.alarms:
+            channels.append(elogbook_channel(self.engine, self.logbook, microscopes=[one.name for one in microscopes]))
         return Notifying(
             engine=self.engine,
             channels=channels,

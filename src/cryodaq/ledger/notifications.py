@@ -12,7 +12,8 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.notifications import Incident, Message, MessageKind, StandingAlarm
-from cryodaq.ledger.tables import alarm, file, incident, movie, outgoing, share_state, silence
+from cryodaq.ledger.observations import UNREACHABLE
+from cryodaq.ledger.tables import alarm, current_state, file, incident, movie, outgoing, share_state, silence
 
 LONGEST_PAUSE = timedelta(minutes=10)
 """Between two attempts at the same message."""
@@ -62,6 +63,21 @@ def standing_alarms(connection: Connection) -> list[StandingAlarm]:
     names = StandingAlarm.__dataclass_fields__
     query = select(*(alarm.c[name] for name in names)).where(alarm.c.cleared_at.is_(None))
     return [StandingAlarm(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
+
+
+def experiment_concerned(connection: Connection, key: str | None, *, microscope: str | None) -> str | None:
+    """Return the experiment that an alarm names, else the one that was last seen active on its microscope."""
+    if key is not None:
+        named = select(alarm.c.experiment).where(alarm.c.key == key, alarm.c.experiment.is_not(None))
+        found: str | None = connection.scalar(named.order_by(alarm.c.id.desc()).limit(1))
+        if found is not None:
+            return found
+    if microscope is None:
+        return None
+    seen = select(current_state.c.experiment).where(
+        current_state.c.microscope == microscope, current_state.c.assignment != UNREACHABLE
+    )
+    return connection.scalar(seen.order_by(current_state.c.id.desc()).limit(1))
 
 
 def cleared_at(connection: Connection, keys: list[str]) -> dict[str, datetime]:

@@ -153,6 +153,18 @@ class LogbookClient:
         query = {"run_num": run, "end_time": _with_fraction(ended_at)}
         value_of(self._transport.ask("POST", experiment_path(experiment, "end_run", room="run_control"), query=query))
 
+    def add_note(self, experiment: str, text: str, *, tags: Sequence[str], once: str) -> None:
+        """Write into an experiment's log, once: an explgbk is asked first for an entry with that tag."""
+        fields = {"log_text": text, "log_tags": " ".join(tags)}
+        if self._quirks.notes_have_keys:
+            fields["once"] = once
+        else:
+            query = {"search_text": f"t:{once}"}
+            if value_of(self._transport.ask("GET", experiment_path(experiment, "search_elog"), query=query)):
+                return
+            fields["log_tags"] = " ".join([*tags, once])
+        value_of(self._transport.ask("POST", experiment_path(experiment, "new_elog_entry"), form=fields))
+
     def register_files(self, experiment: str, run: str, *, files: Sequence[RegisteredFile]) -> None:
         """Register files of a run; a file that is already there is replaced."""
         documents = [self._document(run, file) for file in files]

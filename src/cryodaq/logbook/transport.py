@@ -120,6 +120,7 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         body: object = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send a request and return any answer that is not an outage.
@@ -136,7 +137,7 @@ class Transport:
         if self._web_secret is not None:
             sent |= {WEB_HEADER: self._web_secret, CLIENT_HEADER: client_address.get() or "unknown"}
         try:
-            with self._client.stream(method, path, params=query, content=content, headers=sent) as answer:
+            with self._client.stream(method, path, params=query, content=content, data=form, headers=sent) as answer:
                 cookies = tuple(answer.headers.get_list("set-cookie"))
                 reply = Reply(status=answer.status_code, body=_read(answer), cookies=cookies)
         except (httpx.TransportError, httpx.DecodingError) as error:

@@ -157,6 +157,11 @@ class EmbeddedStage:
             if found["run_num"] == run
         }
 
+    def recorded_notes(self, experiment: str) -> list[str]:
+        """Return what programs wrote into an experiment's log."""
+        entries = self._send("GET", f"/lgbk/{experiment}/ws/elog")
+        return [entry["content"] for entry in entries if entry["author"] == PROGRAM]
+
     def take_access_away(self) -> None:
         """Disable the program's account."""
         with self._engine.begin() as connection:

@@ -69,6 +69,10 @@ class LogbookStage(Protocol):
         """Return what is recorded of a run."""
         ...
 
+    def recorded_notes(self, experiment: str) -> list[str]:
+        """Return what programs wrote into an experiment's log."""
+        ...
+
     def take_access_away(self) -> None:
         """Refuse the account of the logbook under test from now on."""
         ...
@@ -86,6 +90,7 @@ class FakeLogbook:
         self.access_is_refused = False
         self.now = datetime(2026, 1, 1, 8, tzinfo=UTC)
         self.runs: dict[tuple[str, str], RecordedRun] = {}
+        self.notes: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {}
         self._instruments: dict[str, Instrument] = {}
         self._samples: dict[str, list[Sample]] = {}
         self._collaborators: dict[str, list[Collaborator]] = {}
@@ -219,6 +224,15 @@ class FakeLogbook:
     def end_run(self, experiment: str, run: str, *, ended_at: datetime) -> None:
         """Close a run."""
         self._run(experiment, run).ended_at = ended_at
+
+    def add_note(self, experiment: str, text: str, *, tags: Sequence[str], once: str) -> None:
+        """Write into an experiment's log, once."""
+        self._answer(experiment)
+        self.notes.setdefault(experiment, {}).setdefault(once, (text, tuple(tags)))
+
+    def recorded_notes(self, experiment: str) -> list[str]:
+        """Return what programs wrote into an experiment's log."""
+        return [text for text, _ in self.notes.get(experiment, {}).values()]
 
     def register_files(self, experiment: str, run: str, *, files: Sequence[RegisteredFile]) -> None:
         """Register files of a run."""

@@ -155,6 +155,14 @@ class LogbookContract:
         assert (found.params, list(found.files)) == ({"only": "here"}, ["x.mrc"])
         assert (other.params, other.files, other.ended_at) == ({}, {}, None)
 
+    def test_a_note_that_is_sent_again_is_written_once(self, logbook: Logbook, prepared: LogbookStage) -> None:
+        for once in ("alarm-1", "alarm-1", "alarm-2"):
+            logbook.add_note(EXPERIMENT, f"Warning: <b>{once}</b> & more = Å", tags=["alarm"], once=once)
+        assert prepared.recorded_notes(EXPERIMENT) == [
+            "Warning: <b>alarm-1</b> & more = Å",
+            "Warning: <b>alarm-2</b> & more = Å",
+        ]
+
     def test_many_runs_are_open_at_once(self, logbook: Logbook, prepared: LogbookStage) -> None:
         names = [f"movie_{number:02d}" for number in range(12)]
         for name in names:
