@@ -40,6 +40,20 @@ def cryosparc(folder: FolderArgument, sample: SampleArgument = Path(), as_json: 
     _tell(make_cryosparc_folder(sample, folder.absolute()), folder, as_json=as_json)
 
 
+@app.command("deposition")
+def deposition(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
+    """Write what archives ask for: OSC-EM's JSON, an EMPIAR-ready list of files with checksums, Parquet."""
+    from cryodaq.publish.deposition import write_deposition
+
+    made = write_deposition(sample.resolve(), folder.absolute())
+    if as_json:
+        print(json.dumps({**asdict(made), "folder": str(folder)}))
+    else:
+        print(
+            f"{folder}: {', '.join(made.written)}: {made.movies} movies, {made.files_with_checksum} files with checksum"
+        )
+
+
 def _tell(made: MadeProject, folder: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**asdict(made), "folder": str(folder)}))

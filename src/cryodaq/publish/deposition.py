@@ -1,0 +1,196 @@
+"""A sample's metadata for archives: OSC-EM's JSON, an EMPIAR-ready list of files with checksums, Parquet.
+
+Reads nothing but the sample's folder. Only what was recorded is said: a key without a value is left out.
+OSC-EM: https://github.com/osc-em (acquisition and instrument of the single-particle schema); values carry their units.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cryodaq.errors import ExportError
+from cryodaq.publish import sample_tables
+from cryodaq.publish.growing import write_anew
+
+OSC_EM, FILES, PARQUET = "session.oscem.json", "files.tsv", "micrographs.parquet"
+MANIFEST = "manifest.xxh128"
+_FORMATS = {".tif": "TIFF", ".tiff": "TIFF", ".mrc": "MRC", ".mrcs": "MRCS", ".eer": "EER"}
+
+Json = dict[str, object]
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeDeposition:
+    """What was written."""
+
+    movies: int
+    files_with_checksum: int
+    written: tuple[str, ...]
+
+
+def write_deposition(sample_folder: Path, target: Path) -> MadeDeposition:
+    """Write what archives ask for into a folder.
+
+    Raises
+    ------
+    ExportError
+        The sample has no table of everything yet.
+    """
+    rows = _rows(sample_folder / sample_tables.EVERYTHING)
+    listed = list(_files(sample_folder, rows))
+    target.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(osc_em(rows), indent=2, ensure_ascii=False)
+    write_anew(target / OSC_EM, [text, "\n"])
+    write_anew(target / FILES, ["path\tsize_bytes\txxh3_128\tformat\tkind\n", *listed])
+    _write_parquet(target / PARQUET, rows)
+    return MadeDeposition(
+        movies=len(rows),
+        files_with_checksum=sum(line.split("\t")[2] != "-" for line in listed),
+        written=(OSC_EM, FILES, PARQUET),
+    )
+
+
+def osc_em(rows: Sequence[Row]) -> Json:
+    """Return a session as OSC-EM says it, from the rows of the table of everything."""
+    acquisition: Json = {
+        "images_generated": len(rows),
+        "date_time": min(_texts(rows, "acquired_at"), default=None),
+        "detector": _most(rows, "camera"),
+        "detector_mode": _most(rows, "detector_mode"),
+        "microscope_software": _most(rows, "software"),
+        "nominal_magnification": _typical(rows, "magnification"),
+        "pixel_size": _quantity(_typical(rows, "pixel_size_ang"), "Å"),
+        "exposure_time": _quantity(_typical(rows, "exposure_time_s"), "s"),
+        "frames_per_movie": _typical(rows, "frame_count"),
+        "dose_per_movie": _quantity(_dose(rows), "1/Å^2"),
+        "nominal_defocus": _range(rows, "applied_defocus_ang", unit="nm", scale=-0.1, names=("minimal", "maximal")),
+        "calibrated_defocus": _defocus(rows),
+        "beamshift": _merged(
+            _range(rows, "beam_shift_x", unit=None, scale=1, names=("x_min", "x_max")),
+            _range(rows, "beam_shift_y", unit=None, scale=1, names=("y_min", "y_max")),
+        ),
+        "tilt_angle": _range(rows, "tilt_deg", unit="degree", scale=1, names=("minimal", "maximal")),
+    }
+    instrument: Json = {
+        "acceleration_voltage": _quantity(_typical(rows, "voltage_kv"), "kV"),
+        "cs": _quantity(_typical(rows, "cs_mm"), "mm"),
+    }
+    return {"acquisition": _said(acquisition), "instrument": _said(instrument)}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        message = f"{path.parent} has no {path.name}: no movie of it was published yet, or it is no sample's folder"
+        raise ExportError(message)
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def _files(folder: Path, rows: Iterable[Row]) -> Iterator[str]:
+    """Return a line for each movie and each file of the manifest; `-` where no verified checksum is known."""
+    hashes = _manifest(folder / MANIFEST)
+    movies = {row["movie"] for row in rows}
+    for path in sorted(movies | hashes.keys()):
+        file = folder / path
+        size = str(file.stat().st_size) if file.is_file() else "-"
+        kind = "movie" if path in movies else "other"
+        form = _FORMATS.get(PurePosixPath(path).suffix.lower(), "-")
+        yield f"{path}\t{size}\t{hashes.get(path, '-')}\t{form}\t{kind}\n"
+
+
+def _manifest(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    lines = (line.split("  ", 1) for line in path.read_text(encoding="utf-8").split("\n"))
+    return {words[1]: words[0] for words in lines if len(words) == 2}
+
+
+def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    """Write the table of everything with typed columns: numbers where all that is said are numbers."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = list(rows[0]) if rows else []
+    columns = {name: _typed([row[name] for row in rows]) for name in names}
+    part = path.with_name(f".{path.name}.part")
+    pq.write_table(pa.table(columns), part)
+    part.replace(path)
+
+
+def _typed(cells: Sequence[str]) -> list[float | bool | str | None]:
+    said = {cell for cell in cells if cell}
+    if said and said <= {"True", "False"}:
+        return [cell == "True" if cell else None for cell in cells]
+    try:
+        return [float(cell) if cell else None for cell in cells]
+    except ValueError:
+        return [cell or None for cell in cells]
+
+
+def _numbers(rows: Iterable[Row], name: str) -> list[float]:
+    found = []
+    for text in _texts(rows, name):
+        try:
+            found.append(float(text))
+        except ValueError:
+            continue  # what is no number says nothing here
+    return found
+
+
+def _texts(rows: Iterable[Row], name: str) -> list[str]:
+    return [text for row in rows if (text := row.get(name))]
+
+
+def _most(rows: Iterable[Row], name: str) -> str | None:
+    found = Counter(_texts(rows, name)).most_common(1)
+    return found[0][0] if found else None
+
+
+def _typical(rows: Iterable[Row], name: str) -> float | None:
+    found = Counter(_numbers(rows, name)).most_common(1)
+    return found[0][0] if found else None
+
+
+def _dose(rows: Sequence[Row]) -> float | None:
+    dose, frames = _typical(rows, "dose_per_frame_e_ang2"), _typical(rows, "frame_count")
+    return None if dose is None or frames is None else dose * frames
+
+
+def _defocus(rows: Sequence[Row]) -> Json | None:
+    """Return the range of the defoci that were measured, nm, underfocus negative as OSC-EM has it."""
+    fitted = [row for row in rows if row.get("ctf_fitted") == "True"]
+    means = [
+        (u + v) / 2
+        for u, v in zip(_numbers(fitted, "ctf_defocus_u_ang"), _numbers(fitted, "ctf_defocus_v_ang"), strict=True)
+    ]
+    if not means:
+        return None
+    return {"minimal": _quantity(-max(means) / 10, "nm"), "maximal": _quantity(-min(means) / 10, "nm")}
+
+
+def _range(rows: Iterable[Row], name: str, *, unit: str | None, scale: float, names: tuple[str, str]) -> Json | None:
+    scaled = [number * scale for number in _numbers(rows, name)]
+    if not scaled:
+        return None
+    low, high = min(scaled), max(scaled)
+    return {names[0]: _quantity(low, unit), names[1]: _quantity(high, unit)}
+
+
+def _quantity(value: float | None, unit: str | None) -> object:
+    if value is None or unit is None:
+        return value
+    return {"value": round(value, 6), "unit": unit}
+
+
+def _merged(*parts: Json | None) -> Json | None:
+    return {key: value for part in parts if part for key, value in part.items()} or None
+
+
+def _said(record: Json) -> Json:
+    return {key: value for key, value in record.items() if value is not None}
