@@ -20,7 +20,7 @@ from cryodaq.elogbook.authentication import SAFE_METHODS, find_principal, refuse
 from cryodaq.elogbook.book import experiments, instruments
 from cryodaq.elogbook.book.ids import IdMaker
 from cryodaq.elogbook.book.times import to_milliseconds
-from cryodaq.elogbook.book.work import Definitions, Work
+from cryodaq.elogbook.book.work import Definitions, Tally, Work
 from cryodaq.elogbook.refusals import ForbiddenError, LockedError, NotFoundError
 from cryodaq.elogbook.rights import (
     Principal,
@@ -42,6 +42,7 @@ class Elogbook:
     clock: Clock
     definitions: Definitions
     ids: IdMaker = field(default_factory=IdMaker)
+    tallies: dict[str, Tally] = field(default_factory=dict)
     password_checks: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(2))
     """A check takes 64 MiB for a moment, so only a few run at once."""
 
@@ -79,6 +80,7 @@ class Gate:
             definitions=self.elogbook.definitions,
             ids=self.elogbook.ids,
             now=now,
+            tallies=self.elogbook.tallies,
             principal=principal,
         )
 

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.book import instruments, runs, samples
+from cryodaq.elogbook.book.tallies import tallies
 from cryodaq.elogbook.book.times import WITH_FRACTION, read_time, write_time
 from cryodaq.elogbook.book.work import (
     Document,
@@ -188,20 +189,20 @@ def overviews(work: Work, names: list[str]) -> list[Document]:
     """Return info documents with players, counts of runs and files, in the order of registration."""
     chosen = sa.select(t.experiment).where(t.experiment.c.name.in_(names)).order_by(t.experiment.c.sequence)
     players, post_players = _players(work, names)
-    counts = _file_counts(work, names)
+    counts = tallies(work, names)
     spans = runs.spans(work, names)
     found = []
     for row in work.connection.execute(chosen).mappings():
         name = row["name"]
-        files, size_bytes = counts.get(name, (0, 0))
         found.append(
             {
                 **document(row),
                 "players": players.get(name, []),
                 "post_players": post_players.get(name, []),
-                "totalFiles": files,
-                "totalDataSize": size_bytes,
-                **spans.get(name, {"run_count": 0}),
+                "totalFiles": counts[name].files,
+                "totalDataSize": counts[name].size_bytes,
+                "run_count": counts[name].runs,
+                **spans.get(name, {}),
             }
         )
     return found
@@ -222,16 +223,6 @@ def _players(work: Work, names: list[str]) -> tuple[dict[str, list[str]], dict[s
             if player not in group.setdefault(name, []):
                 group[name].append(player)
     return everyone, posting
-
-
-def _file_counts(work: Work, names: list[str]) -> dict[str, tuple[int, int]]:
-    f = t.run_file.c
-    rows = work.connection.execute(
-        sa.select(f.experiment_name, sa.func.count(), sa.func.coalesce(sa.func.sum(f.size_bytes), 0))
-        .where(f.experiment_name.in_(names))
-        .group_by(f.experiment_name)
-    )
-    return {name: (count, int(size_bytes)) for name, count, size_bytes in rows}
 
 
 def categorize(overview: list[Document]) -> dict[str, dict[str, list[Document]]]:

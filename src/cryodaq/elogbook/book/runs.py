@@ -293,19 +293,17 @@ def with_sample_document(work: Work, row: RowMapping) -> Document:
 
 
 def spans(work: Work, names: list[str]) -> dict[str, Document]:
-    """Return `run_count`, `first_run` and `last_run` of the experiments that have runs."""
-    r = t.run.c
-    ends = (
-        sa.select(r.experiment_name, sa.func.count().label("runs"), sa.func.min(r.id), sa.func.max(r.id))
-        .where(r.experiment_name.in_(names))
-        .group_by(r.experiment_name)
+    """Return `first_run` and `last_run`, by their beginning, of the experiments that have runs."""
+    r, e = t.run.c, t.experiment.c
+    ids = sa.select(r.id).where(r.experiment_name == e.name).limit(1).correlate(t.experiment)
+    ends = sa.select(e.name, ids.order_by(r.id).scalar_subquery(), ids.order_by(r.id.desc()).scalar_subquery()).where(
+        e.name.in_(names)
     )
-    found: dict[str, Document] = {}
-    for name, count, first, last in work.connection.execute(ends):
-        rows = work.connection.execute(sa.select(*_COLUMNS).where(r.id.in_([first, last]))).mappings()
-        short = {row["id"]: _short(row) for row in rows}
-        found[name] = {"run_count": count, "first_run": short[first], "last_run": short[last]}
-    return found
+    found = {name: (first, last) for name, first, last in work.connection.execute(ends) if first is not None}
+    wanted = {run for pair in found.values() for run in pair}
+    rows = work.connection.execute(sa.select(*_COLUMNS).where(r.id.in_(wanted))).mappings() if wanted else ()
+    short = {row["id"]: _short(row) for row in rows}
+    return {name: {"first_run": short[first], "last_run": short[last]} for name, (first, last) in found.items()}
 
 
 def _short(row: RowMapping) -> dict[str, Any]:  # Any: a JSON object's values

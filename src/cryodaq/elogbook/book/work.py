@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,17 @@ Definitions = Mapping[str, Document]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How much an experiment holds."""
+
+    runs: int
+    files: int
+    size_bytes: int
+    counted_at: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """A transaction that somebody's request runs in."""
 
@@ -30,6 +41,8 @@ class Work:
     ids: IdMaker
     now: datetime
     """UTC, in milliseconds."""
+    tallies: MutableMapping[str, Tally]
+    """Counts that took long, kept by the server for a while."""
     principal: Principal | None
     """None only in calls that are open to anyone."""
 
