@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from cryodaq.domain.home import AIRFLOW_USER, Home
+from cryodaq.domain.products import AlignmentProducts
 from cryodaq.errors import ConfigError, LedgerError, StoreError, TransferError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def engines_named(name: str) -> Engines:
+def engines_named(name: str, *, products: AlignmentProducts | None = None) -> Engines:
     """Return the engines with the named program in the stages that it knows, and our own in the others.
 
     Raises `ConfigError` for a name that no stage knows.
@@ -72,7 +73,7 @@ def engines_named(name: str) -> Engines:
         raise ConfigError(message)
     motion, ctf, picking = (name if name in stage else NAME for stage in known)
     return Engines(
-        motion_correction=catalogue.motion_correction(motion),
+        motion_correction=catalogue.motion_correction(motion, products=products),
         ctf_estimation=catalogue.ctf_estimation(ctf),
         particle_picking=catalogue.particle_picking(picking),
     )
@@ -96,7 +97,7 @@ def program_settings(table: EngineChoice, name: str) -> ProgramSettings:
     return ProgramSettings() if program is None else ProgramSettings(**program.model_dump())
 
 
-def engines_of(table: EngineChoice) -> Engines:
+def engines_of(table: EngineChoice, *, products: AlignmentProducts | None = None) -> Engines:
     """Return the engines that the facility file chooses, started as it says."""
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.engines import catalogue
@@ -105,7 +106,9 @@ def engines_of(table: EngineChoice) -> Engines:
         return program_settings(table, name)
 
     return Engines(
-        motion_correction=catalogue.motion_correction(table.motion_correction, settings(table.motion_correction)),
+        motion_correction=catalogue.motion_correction(
+            table.motion_correction, settings(table.motion_correction), products=products
+        ),
         ctf_estimation=catalogue.ctf_estimation(table.ctf_estimation, settings(table.ctf_estimation)),
         particle_picking=catalogue.particle_picking(table.particle_picking, settings(table.particle_picking)),
     )
@@ -505,7 +508,13 @@ class System:
             table = table.for_sample(
                 microscope=movie.microscope, experiment=movie.experiment, sample_id=movie.sample_id
             )
-        processing = Processing(engine=self.engine, engines=engines_of(table), now=utc_now)
+        products = AlignmentProducts(**self.facility.products.model_dump())
+        processing = Processing(
+            engine=self.engine,
+            engines=engines_of(table, products=products),
+            now=utc_now,
+            keep_unaligned_sum=products.unaligned_sum,
+        )
         return run_stage(processing, stage, movie_id=movie_id, branch_id=branch_id)
 
 

@@ -58,6 +58,8 @@ class Processing:
     engine: Engine
     engines: Engines
     now: Callable[[], datetime]
+    keep_unaligned_sum: bool = False
+    """Whether the unaligned sum stays after the movie was published."""
 
 
 def run_stage(processing: Processing, stage: str, *, movie_id: int, branch_id: int) -> dict[str, object]:
@@ -184,6 +186,17 @@ def _align(processing: Processing, given: StageInput, folder: Path) -> dict[str,
         micrograph_dose_weighted=_place(made.micrograph_dose_weighted, given.layout.micrograph_dose_weighted(run)),
         unaligned_sum=_place(made.unaligned_sum, given.layout.unaligned_sum(run)),
         patch_tracks=None if made.patch_tracks is None else _place(made.patch_tracks, given.layout.patch_tracks(run)),
+        even_odd=(
+            None
+            if made.even_odd is None
+            else (
+                _place(made.even_odd[0], given.layout.even_half(run)),
+                _place(made.even_odd[1], given.layout.odd_half(run)),
+            )
+        ),
+        power_spectrum=(
+            None if made.power_spectrum is None else _place(made.power_spectrum, given.layout.power_spectrum(run))
+        ),
     )
     log.info(
         "aligned %d frames, moved %.1f Å in all, %.1f s", placed.frame_count, placed.motion.total_ang, placed.seconds
@@ -193,9 +206,11 @@ def _align(processing: Processing, given: StageInput, folder: Path) -> dict[str,
 
 def _ctf(processing: Processing, given: StageInput, folder: Path) -> dict[str, object]:
     run, aligned = given.movie.product_name, alignment_of(given.earlier)
+    unaligned_sum = Path(aligned.unaligned_sum)
     fitted = processing.engines.ctf_estimation.fit(
         Path(aligned.micrograph),
-        unaligned_sum=Path(aligned.unaligned_sum),
+        # Gone once the movie was published, unless the site keeps it.
+        unaligned_sum=unaligned_sum if unaligned_sum.is_file() else None,
         parameters=_at_micrograph(given.parameters, aligned),
         folder=folder,
     )
@@ -231,7 +246,10 @@ def _pick(processing: Processing, given: StageInput, folder: Path) -> dict[str, 
 
 def _publish(processing: Processing, given: StageInput, _folder: Path) -> dict[str, object]:
     found = StageResults(align=alignment_of(given.earlier), ctf=ctf_of(given.earlier), pick=picks_of(given.earlier))
-    return publish_movie(processing.engine, given.movie, layout=given.layout, found=found, clock=processing.now)
+    published = publish_movie(processing.engine, given.movie, layout=given.layout, found=found, clock=processing.now)
+    if not processing.keep_unaligned_sum:
+        Path(found.align.unaligned_sum).unlink(missing_ok=True)
+    return published
 
 
 _STAGES = {"align": _align, "ctf": _ctf, "pick": _pick, "publish": _publish}

@@ -16,6 +16,7 @@ from cryodaq.errors import ConfigError, ParameterError
 if TYPE_CHECKING:
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.domain.parameters import ImagingParameters
+    from cryodaq.domain.products import AlignmentProducts
     from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, PickResult
     from cryodaq.engines.native import NativeCtfEstimation
 
@@ -36,6 +37,11 @@ SpectrumOption = Annotated[
     ),
 ]
 PatchesOption = Annotated[str, typer.Option("--patches", help="Patches, YxX.")]
+ThrowOption = Annotated[int, typer.Option("--throw", help="Frames left out at the start.", min=0)]
+TruncOption = Annotated[int, typer.Option("--trunc", help="Frames left out at the end.", min=0)]
+HalvesOption = Annotated[bool, typer.Option("--halves", help="Write sums of even and odd frames too.")]
+HalfPrecisionOption = Annotated[bool, typer.Option("--half-precision", help="Write sums as 16-bit floating point.")]
+PowerOption = Annotated[bool, typer.Option("--power-spectrum", help="Write the micrograph's power spectrum too.")]
 DiameterOption = Annotated[float, typer.Option("--particle-diameter-ang", help="Å.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="Program of the stage.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the results; default: beside the input.")]
@@ -49,19 +55,27 @@ def align(
     voltage_kv: VoltageOption = 300.0,
     gain: GainOption = None,
     patches: PatchesOption = "1x1",
+    throw: ThrowOption = 0,
+    trunc: TruncOption = 0,
+    halves: HalvesOption = False,
+    half_precision: HalfPrecisionOption = False,
+    power_spectrum: PowerOption = False,
     engine: EngineOption = "native",
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Correct a movie's motion: aligned, dose-weighted and unaligned sums."""
+    from cryodaq.domain.products import AlignmentProducts
+
     parameters = _parameters(
         movie,
         pixel_size_ang=pixel_size_ang,
         dose_per_frame_e_ang2=dose_per_frame_e_ang2,
         voltage_kv=voltage_kv,
-        patches=patches,
+        alignment={"patches_yx": _patches(patches), "throw": throw, "trunc": trunc},
     )
-    result = _align(movie, gain, parameters, _folder(out, movie), _engines(engine))
+    products = AlignmentProducts(halves=halves, half_precision=half_precision, power_spectrum=power_spectrum)
+    result = _align(movie, gain, parameters, _folder(out, movie), _engines(engine, products=products))
     _show(_align_facts(result), as_json=as_json)
 
 
@@ -115,6 +129,8 @@ def process(
     amplitude_contrast: ContrastOption = 0.1,
     gain: GainOption = None,
     patches: PatchesOption = "1x1",
+    throw: ThrowOption = 0,
+    trunc: TruncOption = 0,
     particle_diameter_ang: DiameterOption = 150.0,
     engine: EngineOption = "native",
     out: OutOption = None,
@@ -128,8 +144,8 @@ def process(
         voltage_kv=voltage_kv,
         cs_mm=cs_mm,
         amplitude_contrast=amplitude_contrast,
-        patches=patches,
         particle_diameter_ang=particle_diameter_ang,
+        alignment={"patches_yx": _patches(patches), "throw": throw, "trunc": trunc},
     )
     folder, engines = _folder(out, movie), _engines(engine)
     aligned = _align(movie, gain, parameters, folder, engines)
@@ -149,10 +165,10 @@ def process(
     _show(facts, as_json=as_json)
 
 
-def _engines(name: str) -> Engines:
+def _engines(name: str, *, products: AlignmentProducts | None = None) -> Engines:
     from cryodaq.wiring import engines_named
 
-    return engines_named(name)
+    return engines_named(name, products=products)
 
 
 def _spectrum_fit(engine: str) -> NativeCtfEstimation:
@@ -176,7 +192,7 @@ def _parameters(
     cs_mm: float = 2.7,
     amplitude_contrast: float = 0.1,
     particle_diameter_ang: float = 150.0,
-    patches: str = "1x1",
+    alignment: Mapping[str, object] | None = None,
 ) -> ImagingParameters:
     """Make the typed record from options, completed by the file's header."""
     from cryodaq.domain.parameters import PHYSICAL_RANGES, Source, from_mapping
@@ -203,7 +219,7 @@ def _parameters(
             message = f"--{name.replace('_', '-')} is {value:g}; it must lie between {low:g} and {high:g}"
             raise ParameterError(message)
     plain = {name: {"value": value, "source": Source.OPERATOR} for name, value in values.items()}
-    return from_mapping({**plain, "patches_yx": _patches(patches)})
+    return from_mapping({**plain, **(alignment or {})})
 
 
 def _patches(text: str) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from cryodaq.config.elogbook import Elogbook, SignOn
-from cryodaq.config.engines import Engines
+from cryodaq.config.engines import Engines, Products
 from cryodaq.config.notifications import Notifications
 from cryodaq.config.tables import AbsolutePath, Port, Table
 from cryodaq.domain import microscope as words
@@ -275,6 +275,7 @@ class Facility(Table):
     database: Database = Database()
     microscopes: tuple[MicroscopeTable, ...] = Field(min_length=1, description="One table a microscope.")
     engines: Engines = Engines()
+    products: Products = Products()
     notifications: Notifications = Notifications()
     pools: Pools = Pools()
     airflow: AirflowTable = AirflowTable()

@@ -112,3 +112,17 @@ class Engines(Table):
             message = "cryolo needs a trained model; write its file as programs.cryolo.model"
             raise ValueError(message)
         return self
+
+
+class Products(Table):
+    """Files that motion correction leaves beside the aligned micrographs."""
+
+    unaligned_sum: bool = Field(default=False, description="Keep the unaligned sum after CTF and preview used it.")
+    halves: bool = Field(default=False, description="Write sums of even and odd frames (native motion correction).")
+    power_spectrum: bool = Field(default=False, description="Write power spectra (native motion correction).")
+    patch_tracks: bool = Field(default=True, description="Write tracks of patches (native motion correction).")
+    half_precision: bool = Field(
+        default=False,
+        description="Write sums as 16-bit floating point, MRC mode 12 (native motion correction); "
+        "needs programs that read it, such as RELION 4.",
+    )

@@ -124,6 +124,18 @@ class BranchLayout:
         """Dose-weighted sum of the aligned frames."""
         return self.aligned / f"{safe_component(run)}_DW.mrc"
 
+    def even_half(self, run: str) -> PurePosixPath:
+        """Dose-weighted sum of frames 0, 2, ...; named as RELION does."""
+        return self.aligned / f"{safe_component(run)}_EVN.mrc"
+
+    def odd_half(self, run: str) -> PurePosixPath:
+        """Dose-weighted sum of frames 1, 3, ..."""
+        return self.aligned / f"{safe_component(run)}_ODD.mrc"
+
+    def power_spectrum(self, run: str) -> PurePosixPath:
+        """Mean amplitudes of the micrograph's Fourier transform; named as RELION does."""
+        return self.aligned / f"{safe_component(run)}_PS.mrc"
+
     def unaligned_sum(self, run: str) -> PurePosixPath:
         """Sum of the frames as recorded."""
         return self.summed / f"{safe_component(run)}_sum.mrc"
@@ -186,6 +198,9 @@ class BranchLayout:
         return (
             self.micrograph(run),
             self.micrograph_dose_weighted(run),
+            self.even_half(run),
+            self.odd_half(run),
+            self.power_spectrum(run),
             self.motion(run),
             self.patch_tracks(run),
             self.unaligned_sum(run),

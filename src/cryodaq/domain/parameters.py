@@ -65,6 +65,8 @@ class ImagingParameters:
     patches_yx: tuple[int, int] = (1, 1)
     throw: int = 0
     """Frames left out at the start of the exposure."""
+    trunc: int = 0
+    """Frames left out at its end."""
     picking_enabled: bool = True
 
 
@@ -106,6 +108,7 @@ class OperatorSettings:
     particle_diameter_ang: float | None
     patches_yx: tuple[int, int]
     throw: int
+    trunc: int
 
 
 def read_flag(value: ParameterValue, *, name: str, default: bool) -> bool:
@@ -164,7 +167,8 @@ def read_operator_settings(params: Mapping[str, ParameterValue]) -> OperatorSett
             raise ParameterError(message)
         return found
 
-    frames, throw = number("total_frames"), number("preprocess/align/motioncor2/throw")
+    frames = number("total_frames")
+    throw, trunc = (number(f"preprocess/align/motioncor2/{key}") for key in ("throw", "trunc"))
     return OperatorSettings(
         imaging_method=str(params.get("imaging_method") or "single-particle").strip(),
         preprocessing_enabled=read_flag(params.get("preprocess/enable"), name="preprocess/enable", default=True),
@@ -182,6 +186,7 @@ def read_operator_settings(params: Mapping[str, ParameterValue]) -> OperatorSett
         particle_diameter_ang=number("particle_size"),
         patches_yx=_patches(params.get("preprocess/align/motioncor2/patch")),
         throw=int(throw or 0),
+        trunc=int(trunc or 0),
     )
 
 
@@ -290,6 +295,7 @@ def resolve_parameters(
             super_resolution=operator.super_resolution,
             patches_yx=operator.patches_yx,
             throw=operator.throw,
+            trunc=operator.trunc,
             picking_enabled=operator.picking_enabled,
         ),
         tuple(disagreements),

@@ -48,6 +48,10 @@ class AlignmentResult:
     """RELION's local model, 18 for x and 18 for y, pixels of the movie, rows in stored order; empty without one."""
     patch_tracks: str | None = None
     """Absolute path of the STAR file with the tracks of single patches."""
+    even_odd: tuple[str, str] | None = None
+    """Dose-weighted sums of frames 0, 2, ... and of frames 1, 3, ..., MRC; None where they were not asked for."""
+    power_spectrum: str | None = None
+    """Mean amplitudes of the micrograph's Fourier transform, frequency 0 in the middle, MRC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

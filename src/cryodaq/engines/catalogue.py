@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from cryodaq.domain.products import AlignmentProducts
 from cryodaq.engines.cryolo import CRYOLO, CryoloPicking
 from cryodaq.engines.ctffind import CTFFIND4, CTFFIND5, CtffindEstimation
 from cryodaq.engines.gctf import GCTF, GctfEstimation
 from cryodaq.engines.motioncor import MOTIONCOR2, MOTIONCOR3, MotionCorCorrection
-from cryodaq.engines.native import NAME, NativeCtfEstimation, NativeMotionCorrection, NativeParticlePicking
+from cryodaq.engines.native import NAME, NativeCtfEstimation, NativeParticlePicking
+from cryodaq.engines.native_alignment import NativeMotionCorrection
 from cryodaq.engines.program import KnownProgram, ProgramSettings
 from cryodaq.engines.relion import RELION, RelionLogPicking, RelionMotionCorrection
 from cryodaq.engines.topaz import TOPAZ, TopazPicking
@@ -23,11 +25,11 @@ PROGRAMS: dict[str, KnownProgram] = {
 }
 """Every external program, for those who look whether it is there."""
 
-MOTION_CORRECTIONS: dict[str, Callable[[ProgramSettings], MotionCorrection]] = {
-    NAME: lambda _settings: NativeMotionCorrection(),
-    RELION.name: RelionMotionCorrection,
-    MOTIONCOR2.name: lambda settings: MotionCorCorrection(MOTIONCOR2, settings),
-    MOTIONCOR3.name: lambda settings: MotionCorCorrection(MOTIONCOR3, settings),
+MOTION_CORRECTIONS: dict[str, Callable[[ProgramSettings, AlignmentProducts], MotionCorrection]] = {
+    NAME: lambda _settings, products: NativeMotionCorrection(products=products),
+    RELION.name: lambda settings, _products: RelionMotionCorrection(settings),
+    MOTIONCOR2.name: lambda settings, _products: MotionCorCorrection(MOTIONCOR2, settings),
+    MOTIONCOR3.name: lambda settings, _products: MotionCorCorrection(MOTIONCOR3, settings),
 }
 CTF_ESTIMATIONS: dict[str, Callable[[ProgramSettings], CtfEstimation]] = {
     NAME: lambda _settings: NativeCtfEstimation(),
@@ -43,9 +45,12 @@ PARTICLE_PICKINGS: dict[str, Callable[[ProgramSettings], ParticlePicking]] = {
 }
 
 
-def motion_correction(name: str, settings: ProgramSettings | None = None) -> MotionCorrection:
+def motion_correction(
+    name: str, settings: ProgramSettings | None = None, *, products: AlignmentProducts | None = None
+) -> MotionCorrection:
     """Return the motion correction of a name. Raises `ConfigError` for one that is not known."""
-    return _chosen(MOTION_CORRECTIONS, name, stage="motion correction")(settings or ProgramSettings())
+    chosen = _chosen(MOTION_CORRECTIONS, name, stage="motion correction")
+    return chosen(settings or ProgramSettings(), products or AlignmentProducts())
 
 
 def ctf_estimation(name: str, settings: ProgramSettings | None = None) -> CtfEstimation:
@@ -58,9 +63,7 @@ def particle_picking(name: str, settings: ProgramSettings | None = None) -> Part
     return _chosen(PARTICLE_PICKINGS, name, stage="particle picking")(settings or ProgramSettings())
 
 
-def _chosen(
-    known: Mapping[str, Callable[[ProgramSettings], Engine]], name: str, *, stage: str
-) -> Callable[[ProgramSettings], Engine]:
+def _chosen(known: Mapping[str, Engine], name: str, *, stage: str) -> Engine:
     if name not in known:
         message = f"there is no {stage} called {name!r}; known are: {', '.join(known)}"
         raise ConfigError(message)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.engines.movie_input import MovieInput, displacements_px_yx, read_sum, sum_unaligned
-from cryodaq.engines.native import DOSE_WEIGHTED, MICROGRAPH, UNALIGNED
+from cryodaq.engines.native_alignment import DOSE_WEIGHTED, MICROGRAPH, UNALIGNED
 from cryodaq.errors import EngineError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def alignment_result(
     from cryodaq.imaging.trajectory import motion_statistics
 
     started = time.monotonic()
-    used = given.frame_count - given.throw
+    used = given.used_frame_count
     if len(made.shifts_px_xy) != used:
         problem = f"it aligned {len(made.shifts_px_xy)} frames of {used}"
         raise EngineError(engine, problem=problem)

@@ -41,6 +41,14 @@ class MovieInput:
     dose_per_frame_e_ang2: float
     """Of an aligned frame."""
     throw: int
+    """Frames left out at the start."""
+    trunc: int
+    """Frames left out at the end."""
+
+    @property
+    def used_frame_count(self) -> int:
+        """Frames that are added up."""
+        return self.frame_count - self.throw - self.trunc
 
     @property
     def rows_turned(self) -> bool:
@@ -76,8 +84,11 @@ def lay_out_movie(movie: Path, *, gain: Path | None, parameters: ImagingParamete
     header = read_header(movie)
     check_frame_count(header.stored_frame_count, parameters)
     kind = _kind(movie, header)
-    if not 0 <= parameters.throw < header.frame_count:
-        message = f"throw {parameters.throw} leaves none of {header.frame_count} frames; give a smaller one"
+    if min(parameters.throw, parameters.trunc) < 0 or parameters.throw + parameters.trunc >= header.frame_count:
+        message = (
+            f"throw {parameters.throw} and trunc {parameters.trunc} leave none of {header.frame_count} frames; "
+            "give smaller ones"
+        )
         raise ImagingError(message)
     factors = None
     if gain is not None:
@@ -95,6 +106,7 @@ def lay_out_movie(movie: Path, *, gain: Path | None, parameters: ImagingParamete
         shape_yx=header.shape_yx,
         dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
         throw=parameters.throw,
+        trunc=parameters.trunc,
     )
 
 
@@ -168,4 +180,4 @@ def sum_unaligned(given: MovieInput) -> CorrectedSum:
     from cryodaq.formats.movie import read_frames
     from cryodaq.imaging.detector import sum_frames
 
-    return sum_frames(read_frames(given.link)[given.throw :], gain=given.gain)
+    return sum_frames(read_frames(given.link)[given.throw : given.frame_count - given.trunc], gain=given.gain)

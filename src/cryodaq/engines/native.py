@@ -1,4 +1,4 @@
-"""cryodaq's own imaging as engines of the stages: reads files, computes, writes files."""
+"""cryodaq's own CTF estimation and picking as engines of their stages: read files, compute, write files."""
 
 from __future__ import annotations
 
@@ -10,85 +10,16 @@ from typing import TYPE_CHECKING
 
 from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.quality import picks_per_um2
-from cryodaq.domain.results import AlignmentResult, CtfResult, FitCurve, PickResult
-from cryodaq.engines.movie_input import check_frame_count
+from cryodaq.domain.results import CtfResult, FitCurve, PickResult
 
 if TYPE_CHECKING:
     from cryodaq.imaging.ctf import CtfMeasurement
 
 NAME = "native"
-MICROGRAPH, DOSE_WEIGHTED, UNALIGNED = "micrograph.mrc", "micrograph_DW.mrc", "unaligned_sum.mrc"
 SPECTRUM, SPECTRUM_UNALIGNED = "ctf.png", "ctf_unaligned.png"
 CURVES = "ctf.json"
 COORDINATES, MASK = "coordinates.star", "mask.png"
-PATCH_TRACKS = "local_motion.star"
-SUPER_RESOLUTION_BIN = 2.0
 SPECTRUM_SIZE_PX = 512
-
-
-@dataclass(frozen=True, slots=True)
-class NativeMotionCorrection:
-    """Motion correction by `cryodaq.imaging.motion`."""
-
-    name: str = NAME
-
-    def align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
-        """Align a movie's frames and write both sums and the unaligned one. See `ports.MotionCorrection`.
-
-        Super-resolution frames become micrographs of physical pixels.
-        """
-        import numpy as np
-
-        from cryodaq.engines.patch_tracks import write_patch_tracks
-        from cryodaq.formats.gain import read_event_gain, read_gain
-        from cryodaq.formats.movie import read_frames, read_header
-        from cryodaq.formats.mrc import write_micrograph
-        from cryodaq.imaging.motion import AlignmentOptions, align_movie
-
-        started = time.monotonic()
-        header = read_header(movie)
-        check_frame_count(header.stored_frame_count, parameters)
-        frames = read_frames(movie)
-        binning = SUPER_RESOLUTION_BIN if parameters.super_resolution else 1.0
-        gathered = header.stored_frame_count // header.frame_count
-        aligned = align_movie(
-            frames,
-            gain=None if gain is None else (read_event_gain if movie.suffix.lower() == ".eer" else read_gain)(gain),
-            pixel_size_ang=parameters.pixel_size_ang.value,
-            dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
-            voltage_kv=parameters.voltage_kv.value,
-            options=AlignmentOptions(throw=parameters.throw, patches_yx=parameters.patches_yx, fourier_bin=binning),
-        )
-        pixel_size_ang = parameters.pixel_size_ang.value * binning
-        sums = {MICROGRAPH: aligned.unweighted, DOSE_WEIGHTED: aligned.dose_weighted, UNALIGNED: aligned.unaligned}
-        for name, array in sums.items():
-            write_micrograph(folder / name, array, pixel_size_ang=pixel_size_ang)
-        height, width = aligned.unweighted.shape
-        local = parameters.patches_yx != (1, 1)
-        if local:
-            write_patch_tracks(
-                folder / PATCH_TRACKS, aligned.field, patches_yx=parameters.patches_yx, throw=parameters.throw
-            )
-        return AlignmentResult(
-            micrograph=str(folder / MICROGRAPH),
-            micrograph_dose_weighted=str(folder / DOSE_WEIGHTED),
-            unaligned_sum=str(folder / UNALIGNED),
-            pixel_size_ang=pixel_size_ang,
-            frame_count=int(frames.shape[0]),
-            shape_yx=(height, width),
-            motion=aligned.motion,
-            hot_pixels=aligned.hot_pixels,
-            mean_counts_per_px_frame=aligned.mean_counts_per_px_frame,
-            gain_applied=aligned.gain_applied,
-            seconds=time.monotonic() - started,
-            engine=self.name,
-            gain_orientation=aligned.gain_orientation,
-            patches_yx=parameters.patches_yx,
-            local_motion_coefficients=tuple(map(float, np.concatenate(aligned.field.relion_coefficients())))
-            if local
-            else (),
-            patch_tracks=str(folder / PATCH_TRACKS) if local else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,8 @@ class RelionMotionCorrection:
         rows, columns = _patches(parameters.patches_yx, given.shape_yx)
         words = [
             *("--use_own", "--i", MOVIES_STAR, "--o", f"{OUT}/", "--j", str(self.settings.threads)),
-            *("--first_frame_sum", str(given.throw + 1), "--last_frame_sum", "-1"),
+            *("--first_frame_sum", str(given.throw + 1)),
+            *("--last_frame_sum", str(given.frame_count - given.trunc)),
             *("--bin_factor", "1", "--bfactor", str(B_FACTOR_PX2)),
             *("--patch_x", str(columns), "--patch_y", str(rows)),
             *("--dose_weighting", "--dose_per_frame", f"{given.dose_per_frame_e_ang2:.6g}", "--preexposure", "0"),

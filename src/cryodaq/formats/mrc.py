@@ -127,8 +127,10 @@ def read_micrograph(path: Path) -> tuple[NDArray[np.float32], float | None]:
     return sections[0].astype(np.float32, copy=False), header.pixel_size_ang
 
 
-def write_micrograph(path: Path, micrograph: NDArray[np.float32], *, pixel_size_ang: float) -> None:
-    """Write an image (y, x) as an MRC file of mode 2, little-endian.
+def write_micrograph(
+    path: Path, micrograph: NDArray[np.float32], *, pixel_size_ang: float, half_precision: bool = False
+) -> None:
+    """Write an image (y, x) as an MRC file of mode 2 (float32) or 12 (float16), little-endian.
 
     The file is written under its own name from the first byte on: give a temporary name and rename it.
 
@@ -139,12 +141,13 @@ def write_micrograph(path: Path, micrograph: NDArray[np.float32], *, pixel_size_
     """
     if micrograph.ndim != 2 or micrograph.size == 0:
         raise FormatError(path, problem=f"an array of shape {micrograph.shape} is no micrograph")
-    pixels = np.ascontiguousarray(micrograph, dtype="<f4")
+    with np.errstate(over="ignore"):  # what 16 bits cannot hold is refused below
+        pixels = np.ascontiguousarray(micrograph, dtype="<f2" if half_precision else "<f4")
     if not np.isfinite(pixels).all():
         raise FormatError(path, problem="the micrograph holds values that are not finite and was not written")
     rows, columns = pixels.shape
     header = bytearray(HEADER_BYTES)
-    struct.pack_into("<4i", header, 0, columns, rows, 1, 2)
+    struct.pack_into("<4i", header, 0, columns, rows, 1, 12 if half_precision else 2)
     struct.pack_into("<3i", header, 28, columns, rows, 1)
     struct.pack_into("<3f", header, 40, columns * pixel_size_ang, rows * pixel_size_ang, pixel_size_ang)
     struct.pack_into("<3f3i", header, 52, 90.0, 90.0, 90.0, 1, 2, 3)

@@ -33,6 +33,8 @@ class MovieMotion:
     """All frames of the movie; for EER the gathered ones."""
     throw: int
     """Frames left out at the start."""
+    trunc: int = 0
+    """Frames left out at the end."""
     pixel_size_ang: float
     """Of the movie, Å."""
     dose_per_frame_e_ang2: float
@@ -72,7 +74,7 @@ def motion_blocks(motion: MovieMotion, *, root: PurePosixPath) -> dict[str, Bloc
 
     Raises `ValueError` when there are not as many displacements as frames used.
     """
-    used = motion.frame_count - motion.throw
+    used = motion.frame_count - motion.throw - motion.trunc
     if len(motion.displacement_px_xy) != used:
         message = f"{motion.movie} has {used} frames that were used and {len(motion.displacement_px_xy)} displacements"
         raise ValueError(message)
@@ -93,7 +95,9 @@ def motion_blocks(motion: MovieMotion, *, root: PurePosixPath) -> dict[str, Bloc
     }
     if motion.raw_frames_per_frame is not None:
         general |= {"rlnEERGrouping": motion.raw_frames_per_frame, "rlnEERUpsampling": 1}
-    shifts = [(UNOBSERVED, UNOBSERVED)] * motion.throw + [(0.0 - x, 0.0 - y) for x, y in motion.displacement_px_xy]
+    unobserved = (UNOBSERVED, UNOBSERVED)
+    seen = [(0.0 - x, 0.0 - y) for x, y in motion.displacement_px_xy]
+    shifts = [unobserved] * motion.throw + seen + [unobserved] * motion.trunc
     blocks: dict[str, Block] = {
         "general": general,
         "global_shift": {

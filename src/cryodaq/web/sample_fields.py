@@ -82,6 +82,7 @@ _KNOWN: Mapping[str, tuple[SampleField, ...]] = {
             key="preprocess/align/motioncor2/patch", label="Patches of alignment", help="Two numbers, such as 5 5."
         ),
         SampleField(key="preprocess/align/motioncor2/throw", label="Frames left out at the start", default="0"),
+        SampleField(key="preprocess/align/motioncor2/trunc", label="Frames left out at the end", default="0"),
     ),
 }
 _OTHERS = "More parameters of this site"

@@ -181,5 +181,5 @@ def test_a_movie_with_missing_frames_is_not_given_to_the_program(
 
 
 def test_nothing_is_left_of_a_movie_when_all_frames_are_thrown_away(log: Path, align: Align) -> None:
-    with pytest.raises(ImagingError, match="give a smaller one"):
+    with pytest.raises(ImagingError, match="leave none of 28 frames"):
         align(log, throw=28)

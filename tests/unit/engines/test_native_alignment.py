@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cryodaq.domain.parameters import ImagingParameters, Source, Sourced
-from cryodaq.engines.native import NativeMotionCorrection
+from cryodaq.domain.products import AlignmentProducts
+from cryodaq.engines.native_alignment import NativeMotionCorrection
 from cryodaq.formats.mrc import read_micrograph
 from cryodaq.formats.star import read_star
 
@@ -63,3 +65,55 @@ def test_super_resolution_frames_become_physical_pixels(movie, parameters, tmp_p
     picture, pixel_size_ang = read_micrograph(tmp_path / "micrograph_DW.mrc")
     assert picture.shape == (128, 160)
     assert pixel_size_ang == pytest.approx(1.0)
+
+
+def test_frames_at_both_ends_can_be_left_out(movie, parameters, tmp_path) -> None:
+    result = NativeMotionCorrection().align(
+        movie, gain=None, parameters=replace(parameters, throw=1, trunc=2), folder=tmp_path
+    )
+    assert (result.frame_count, len(result.motion.displacement_px_xy)) == (5, 2)
+    total, _ = read_micrograph(tmp_path / "unaligned_sum.mrc")
+    assert total.mean() == pytest.approx(2.0, rel=0.05)
+    tracks = read_star(tmp_path / "local_motion.star")["local_shift"]
+    assert (min(tracks["rlnMicrographFrameNumber"]), max(tracks["rlnMicrographFrameNumber"])) == (2, 3)
+
+
+def test_halves_and_spectrum_are_written_when_asked_for(movie, parameters, tmp_path) -> None:
+    products = AlignmentProducts(halves=True, power_spectrum=True, patch_tracks=False)
+    result = NativeMotionCorrection(products=products).align(
+        movie, gain=None, parameters=replace(parameters, dose_per_frame_e_ang2=said(1e-4)), folder=tmp_path
+    )
+    even, odd = (read_micrograph(Path(path))[0] for path in result.even_odd)
+    both, _ = read_micrograph(Path(result.micrograph_dose_weighted))
+    # Frames 0, 2, 4 and frames 1, 3; with hardly any damage their sum is the whole, but for how noise is kept white.
+    assert (even.mean(), odd.mean()) == pytest.approx((3.0, 2.0), rel=0.05)
+    assert np.corrcoef((even + odd).ravel(), both.ravel())[0, 1] > 0.99
+    spectrum, ends_at_ang = read_micrograph(Path(result.power_spectrum))
+    assert spectrum.shape[0] == spectrum.shape[1]
+    assert ends_at_ang >= 1.0
+    assert spectrum[0].mean() == pytest.approx(spectrum[len(spectrum) // 4].mean(), rel=0.1)
+    assert result.patch_tracks is None
+    assert not (tmp_path / "local_motion.star").exists()
+
+
+def test_sums_of_16_bits_say_the_same(movie, parameters, tmp_path) -> None:
+    NativeMotionCorrection().align(movie, gain=None, parameters=parameters, folder=tmp_path)
+    wanted, _ = read_micrograph(tmp_path / "micrograph.mrc")
+    size = (tmp_path / "micrograph.mrc").stat().st_size
+    half = NativeMotionCorrection(products=AlignmentProducts(half_precision=True))
+    half.align(movie, gain=None, parameters=parameters, folder=tmp_path)
+    found, pixel_size_ang = read_micrograph(tmp_path / "micrograph.mrc")
+    assert (tmp_path / "micrograph.mrc").stat().st_size < 0.51 * size
+    assert pixel_size_ang == pytest.approx(1.0)
+    assert np.abs(found - wanted).max() < 0.01 * wanted.std()
+
+
+def test_counts_that_16_bits_cannot_hold_keep_32(parameters, tmp_path) -> None:
+    import tifffile
+
+    counts = np.random.default_rng(2).poisson(20000.0, (5, 128, 160)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "movie.tif", counts)
+    half = NativeMotionCorrection(products=AlignmentProducts(half_precision=True))
+    half.align(tmp_path / "movie.tif", gain=None, parameters=parameters, folder=tmp_path)
+    found, _ = read_micrograph(tmp_path / "unaligned_sum.mrc")
+    assert found.mean() == pytest.approx(100_000, rel=0.01)

@@ -105,6 +105,13 @@ def test_what_is_written_is_read_back(
     assert not read.has_local_motion
 
 
+def test_frames_left_out_at_the_end_are_unobserved(tmp_path: Path) -> None:
+    motion = replace(MOTION, frame_count=7, trunc=2)
+    write_motion_star(tmp_path / "run.star", motion, root=ROOT)
+    read = read_relion_motion(tmp_path / "run.star")
+    assert (read.frame_count, read.first_frame, len(read.shifts_px_xy)) == (7, 3, 3)
+
+
 def test_displacements_of_other_frames_than_the_movies_are_refused() -> None:
     with pytest.raises(ValueError, match="3 frames that were used and 2 displacements"):
         motion_blocks(replace(MOTION, displacement_px_xy=((0.0, 0.0), (1.0, 1.0))), root=ROOT)

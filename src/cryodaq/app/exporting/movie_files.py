@@ -62,11 +62,11 @@ def write_motion(movie: MovieToProcess, *, layout: BranchLayout, align: Alignmen
         return False
     header = read_header(Path(source))
     gain = _gain_for_relion(movie, layout=layout, align=align, header=header) if align.gain_applied else None
-    used = len(align.motion.displacement_px_xy)
-    if (align.gain_applied and gain is None) or not 0 < used <= header.frame_count:
+    parameters = from_mapping(movie.parameters)
+    trunc = header.frame_count - parameters.throw - len(align.motion.displacement_px_xy)
+    if (align.gain_applied and gain is None) or not 0 <= trunc < header.frame_count:
         path.unlink(missing_ok=True)
         return False
-    parameters = from_mapping(movie.parameters)
     binning = align.pixel_size_ang / parameters.pixel_size_ang.value
     gathered = header.stored_frame_count // header.frame_count
     is_eer = source.suffix.lower() == ".eer"
@@ -75,7 +75,8 @@ def write_motion(movie: MovieToProcess, *, layout: BranchLayout, align: Alignmen
         gain=gain,
         shape_yx=header.shape_yx,
         frame_count=header.frame_count,
-        throw=header.frame_count - used,
+        throw=parameters.throw,
+        trunc=trunc,
         pixel_size_ang=parameters.pixel_size_ang.value,
         dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
         voltage_kv=parameters.voltage_kv.value,
