@@ -39,6 +39,7 @@ def examine(system: System) -> list[Finding]:
         ("alarms", _alarms),
         ("elogbook", _elogbook),
         ("Airflow", _airflow),
+        ("workers", _workers),
         ("engines", _engines),
     ]
     findings: list[Finding] = []
@@ -153,6 +154,28 @@ def _airflow(system: System) -> Iterator[Finding]:
         parsed = system.scheduler.is_parsed(dag_id)
         sentence = f"{dag_id} is known" if parsed else f"{dag_id} is not known; see the DAG processor's log"
         yield Finding(what="Airflow", good=parsed, sentence=sentence)
+
+
+def _workers(system: System) -> Iterator[Finding]:
+    """Look for a worker of each queue, where Celery does the tasks."""
+    from cryodaq.config import read_secret
+    from cryodaq.launch.airflow import CPU_QUEUE, GPU_QUEUE
+    from cryodaq.launch.redis import EmbeddedRedis, listening_queues
+
+    own, foreign = EmbeddedRedis(system.home.root), system.facility.airflow.broker_url_file
+    if foreign is None and not own.socket.exists():
+        return
+    queues = {CPU_QUEUE: "a node that computes"}
+    if system.facility.pools.gpu_slots:
+        queues[GPU_QUEUE] = "a node with a GPU"
+    for table in system.facility.microscopes:
+        queue = table.queue or table.name
+        queues |= dict.fromkeys((queue, f"{queue}-clear"), f"a node that mounts the share of {table.name}")
+    listening = listening_queues(own.url if foreign is None else read_secret(foreign).get_secret_value())
+    for queue, where in queues.items():
+        there = queue in listening
+        sentence = "a worker takes its tasks" if there else f"no worker takes its tasks; start one on {where}"
+        yield Finding(what=f"queue {queue}", good=there, sentence=sentence)
 
 
 def _engines(system: System) -> Iterator[Finding]:

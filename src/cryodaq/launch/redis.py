@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "redis-server"
 ANSWER_S = 3.0
+WORKERS_ANSWER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,24 @@ def consumed_queues(url: str, wanted: Collection[str]) -> frozenset[str] | None:
             return frozenset(queue for queue in wanted if client.exists(f"_kombu.binding.{queue}"))
     except (redis.RedisError, OSError):
         return None
+
+
+def listening_queues(url: str) -> frozenset[str]:
+    """Return which queues living workers take tasks from now; they are given two seconds to answer.
+
+    Raises `LaunchError` without an answer of the broker.
+    """
+    import redis
+    from celery import Celery
+    from kombu.exceptions import OperationalError
+
+    with Celery(broker=url) as program:
+        try:
+            answers = program.control.inspect(timeout=WORKERS_ANSWER_S).active_queues() or {}
+        except (OperationalError, redis.RedisError, OSError) as error:
+            message = f"Celery's broker does not answer ({error}); is Redis running?"
+            raise LaunchError(message) from error
+    return frozenset(str(queue["name"]) for queues in answers.values() for queue in queues)
 
 
 def _client(url: str) -> redis.Redis:

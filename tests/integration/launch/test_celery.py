@@ -15,7 +15,7 @@ from cryodaq.app.sample_dag import install_sample_dag, packaged_templates, templ
 from cryodaq.domain.failures import RunState
 from cryodaq.launch import airflow as launch_airflow
 from cryodaq.launch import sessions
-from cryodaq.launch.redis import consumed_queues
+from cryodaq.launch.redis import consumed_queues, listening_queues
 from cryodaq.launch.system import EmbeddedSystem
 from cryodaq.scheduler.airflow import AirflowScheduler
 
@@ -82,6 +82,7 @@ def test_each_queue_has_its_worker_and_the_microscope_is_followed(trial: SystemT
     assert {"redis", "worker-tem1", "worker-cpu"} <= set(trial.system.process_ids)
     broker = trial.system.redis
     assert consumed_queues(broker.url, ["tem1", "cpu", "gpu"]) == {"tem1", "cpu"}
+    assert listening_queues(broker.url) == {"tem1", "tem1-clear", "cpu", "cpu-clear"}
     assert broker.socket.stat().st_mode & 0o077 == 0
     assert broker.socket.parent.stat().st_mode & 0o077 == 0
     assert within(60, lambda: len(trial.calls("transfer")) >= 2)

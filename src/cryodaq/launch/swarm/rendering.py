@@ -213,7 +213,7 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
     service["environment"] = {**environment, **(airflow if is_worker or name in AIRFLOW else {})}
     state_is_read = name in {"web", "elogbook"}
     folders = [_bind(STATE, read_only=state_is_read)]
-    if name not in {"elogbook", "airflow-api"}:
+    if is_worker or name in ASKERS:
         folders.append(_bind(str(facility.storage.root), read_only=not is_worker, slave=True))
     if is_worker or name in AIRFLOW:
         may_write = name == "prepare" or (is_worker and not name.endswith(("-cpu", "-gpu")))
