@@ -217,7 +217,7 @@ class EmbeddedAirflow:
         def named(queue: str) -> list[str]:
             return ["--celery-hostname", f"{queue}@%h"]
 
-        command = [sys.executable, "-m", "airflow", "celery", "worker", "--skip-serve-logs"]
+        command = [sys.executable, "-m", "cryodaq.orchestration.preloaded", "celery", "worker", "--skip-serve-logs"]
         return [
             Child(
                 name=f"worker-{queue}",

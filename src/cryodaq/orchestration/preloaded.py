@@ -1,9 +1,9 @@
-"""Airflow's scheduler with the libraries of the stages already in memory.
+"""Airflow's scheduler, or a worker of Celery, with the libraries of the stages already in memory.
 
-The LocalExecutor runs each task in a fork of a fork of the scheduler's process. What is imported there is shared by
+Each task runs in a fork of a fork of that process. What is imported there is shared by
 all of them; else each of a movie's four tasks spends 0.6 CPU seconds importing it anew.
 
-    python -m cryodaq.orchestration.preloaded scheduler [options of airflow scheduler]
+    python -m cryodaq.orchestration.preloaded scheduler|celery worker [options of airflow]
 """
 
 from __future__ import annotations

@@ -166,7 +166,8 @@ def _compute_worker(queue: str, *, slots: str, memory: str) -> Service:
 
 
 def _worker_command(queues: str, *, slots: str, name: str) -> list[str]:
-    command = ["airflow", "celery", "worker", "--skip-serve-logs", "--queues", queues]
+    airflow = ["python3", "-m", "cryodaq.orchestration.preloaded"]
+    command = [*airflow, "celery", "worker", "--skip-serve-logs", "--queues", queues]
     return [*command, "--concurrency", slots, "--celery-hostname", f"{name}@%h"]
 
 
