@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from cryodaq.errors import ImagingError
 from cryodaq.imaging.picking_mask import find_unusable
+from cryodaq.imaging.soundness import check_micrograph
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -108,9 +109,7 @@ def pick_particles(
 
 
 def _checked_diameter(micrograph: NDArray[np.floating], pixel_size_ang: float, diameter_ang: float) -> float:
-    if micrograph.ndim != 2:
-        problem = f"a micrograph has the axes (y, x); this array has the shape {micrograph.shape}"
-        raise ImagingError(problem)
+    check_micrograph(micrograph)
     if not 0.05 <= pixel_size_ang <= 30:
         problem = f"the pixel size is {pixel_size_ang:g} Å, but only 0.05 to 30 Å make sense; correct it"
         raise ImagingError(problem)
@@ -129,8 +128,8 @@ def _shrunken(micrograph: NDArray[np.floating], factor: int) -> Float:
     height, width = (n // factor * factor for n in micrograph.shape)
     rows = micrograph[:height, :width].reshape(height // factor, factor, width).sum(axis=1, dtype=np.float32)
     small = rows.reshape(height // factor, width // factor, factor).mean(axis=2)
-    if not np.isfinite(small).all() or small.min() == small.max():
-        raise ImagingError("the micrograph is empty or holds NaN; there is nothing to pick")
+    if small.min() == small.max():
+        raise ImagingError("what the micrograph shows is much finer than the particle; correct the diameter")
     return np.asarray(small, dtype=np.float32)
 
 

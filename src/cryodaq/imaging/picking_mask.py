@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum, maximum_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum, maximum_filter, median
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -31,6 +31,8 @@ ENOUGH_PARTICLES = 10
 """Below this number nobody knows how dark particles are."""
 LARGE_RADIUS = 0.7
 """Radius of the disc, in diameters, that a lump holds which is dirt whatever particles are like."""
+RIM, SHARP = 0.5, 0.22
+"""Width of an edge in diameters, and the share of its darkness that dirt gains over it on either side."""
 COARSER = 3
 """Step between the pixels that are looked at where all is smooth."""
 
@@ -62,11 +64,11 @@ def find_unusable(
     darkness = np.where(ice, _even_ice(spots, ice) - spots, 0).astype(np.float32)
     regions = gaussian_filter(darkness, float(np.sqrt(REGION**2 - SPOT**2) * diameter))
     # What is dirt by its size teaches nothing of particles. Finely seen, a crowd of particles still has gaps.
-    dirt = _lumps(darkness, None, ice, diameter=diameter)
+    dirt = _lumps(darkness, None, ice, smooth=regions, diameter=diameter)
     y, x = _certain_particles(answer, ice & ~_grown(dirt, diameter / 2), diameter=COARSER * diameter)
     if len(y) >= ENOUGH_PARTICLES:
         for darkened in (darkness, regions):
-            dirt |= _lumps(darkened, float(np.median(darkened[y, x])), ice, diameter=diameter)
+            dirt |= _lumps(darkened, float(np.median(darkened[y, x])), ice, smooth=regions, diameter=diameter)
     return _enlarged(_grown(carbon | dirt, diameter / 2), small.shape)
 
 
@@ -84,10 +86,11 @@ def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
     return np.asarray(whole[: shape[0], : shape[1]])
 
 
-def _lumps(darkness: Float, particles: float | None, ice: Mask, *, diameter: float) -> Mask:
+def _lumps(darkness: Float, particles: float | None, ice: Mask, *, smooth: Float, diameter: float) -> Mask:
     """What is much darker than particles are and than the ice varies, each lump to its own edge.
 
-    Where nobody knows how dark particles are, a lump must hold a disc that is larger than one.
+    Where nobody knows how dark particles are, a lump must hold a disc that is larger than one. `smooth` is the
+    darkness in which single particles hardly show: there a lump must have an edge.
     """
     values = darkness[ice]
     middle = float(np.median(values))
@@ -106,8 +109,23 @@ def _lumps(darkness: Float, particles: float | None, ice: Mask, *, diameter: flo
     if particles is None:
         large = distance_transform_edt(lumps) > LARGE_RADIUS * diameter
         dirt &= np.isin(np.arange(count + 1), parts[large])
+    dirt &= _edge_steps(smooth, parts, ice, width=RIM * diameter) > SHARP
     dirt[0] = False
     return np.asarray(dirt[parts])
+
+
+def _edge_steps(darkness: Float, parts: NDArray[np.integer], ice: Mask, *, width: float) -> Float64:  # (part,)
+    """How much darker each part is just within its edge than just outside, over what it is inside; part 0 is none.
+
+    Dirt has an edge. Ice that is thicker here than there has none, and the particles in it can be picked.
+    """
+    outside, (y, x) = distance_transform_edt(parts == 0, return_indices=True)
+    within = distance_transform_edt(parts > 0) <= width
+    nearest, numbers = parts[y, x], np.arange(parts.max() + 1)
+    rim = np.where(within & ice, parts, 0)
+    beyond = np.where((outside > 0) & (outside <= width) & ice, nearest, 0)
+    inner, outer = (np.nan_to_num(median(darkness, labels, numbers)) for labels in (rim, beyond))
+    return np.asarray((inner - outer) / np.maximum(median(darkness, parts, numbers), 1e-9))
 
 
 def _bright_spread(values: Float, middle: float) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from cryodaq.errors import ImagingError
+from cryodaq.imaging.soundness import check_micrograph
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -80,8 +81,9 @@ def mean_power(
     ImagingError
         When the micrograph is too small, empty, or not finite.
     """
+    check_micrograph(micrograph)
     smallest = min(micrograph.shape)
-    if micrograph.ndim != 2 or smallest < SMALLEST_PX:
+    if smallest < SMALLEST_PX:
         problem = f"a micrograph of {micrograph.shape} pixels is too small for a spectrum; {SMALLEST_PX} are needed"
         raise ImagingError(problem)
     wanted = max(box_size_px, round(box_size_px * BEYOND_FINEST * finest_ang / 2 / pixel_size_ang))
@@ -93,9 +95,6 @@ def mean_power(
         low = _cut(scipy.fft.rfft2(picture), box)
         half = low.real**2 + low.imag**2
         total += half / max(float(half[box // 8 : -box // 8].mean()), 1e-30)
-    if not np.isfinite(total).all() or not total.any():
-        problem = "the micrograph is empty or holds NaN; there is no spectrum to look at"
-        raise ImagingError(problem)
     return PowerSpectrum(power=_whole_plane(total), step_per_ang=1 / (tile * pixel_size_ang))
 
 

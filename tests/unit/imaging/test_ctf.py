@@ -144,10 +144,13 @@ def test_impossible_optics_are_refused(field, value) -> None:
 @pytest.mark.parametrize(
     ("picture", "sentence"),
     [
-        (np.ones((64, 64)), "too small"),
-        (np.ones((512, 512)), "empty or holds NaN"),
-        (np.full((512, 512), np.nan), "empty or holds NaN"),
-        (np.ones(512), "too small"),
+        (np.eye(64), "too small"),
+        (np.ones((512, 512)), "every pixel is 1"),
+        (np.zeros((512, 512)), "every pixel is 0"),
+        (np.full((512, 512), np.nan), "262,144 of the micrograph's 262,144 pixels are NaN"),
+        (np.where(np.eye(512) > 0, np.inf, 1), "512 of the micrograph's"),
+        (np.where(np.eye(512) > 0, 1e30, 1), "align it again"),
+        (np.ones(512), "axes"),
     ],
 )
 def test_a_picture_without_a_spectrum_is_refused(picture, sentence) -> None:

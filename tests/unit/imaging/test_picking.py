@@ -120,12 +120,15 @@ def test_a_site_can_ask_for_fewer_picks() -> None:
 @pytest.mark.parametrize(
     ("picture", "scale", "sentence"),
     [
-        (np.ones((256, 256)), SCALE, "nothing to pick"),
-        (np.full((256, 256), np.nan), SCALE, "nothing to pick"),
+        (np.ones((256, 256)), SCALE, "every pixel is 1"),
+        (np.full((256, 256), np.nan), SCALE, "NaN"),
+        (np.where(np.eye(256) > 0, -np.inf, 1), SCALE, "256 of the micrograph's 65,536 pixels"),
         (np.ones(256), SCALE, "axes"),
-        (np.ones((256, 256)), {"pixel_size_ang": 2.0, "diameter_ang": 3.0}, "correct the diameter"),
-        (np.ones((256, 256)), {"pixel_size_ang": 2.0, "diameter_ang": 900.0}, "correct the diameter"),
-        (np.ones((256, 256)), {"pixel_size_ang": 0.0, "diameter_ang": 100.0}, "pixel size"),
+        (np.indices((280, 280)).sum(axis=0) % 2, SCALE, "much finer"),
+        (np.eye(256), {"pixel_size_ang": 2.0, "diameter_ang": 3.0}, "correct the diameter"),
+        (np.eye(256), {"pixel_size_ang": 2.0, "diameter_ang": 900.0}, "correct the diameter"),
+        (np.eye(256), {"pixel_size_ang": 2.0, "diameter_ang": np.nan}, "correct the diameter"),
+        (np.eye(256), {"pixel_size_ang": 0.0, "diameter_ang": 100.0}, "pixel size"),
     ],
 )
 def test_what_cannot_be_picked_is_refused(picture, scale, sentence) -> None:
