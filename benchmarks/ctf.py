@@ -9,11 +9,13 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 from ctf_micrographs import Scene, draw_scene, empty_pictures, expose
+from real_micrographs import REAL_DATA, counted_frame, published_fits
 
-from cryodaq.imaging.ctf import CtfMeasurement, CtfOptions, fit_ctf
+from cryodaq.imaging.ctf import CtfMeasurement, CtfOptions, fit_ctf, fit_ctf_of_spectrum
 
 Draw = Callable[[np.random.Generator], Scene]
 SETS: dict[str, Draw] = {
@@ -111,6 +113,27 @@ def print_time(*, runs: int) -> None:
     print(f"\n4096²: {statistics.median(times[1:]):.2f} CPU s (median of {runs}, {min(times[1:]):.2f} best)")
 
 
+def print_real(data: Path) -> None:
+    """Spectra of beta-galactosidase against their published fits, and a counted frame."""
+    means, vectors = [], []
+    for known in published_fits(data):
+        fitted = fit_ctf_of_spectrum(
+            known.spectrum, pixel_size_ang=1.39955, voltage_kv=200.0, cs_mm=1.4, amplitude_contrast=0.1
+        ).fit
+        mean = (known.defocus_u_ang + known.defocus_v_ang) / 2
+        means.append(abs(fitted.defocus_mean_ang - mean) / mean * 100)
+        ours = fitted.astigmatism_ang * np.exp(2j * np.deg2rad(fitted.defocus_angle_deg))
+        theirs = (known.defocus_u_ang - known.defocus_v_ang) * np.exp(2j * np.deg2rad(known.angle_deg))
+        vectors.append(float(abs(ours - theirs)))
+    good = sum(mean <= 2 and vector <= 200 for mean, vector in zip(means, vectors, strict=True))
+    print(
+        f"\nspectra of beta-galactosidase: {good} of {len(means)} within 2 % and 200 Å; "
+        f"worst {max(means):.2f} % and {max(vectors):.0f} Å"
+    )
+    frame = fit_ctf(counted_frame(data), pixel_size_ang=0.66655, voltage_kv=300, cs_mm=2.7, amplitude_contrast=0.1).fit
+    print(f"counted Falcon frame: {frame.defocus_mean_ang:.0f} Å, fit to {frame.fit_resolution_ang:.1f} Å")
+
+
 def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("--count", type=int, default=24, help="micrographs of each set")
@@ -127,6 +150,8 @@ def main() -> None:
     if not args.only:
         print_empty(seeds=seeds[: max(1, args.count // 4)], size_px=1536)
         print_time(runs=5)
+        if REAL_DATA.exists():
+            print_real(REAL_DATA)
 
 
 if __name__ == "__main__":

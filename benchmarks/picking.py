@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 from picking_micrographs import Field, Pictured, expose
+from real_micrographs import REAL_DATA, hand_picked
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
@@ -43,7 +45,12 @@ def count_matches(picks: Picks, truth: Pictured) -> int:
     if not len(picks.scores) or not len(truth.particles_px_xy):
         return 0
     reach = truth.field.diameter_ang / truth.field.pixel_size_ang / 4
-    distance = cdist(picks.coordinates_px_xy, truth.particles_px_xy)
+    return count_pairs(picks.coordinates_px_xy, truth.particles_px_xy, reach=reach)
+
+
+def count_pairs(found_px_xy: np.ndarray, real_px_xy: np.ndarray, *, reach: float) -> int:
+    """Pairs nearer than `reach` pixels, each place used once."""
+    distance = cdist(found_px_xy, real_px_xy)
     rows, columns = linear_sum_assignment(np.minimum(distance, reach))
     return int((distance[rows, columns] < reach).sum())
 
@@ -87,6 +94,23 @@ def main() -> None:
             print(f"| {name} | {result} |", flush=True)
     if not args.only:
         print_time(runs=5)
+        if REAL_DATA.exists():
+            print_real(REAL_DATA)
+
+
+def print_real(data: Path) -> None:
+    """Apoferritin against hand picks within 20 pixels, at several diameters that a user might give."""
+    for diameter_ang in (110.0, 125.0, 140.0):
+        scores, found, right, real = [], 0, 0, 0
+        for known in hand_picked(data):
+            picks = pick_particles(known.micrograph, pixel_size_ang=1.5, diameter_ang=diameter_ang)
+            matches = count_pairs(picks.coordinates_px_xy, known.particles_px_xy, reach=20.0)
+            scores.append(2 * matches / (len(picks.scores) + len(known.particles_px_xy)))
+            found, right, real = found + len(picks.scores), right + matches, real + len(known.particles_px_xy)
+        print(
+            f"apoferritin by hand, {real} picks, diameter {diameter_ang:.0f} Å: F1 {2 * right / (found + real):.2f}, "
+            f"{right / found:.2f} / {right / real:.2f}; mean F1 of {len(scores)} micrographs {np.mean(scores):.2f}"
+        )
 
 
 def print_time(*, runs: int) -> None:

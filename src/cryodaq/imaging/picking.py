@@ -35,6 +35,8 @@ NOISE_PEAKS = 9.3
 """Peaks of pure noise above a score z, for each disc that the area holds, over z·exp(-z² / 2); counted."""
 MOST_NOISE_SHARE, MOST_NOISE_PICKS = 0.1, 1.5
 """Noise among the picks: its share, and how many of it are let pass in any case."""
+LEAST_FREE = 0.2
+"""Share of the area in which noise may still be picked, however many picks there are."""
 MOST_BRIGHT = 0.7
 """Bright discs per dark one above which neither are particles."""
 
@@ -193,7 +195,9 @@ def _threshold(scores: Float64, bright_scores: Float64, *, discs: float, options
     scores half of what the particles usually do, so that their fragments stay away.
     """
     above = np.arange(1, len(scores) + 1)
-    noise = NOISE_PEAKS * discs * scores * np.exp(-0.5 * scores**2)
+    # Around a better pick there is no room for noise.
+    free = np.maximum(discs - np.pi * options.distance**2 * above, LEAST_FREE * discs)
+    noise = NOISE_PEAKS * free * scores * np.exp(-0.5 * scores**2)
     bright = np.searchsorted(-bright_scores, -scores, side="right")
     credible = (
         (scores >= options.least_score)
