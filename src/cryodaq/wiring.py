@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cryodaq.app.reassign_exposures import Reassigning
     from cryodaq.app.reconcile_access import AccessKeeping
     from cryodaq.app.reconcile_movies import Reconciled
+    from cryodaq.app.reprocess_sample import Reprocessing
     from cryodaq.app.transfer_movies import Transfer, WindowSummary
     from cryodaq.app.trigger_preprocessing import Admission
     from cryodaq.app.watch_facility import Watching
@@ -411,6 +412,16 @@ class System:
             storage_root=PurePosixPath(self.facility.storage.root),
             now=utc_now,
             grant_access=partial(grant_as_applied, self.engine, self.always_readers),
+        )
+
+    def reprocessing(self) -> Reprocessing:
+        """Return what processing a sample once more needs."""
+        from cryodaq.app.reprocess_sample import Reprocessing
+
+        return Reprocessing(
+            engine=self.engine,
+            calibrated_pixel_size_ang=self.facility.calibrated_pixel_size_ang,
+            now=utc_now,
         )
 
     def reassigning(self, microscope: str) -> Reassigning:

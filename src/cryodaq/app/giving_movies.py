@@ -75,6 +75,8 @@ def give_movies(connection: Connection, giving: Giving, movies: Sequence[FiledMo
 
 def _processed_alike(before: Branch, after: Branch) -> bool:
     """Whether what operator and facility said leads to the same processing."""
+    if (before.name, after.name) != (LIVE_BRANCH, LIVE_BRANCH):  # products of other branches do not go along
+        return False
     if any(before.settings.get(key) != after.settings.get(key) for key in ("instrument", "detector")):
         return False
     try:

@@ -129,7 +129,7 @@ def snapshot_parameters(preparation: Preparation, sample: SampleRecord) -> None:
         samples.save_branch(
             connection,
             sample.id,
-            name=LIVE_BRANCH,
+            name=live.name if live is not None else LIVE_BRANCH,
             settings=kept,
             template_hash=frozen.template_hash if frozen else template_hash(template) if template else "",
             software_version=frozen.software_version if frozen else __version__,

@@ -18,7 +18,6 @@ from cryodaq.app.exporting.keeping import ExportedBranch, keep_exports
 from cryodaq.app.exporting.movie_files import write_ctf_text, write_motion
 from cryodaq.app.watch_gain import watch_gain
 from cryodaq.domain.layout import BranchLayout
-from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.domain.parameters import from_mapping
 from cryodaq.domain.results import AlignmentResult, CtfResult, PickResult
 from cryodaq.errors import LedgerError
@@ -63,7 +62,7 @@ def publish_movie(
 ) -> dict[str, object]:
     """Publish a movie in its branch and return the record of it: paths, and the time.
 
-    Only the live branch marks the movie and tells the elogbook; other branches get pictures and their own
+    Only the current branch marks the movie and tells the elogbook; other branches get pictures and their own
     tables. Doing it twice changes nothing twice.
 
     Raises
@@ -91,7 +90,7 @@ def publish_movie(
         with engine.begin() as connection:
             results.check_wanted(connection, movie)
             keep_exports(engine, connection, branch, movie_id=movie.movie_id, has_motion=has_motion)
-            if movie.branch_name == LIVE_BRANCH:
+            if movie.is_current:
                 exports.mark_published(connection, movie, at=at)
                 tell_elogbook(connection, movie, params=params, files=files, at=at)
     except LedgerError:

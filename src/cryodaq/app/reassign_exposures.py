@@ -24,7 +24,6 @@ from cryodaq.app.moving_copies import discard_parts, move_files, moves_into, tel
 from cryodaq.app.preprocess_movie import alignment_of
 from cryodaq.app.prove_copies import write_sample_manifest
 from cryodaq.domain.layout import BranchLayout, SampleLayout
-from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.errors import FormatError, LedgerError
 from cryodaq.ledger import events, exposures, files, leases, reassignments, samples
 from cryodaq.ledger.events import Subject
@@ -212,11 +211,11 @@ def _write_exports(reassigning: Reassigning, sample: SampleRecord, *, came: Sequ
     if live is None:
         return
     has_motion = {
-        movie.movie_id: _tell_motion(movie, layout.branch(LIVE_BRANCH), results[movie.movie_id])
+        movie.movie_id: _tell_motion(movie, layout.branch(live.name), results[movie.movie_id])
         for movie in found
         if movie is not None
     }
-    branch = ExportedBranch(branch_id=live.id, layout=layout.branch(LIVE_BRANCH), sample_folder=layout.root)
+    branch = ExportedBranch(branch_id=live.id, layout=layout.branch(live.name), sample_folder=layout.root)
     with reassigning.engine.begin() as connection:
         write_exports_anew(reassigning.engine, connection, branch, has_motion=has_motion)
 

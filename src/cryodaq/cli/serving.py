@@ -81,6 +81,7 @@ def pages_settings(system: System) -> WebSettings:
         desk=system.desk,
         assigning=system.assigning,
         reassigning=system.reassigning,
+        reprocessing=system.reprocessing(),
         storage_root=facility.storage.root,
         site_name=facility.site.name,
         zone=ZoneInfo(facility.site.zone),

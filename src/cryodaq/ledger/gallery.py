@@ -207,6 +207,11 @@ def experiment_of_movie(connection: Connection, movie_id: int) -> str | None:
     return connection.execute(select(movie.c.experiment).where(movie.c.id == movie_id)).scalar_one_or_none()
 
 
+def sample_of_movie(connection: Connection, movie_id: int) -> str | None:
+    """Return the id of the sample that a movie belongs to, or None when there is no such movie."""
+    return connection.execute(select(movie.c.sample_id).where(movie.c.id == movie_id)).scalar_one_or_none()
+
+
 def neighbours(connection: Connection, found: MovieRow) -> tuple[int | None, int | None]:
     """Return the ids of the sample's movies before and after this one."""
     same = movie.c.sample_id == found.sample_id

@@ -25,6 +25,8 @@ class MovieToProcess:
     movie_id: int
     branch_id: int
     branch_name: str
+    is_current: bool
+    """Whether the branch is the sample's current one, which people and the elogbook are shown."""
     experiment: str
     microscope: str
     sample_id: str
@@ -72,6 +74,7 @@ def movie_to_process(connection: Connection, movie_id: int, branch_id: int) -> M
             movie.c.id.label("movie_id"),
             branch.c.id.label("branch_id"),
             branch.c.name.label("branch_name"),
+            (branch.c.name == sample.c.current_branch).label("is_current"),
             movie.c.experiment,
             experiment.c.microscope,
             movie.c.sample_id,

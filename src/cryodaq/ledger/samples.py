@@ -33,6 +33,8 @@ class SampleRecord:
     first_current_at: datetime
     last_active_at: datetime
     problem: str | None
+    current_branch: str
+    """New movies are processed in it, and pages show it."""
 
     @property
     def subject(self) -> Subject:
@@ -154,7 +156,8 @@ def touch_sample(connection: Connection, sample_id: str, *, at: datetime) -> Non
 
 def live_branch(connection: Connection, sample_id: str) -> Branch | None:
     """Return the branch that new movies are processed in, or None before the first."""
-    return find_branch(connection, sample_id, "live")
+    name = connection.execute(select(sample.c.current_branch).where(sample.c.id == sample_id)).scalar_one_or_none()
+    return None if name is None else find_branch(connection, sample_id, name)
 
 
 def find_branch(connection: Connection, sample_id: str, name: str) -> Branch | None:

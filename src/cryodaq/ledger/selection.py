@@ -119,6 +119,10 @@ _HOLE = func.coalesce(movie.c.metadata.op("->>")("foil_hole"), func.substring(mo
 _GROUPS: Mapping[str, ColumnElement[Any]] = {"square": _SQUARE, "hole": _HOLE}  # Any: a function's type
 
 
+_PUBLISHED = and_(movie.c.state == "published", measurement.c.movie_id.is_not(None))
+"""In the branch that is asked for: movies that have nothing in it do not count."""
+
+
 def _is_in(limits: Limits) -> ColumnElement[bool]:
     holds: list[ColumnElement[bool]] = []
     for key, (low, high) in limits.items():
@@ -156,15 +160,13 @@ def _chosen(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]: 
     if selection.which == "all":
         return query
     wanted = _is_in(selection.limits)
-    published = movie.c.state == "published"
-    return query.where(published, wanted if selection.which == "in" else ~wanted)
+    return query.where(_PUBLISHED, wanted if selection.which == "in" else ~wanted)
 
 
 def count_selection(connection: Connection, selection: Selection) -> Counts:
     """Return how many movies a selection means and how many of them are in."""
-    published = movie.c.state == "published"
-    inside = func.count().filter(published, _is_in(selection.limits))
-    row = connection.execute(_meant(selection, func.count(), func.count().filter(published), inside)).one()
+    inside = func.count().filter(_PUBLISHED, _is_in(selection.limits))
+    row = connection.execute(_meant(selection, func.count(), func.count().filter(_PUBLISHED), inside)).one()
     return Counts(shown=row[0], published=row[1], inside=row[2])
 
 
@@ -173,7 +175,12 @@ def selected_movies(
 ) -> tuple[list[JudgedMovie], bool]:
     """Return one page of a selection, counted from 1, and whether there is another."""
     columns = [measurement.c[key] for key in QUANTITIES]
-    judged = [movie.c.state, judgement.c.verdict, judgement.c.rating, _is_in(selection.limits).label("is_in")]
+    judged = [
+        _PUBLISHED.label("published"),
+        judgement.c.verdict,
+        judgement.c.rating,
+        _is_in(selection.limits).label("is_in"),
+    ]
     query = _chosen(selection, movie.c.id, *judged, *columns)
     by_time = movie.c.id.desc() if selection.descending else movie.c.id.asc()
     if selection.sort in QUANTITIES:
@@ -188,7 +195,7 @@ def selected_movies(
     found = [
         JudgedMovie(
             movie=movies[int(row["id"])],
-            is_in=row["is_in"] if row["state"] == "published" else None,
+            is_in=row["is_in"] if row["published"] else None,
             verdict=row["verdict"],
             rating=row["rating"],
             values={key: row[key] for key in QUANTITIES},
@@ -200,14 +207,13 @@ def selected_movies(
 
 def selected_ids(connection: Connection, selection: Selection) -> list[int]:
     """Return the published movies of a selection that are in, or out where it asks for those."""
-    query = _chosen(selection, movie.c.id).where(movie.c.state == "published")
+    query = _chosen(selection, movie.c.id).where(_PUBLISHED)
     return [int(number) for number in connection.execute(query.order_by(movie.c.id)).scalars()]
 
 
 def groups(connection: Connection, selection: Selection, *, by: str) -> list[Group]:
     """Return the grid squares (`square`) or foil holes (`hole`) of a selection, largest number first."""
     name = cast(_GROUPS[by], String)
-    published = movie.c.state == "published"
 
     def median(key: str) -> ColumnElement[Any]:  # Any: a function's type
         return func.percentile_cont(0.5).within_group(measurement.c[key]).label(key)
@@ -217,8 +223,8 @@ def groups(connection: Connection, selection: Selection, *, by: str) -> list[Gro
             selection,
             name.label("name"),
             func.count().label("movies"),
-            func.count().filter(published).label("published"),
-            func.count().filter(published, _is_in(selection.limits)).label("inside"),
+            func.count().filter(_PUBLISHED).label("published"),
+            func.count().filter(_PUBLISHED, _is_in(selection.limits)).label("inside"),
             *[median(key) for key in ("fit_resolution_ang", "defocus_ang", "motion_total_ang", "particle_count")],
         )
         .where(name.is_not(None))
@@ -256,7 +262,6 @@ def distributions(connection: Connection, selection: Selection, *, keys: Sequenc
 def _probe(connection: Connection, selection: Selection, keys: Sequence[str]) -> list[Mapping[str, Any]]:
     """Return movies evenly spread over the session, with their places in it."""
     columns = [measurement.c[key] for key in keys]
-    published = movie.c.state == "published"
     inner = _meant(
         selection,
         movie.c.id,
@@ -264,7 +269,7 @@ def _probe(connection: Connection, selection: Selection, keys: Sequence[str]) ->
         func.row_number().over(order_by=movie.c.id).label("number"),
         func.count().over().label("total"),
         *columns,
-    ).where(published)
+    ).where(_PUBLISHED)
     numbered = inner.subquery()
     step = func.greatest(1, (numbered.c.total + (PROBES - 1)) // PROBES)
     query = select(numbered).where(func.mod(numbered.c.total - numbered.c.number, step) == 0)
@@ -282,7 +287,7 @@ def _bins(
     inside = _is_in(selection.limits)
     query = (
         _meant(selection, bucket.label("bin"), inside.label("is_in"), func.count().label("movies"))
-        .where(movie.c.state == "published", value.is_not(None))
+        .where(_PUBLISHED, value.is_not(None))
         .group_by("bin", "is_in")
     )
     counts = {True: [0] * BINS, False: [0] * BINS}

@@ -98,6 +98,13 @@ sample = Table(
     _time("first_current_at", required=True),
     _time("last_active_at", required=True),
     Column("problem", Text, comment="why its movies are not processed, for people"),
+    Column(
+        "current_branch",
+        Text,
+        nullable=False,
+        server_default="live",
+        comment="name of the branch that new movies are processed in",
+    ),
 )
 
 exposure = Table(

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.tables import branch, exposure, file, gain_copy, gain_reference, movie, sample, trigger
 
@@ -312,7 +311,7 @@ def due_triggers(connection: Connection, microscope: str, *, at: datetime, limit
             sample.c.microscope == microscope,
             sample.c.dag_state == "parsed",
         )
-        .order_by((branch.c.name == LIVE_BRANCH).desc(), trigger.c.id.desc())
+        .order_by((branch.c.name == sample.c.current_branch).desc(), trigger.c.id.desc())
         .limit(limit)
         .with_for_update(of=trigger, skip_locked=True)
     )
@@ -403,7 +402,10 @@ def refuse_trigger(connection: Connection, due: DueTrigger, problem: str, *, at:
     row = connection.execute(
         update(movie)
         .where(movie.c.id == due.movie_id)
-        .values(state="failed", problem=problem)
+        .values(
+            state=case((movie.c.state == "published", movie.c.state), else_="failed"),
+            problem=case((movie.c.state == "published", movie.c.problem), else_=problem),
+        )
         .returning(movie.c.experiment, movie.c.sample_id)
     ).one()
     subject = Subject(experiment=row.experiment, sample_id=row.sample_id, movie_id=due.movie_id)

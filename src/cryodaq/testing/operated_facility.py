@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
+from cryodaq.app.reprocess_sample import Reprocessing
 from cryodaq.database import open_engine
 from cryodaq.domain.experiment import ParameterValue
 from cryodaq.domain.microscope import Microscope, RetentionRule, Share
@@ -34,6 +35,8 @@ PARAMS: Mapping[str, ParameterValue] = {
     "imaging_format": ".tif",
     "superres": "0.0",
     "apix": 0.82,
+    "cs": 2.7,
+    "kev": 300.0,
     "fmdose": 1.1,
     "total_dose": 44.0,
     "total_frames": "40",
@@ -100,7 +103,7 @@ def operated_facility(database_url: str, storage: Path) -> Iterator[OperatedFaci
                     microscope="tem1", share="/share", scanned_at=seed.now, free_bytes=10**13, total_bytes=2 * 10**13
                 )
             )
-        settings = _settings(database_url, elogbook, storage)
+        settings = _settings(database_url, elogbook, storage, engine=engine)
         with running_pages(settings) as url:
             yield OperatedFacility(url=url, stage=stage, seed=seed, engine=engine, sample=sample, settings=settings)
         stage.close()
@@ -115,7 +118,7 @@ def _add_people(engine: Engine) -> None:
                 accounts.grant_site_role(connection, f"uid:{uid}", role=role)
 
 
-def _settings(database_url: str, elogbook: str, storage: Path) -> WebSettings:
+def _settings(database_url: str, elogbook: str, storage: Path, *, engine: Engine) -> WebSettings:
     tem1 = Microscope(
         name="tem1",
         instrument="TEM1",
@@ -135,5 +138,8 @@ def _settings(database_url: str, elogbook: str, storage: Path) -> WebSettings:
         microscopes=("tem1",),
         stands={"tem1": tem1},
         storage_root=storage,
+        reprocessing=Reprocessing(
+            engine=engine, calibrated_pixel_size_ang=lambda *_: None, now=lambda: datetime.now(UTC)
+        ),
         zone=ZoneInfo("Europe/Berlin"),
     )

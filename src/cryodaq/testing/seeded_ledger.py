@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.domain.layout import BranchLayout, SampleLayout
-from cryodaq.domain.parameters import ImagingParameters, Source, Sourced, to_mapping
+from cryodaq.domain.parameters import ImagingParameters, InstrumentDefaults, Source, Sourced, to_mapping
 from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, FitCurve, MotionStatistics, PickResult
 from cryodaq.formats.fit_curves import write_fit_curves
 from cryodaq.ledger import tables as t
@@ -51,6 +51,9 @@ def example_fit(*, defocus_ang: float = 15_000.0, resolution_ang: float = 3.6, f
         score=0.31,
         fit_resolution_ang=resolution_ang,
     )
+
+
+_UNKNOWN = InstrumentDefaults(voltage_kv=None, cs_mm=None, amplitude_contrast=0.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,7 @@ class LedgerSeeder:
                 connection,
                 sample_id,
                 name="live",
-                settings={},
+                settings={"operator": dict(sample.params), "instrument": asdict(_UNKNOWN), "detector": ""},
                 template_hash="0",
                 software_version="0",
                 at=self.now,

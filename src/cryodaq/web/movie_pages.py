@@ -13,7 +13,6 @@ from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from cryodaq.domain.names import LIVE_BRANCH
 from cryodaq.errors import LedgerError
 from cryodaq.ledger import gallery
 from cryodaq.ledger.events import last_event_id
@@ -56,7 +55,7 @@ def show_movie(
     engine: Engine = request.app.state.engine
     with engine.connect() as connection:
         since = last_event_id(connection)
-        history, sample = _readable(connection, movie_id, who)
+        history, sample = _readable(connection, movie_id, who, branch=request.query_params.get("branch", ""))
         before, after = gallery.neighbours(connection, history.row)
         said = find_judgement(connection, movie_id)
     measured = history.row.measured
@@ -67,6 +66,7 @@ def show_movie(
         "history": history,
         "movie": history.row,
         "products": products,
+        "other_branch": _other(request, sample),
         "curves": curves(fits, "aligned"),
         "picks": picks(read_json(products["pick_overlay"])) if "pick_overlay" in products else None,
         "track": track(measured.displacement_px_xy, pixel_size_ang=measured.pixel_size_ang or 1.0),
@@ -80,12 +80,29 @@ def show_movie(
     return render(request, "movie.html", visitor=who, topic=f"movie:{movie_id}", since=since, values=values)
 
 
-def _readable(connection: Connection, movie_id: int, who: Visitor) -> tuple[MovieHistory, SampleRecord]:
-    history = gallery.movie_history(connection, _checked(movie_id), branch_name=LIVE_BRANCH)
-    sample = None if history is None else find_sample(connection, history.row.sample_id)
-    if history is None or sample is None or not who.may_read(history.row.experiment):
+def _readable(
+    connection: Connection, movie_id: int, who: Visitor, *, branch: str = ""
+) -> tuple[MovieHistory, SampleRecord]:
+    """Return a movie in a branch, or in its sample's current one. Raises `NotThereError`."""
+    sample = _sample_of(connection, movie_id)
+    history = None
+    if sample is not None and who.may_read(sample.experiment):
+        name = branch[:100] or sample.current_branch
+        history = gallery.movie_history(connection, movie_id, branch_name=name)
+    if history is None or sample is None:
         raise NotThereError("movie")
     return history, sample
+
+
+def _sample_of(connection: Connection, movie_id: int) -> SampleRecord | None:
+    sample_id = gallery.sample_of_movie(connection, _checked(movie_id))
+    return None if sample_id is None else find_sample(connection, sample_id)
+
+
+def _other(request: Request, sample: SampleRecord) -> str:
+    """Return the branch that the address names, where it is not the current one."""
+    wanted = request.query_params.get("branch", "")[:100]
+    return "" if wanted == sample.current_branch else wanted
 
 
 def _products(history: MovieHistory, sample: SampleRecord) -> Mapping[str, Path]:
@@ -133,14 +150,17 @@ def show_picture(
     """Send a movie's picture; where it lies is the ledger's knowledge, never the browser's."""
     engine: Engine = request.app.state.engine
     with engine.connect() as connection:
-        movie = gallery.find_movie(connection, _checked(movie_id), branch_name=LIVE_BRANCH)
-        if movie is None or movie.pictures is None or not who.may_read(movie.experiment):
+        sample = _sample_of(connection, movie_id)
+        if sample is None or not who.may_read(sample.experiment):
             raise NotThereError("picture")
-        sample = find_sample(connection, movie.sample_id)
+        branch = request.query_params.get("branch", "")[:100] or sample.current_branch
+        movie = gallery.find_movie(connection, movie_id, branch_name=branch)
+    if movie is None or movie.pictures is None:
+        raise NotThereError("picture")
     usual = {"preview": movie.pictures.preview, "thumbnail": movie.pictures.thumbnail}
     found = {**movie.pictures.others, **usual}.get(picture)
     path = Path(found or "")
-    if found is None or path.suffix != f".{suffix}" or sample is None or not _lies_below(path, Path(sample.folder)):
+    if found is None or path.suffix != f".{suffix}" or not _lies_below(path, Path(sample.folder)):
         raise NotThereError("picture")
     return FileResponse(path, media_type=_TYPES[suffix], headers=_PICTURE_HEADERS)
 
@@ -210,9 +230,9 @@ def run_again(
     at = web_settings(request).clock()
     try:
         with engine.begin() as connection:
-            history, _ = _readable(connection, movie_id, who)
+            history, sample = _readable(connection, movie_id, who)
             _require_post(who, history.row.experiment)
-            process_again(connection, movie_id, branch_name=LIVE_BRANCH, asked_by=who.person.user, at=at)
+            process_again(connection, movie_id, branch_name=sample.current_branch, asked_by=who.person.user, at=at)
     except LedgerError as error:
         message = f"Nothing was changed: {error}."
         raise RefusedError(message) from error

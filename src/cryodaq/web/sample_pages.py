@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from cryodaq.app.export_selection import Kind, export_selection
-from cryodaq.domain.names import LIVE_BRANCH, check_sample_id
+from cryodaq.domain.names import check_sample_id
 from cryodaq.errors import UnsafeNameError
 from cryodaq.ledger import gallery
 from cryodaq.ledger.board import sample_progress
+from cryodaq.ledger.branches import branch_states
 from cryodaq.ledger.events import last_event_id, open_alarms
 from cryodaq.ledger.measurements import QUANTITIES
 from cryodaq.ledger.samples import SampleRecord, find_branch, find_sample
@@ -42,7 +43,7 @@ def show_sample(
     with engine.connect() as connection:
         since = last_event_id(connection)
         sample = readable_sample(connection, sample_id, who)
-        asked = read_query(request.query_params, sample_id=sample.id, branch_name=LIVE_BRANCH)
+        asked = asked_of(connection, request, sample)
         values: dict[str, object] = {
             "sample": sample,
             "asked": asked,
@@ -54,7 +55,8 @@ def show_sample(
             "quantities": QUANTITIES,
             "cleared": {f"{end}_{key}": "" for key in QUANTITIES for end in ("min", "max")},
             **_listing(connection, asked),
-            **_sheet(connection, sample),
+            **_sheet(connection, sample, branch=asked.selection.branch_name),
+            "branches": branch_states(connection, sample.id),
         }
     return render(request, "sample.html", visitor=who, topic=f"sample:{sample.id}", since=since, values=values)
 
@@ -67,10 +69,20 @@ def _listing(connection: Connection, asked: Asked) -> dict[str, object]:
     return {"groups": [], "movies": movies, "more": more}
 
 
-def _sheet(connection: Connection, sample: SampleRecord) -> dict[str, object]:
+def asked_of(connection: Connection, request: Request, sample: SampleRecord) -> Asked:
+    """Read what a page of a sample was asked for, in which of its branches."""
+    wanted = request.query_params.get("branch", "")
+    known = wanted and find_branch(connection, sample.id, wanted[:100]) is not None
+    branch = wanted if known else sample.current_branch
+    return read_query(
+        request.query_params, sample_id=sample.id, branch_name=branch, current_branch=sample.current_branch
+    )
+
+
+def _sheet(connection: Connection, sample: SampleRecord, *, branch: str) -> dict[str, object]:
     """Return what a person types into other programs, from the newest movie with results."""
     newest = gallery.newest_published(connection, sample.id)
-    history = None if newest is None else gallery.movie_history(connection, newest, branch_name=LIVE_BRANCH)
+    history = None if newest is None else gallery.movie_history(connection, newest, branch_name=branch)
     return {"newest": history}
 
 
@@ -84,7 +96,7 @@ def show_plots(
     engine: Engine = request.app.state.engine
     with engine.connect() as connection:
         sample = readable_sample(connection, sample_id, who)
-        asked = read_query(request.query_params, sample_id=sample.id, branch_name=LIVE_BRANCH)
+        asked = asked_of(connection, request, sample)
         found = distributions(connection, asked.selection)
     values: dict[str, object] = {
         "sample": sample,
@@ -105,8 +117,8 @@ def export(
     engine: Engine = request.app.state.engine
     with engine.connect() as connection:
         sample = readable_sample(connection, sample_id, who)
-        asked = read_query(request.query_params, sample_id=sample.id, branch_name=LIVE_BRANCH)
-        branch = find_branch(connection, sample.id, LIVE_BRANCH)
+        asked = asked_of(connection, request, sample)
+        branch = find_branch(connection, sample.id, asked.selection.branch_name)
     if branch is None:
         raise NotThereError("table")
     selection = asked.meant()

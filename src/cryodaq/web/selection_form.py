@@ -61,12 +61,18 @@ class Asked:
     @property
     def is_narrowed(self) -> bool:
         """Whether anything but the order is asked for."""
-        return any(key not in {"view", "sort", "order", "page"} for key in self.query)
+        return any(key not in {"view", "sort", "order", "page", "branch"} for key in self.query)
 
 
-def read_query(sent: QueryParams, *, sample_id: str, branch_name: str) -> Asked:
-    """Read an address's query; what makes no sense counts as not said."""
-    said: dict[str, str] = {}
+def read_query(sent: QueryParams, *, sample_id: str, branch_name: str, current_branch: str | None = None) -> Asked:
+    """Read an address's query; what makes no sense counts as not said.
+
+    Parameters
+    ----------
+    branch_name
+        The branch that is meant; addresses say it where it is not `current_branch`.
+    """
+    said = {"branch": branch_name} if branch_name != (current_branch or branch_name) else {}
     limits: dict[str, tuple[float | None, float | None]] = {}
     for one in QUANTITIES.values():
         low, high = (_limit(sent.get(f"{end}_{one.key}", "")) for end in ("min", "max"))

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cryodaq.app.assign_exposures import Assigning
 from cryodaq.app.reassign_exposures import Reassigning
+from cryodaq.app.reprocess_sample import Reprocessing
 from cryodaq.domain.microscope import Microscope
 from cryodaq.logbook.desk import Desk
 from cryodaq.ports import AccessControl
@@ -41,6 +42,8 @@ class WebSettings:
     """What giving a microscope's unowned exposures to a sample needs; None: these pages cannot."""
     reassigning: Callable[[str], Reassigning] | None = None
     """What giving filed exposures to another sample needs; None: these pages cannot."""
+    reprocessing: Reprocessing | None = None
+    """What processing samples with other parameters needs; None: these pages cannot."""
     storage_root: Path | None = None
     """Of the large file system; None: it is not looked at."""
     zone: ZoneInfo
