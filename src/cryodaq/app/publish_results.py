@@ -98,7 +98,7 @@ def publish_movie(
         for made in (*pictures.values(), *drawn.values(), *map(Path, texts)):
             made.unlink(missing_ok=True)
         raise
-    if movie.branch_name == LIVE_BRANCH:
+    if movie.is_current:
         watch_gain(engine, movie, layout=layout, at=at)
     return {
         **{name: str(path) for name, path in {**pictures, **drawn}.items()},

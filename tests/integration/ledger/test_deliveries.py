@@ -76,6 +76,7 @@ def queue(engine: Engine, run: str, *, sample: str = "apo", only: tuple[str, ...
     """Queue all calls of one run."""
     payloads: dict[str, dict[str, object]] = {
         "start_run": {"sample_name": sample, "begun_at": NOW.isoformat()},
+        "change_sample": {"sample_name": sample},
         "add_run_params": {"params": {"aligned_resolution": 3.6}},
         "register_files": {"files": [FILE]},
         "end_run": {"ended_at": (NOW + timedelta(minutes=1)).isoformat()},
