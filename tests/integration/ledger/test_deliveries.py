@@ -16,6 +16,8 @@ from cryodaq.ledger import deliveries
 from cryodaq.ledger.events import open_alarms
 from cryodaq.testing.fake_logbook import FakeLogbook
 
+OF_A_RUN = tuple(call for call in deliveries.CALLS if call != "change_sample")
+"""What is told of a movie that stays where it is."""
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 EXPERIMENT = "20261122-CS01"
 FILE = {
@@ -72,11 +74,10 @@ def logbook() -> CountingLogbook:
     return made
 
 
-def queue(engine: Engine, run: str, *, sample: str = "apo", only: tuple[str, ...] = deliveries.CALLS) -> None:
+def queue(engine: Engine, run: str, *, sample: str = "apo", only: tuple[str, ...] = OF_A_RUN) -> None:
     """Queue all calls of one run."""
     payloads: dict[str, dict[str, object]] = {
         "start_run": {"sample_name": sample, "begun_at": NOW.isoformat()},
-        "change_sample": {"sample_name": sample},
         "add_run_params": {"params": {"aligned_resolution": 3.6}},
         "register_files": {"files": [FILE]},
         "end_run": {"ended_at": (NOW + timedelta(minutes=1)).isoformat()},
