@@ -20,6 +20,7 @@ from cryodaq.errors import ConfigError, LedgerError, StoreError, TransferError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from cryodaq.app.adopt_share import Adopting
     from cryodaq.app.assign_exposures import Assigning
     from cryodaq.app.clear_microscope import Cleared, Clearing
     from cryodaq.app.follow_logbook import Following
@@ -311,6 +312,8 @@ class System:
         from cryodaq.app.deliver_results import deliver_due
         from cryodaq.app.trigger_preprocessing import admit_movies, send_triggers
 
+        if self.facility.microscope(microscope).shadow:
+            return
         admission = self.admission(microscope)
         if time.monotonic() >= self._reconcile_at_s:
             self._reconcile_at_s = time.monotonic() + RECONCILE_EVERY_S
@@ -348,6 +351,8 @@ class System:
         from cryodaq.app.prepare_sample import prepare_dag, prepare_sample, refresh_parameters
         from cryodaq.ledger import observations, samples, triggers
 
+        if self.facility.microscope(microscope).shadow:
+            return []
         self._resume_reassignments(microscope)
         preparation = self.preparation(microscope)
         with self.engine.connect() as connection:
@@ -392,14 +397,22 @@ class System:
 
     def clear_microscope(self, microscope: str, *, stop: Callable[[], bool]) -> Cleared:
         """Remove from the shares what retention allows, write manifests, and retire the DAGs that nobody uses."""
-        from cryodaq.app.clear_microscope import clear_microscope
+        from cryodaq.app.clear_microscope import Cleared, clear_microscope
         from cryodaq.app.prove_copies import write_manifests
         from cryodaq.app.sample_dag import retire_sample_dags
 
+        if self.facility.microscope(microscope).shadow:
+            return Cleared(removed=(), removed_bytes=0, kept=())
         with self.engine.begin() as connection:
             retire_sample_dags(connection, microscope, dag_folder=self.dag_folder, now=utc_now())
         write_manifests(self.engine, microscope)
         return clear_microscope(self.clearing(microscope), stop=stop)
+
+    def adopting(self, microscope: str) -> Adopting:
+        """Return what adopting a microscope's shares needs."""
+        from cryodaq.app.adopt_share import Adopting
+
+        return Adopting(engine=self.engine, microscope=self.facility.microscope(microscope), now=utc_now)
 
     def assigning(self, microscope: str) -> Assigning:
         """Return what giving exposures to a sample needs."""

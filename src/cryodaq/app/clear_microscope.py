@@ -85,7 +85,7 @@ def clear_microscope(
         Another process clears this microscope now.
     """
     rule = clearing.microscope.retention
-    if not rule.enabled:
+    if not rule.enabled or clearing.microscope.shadow:
         return Cleared(removed=(), removed_bytes=0, kept=())
     began_s = time.monotonic()
     done = _Tally()

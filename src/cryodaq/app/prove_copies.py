@@ -81,10 +81,15 @@ def write_sample_manifest(engine: Engine, owner: SampleRecord) -> Path | None:
     if not times:
         return None
     folder = PurePosixPath(owner.folder)
-    lines = ((PurePosixPath(one.target or "").relative_to(folder), one.xxh3_128 or "") for one in proved)
+    lines = ((_listed(PurePosixPath(one.target or ""), folder), one.xxh3_128 or "") for one in proved)
     path = _manifest(owner)
     write_manifest(path, manifest_text(lines), proved_at=max(times))
     return path
+
+
+def _listed(target: PurePosixPath, folder: PurePosixPath) -> PurePosixPath:
+    """Return a copy's path below the sample's folder; one that another system made keeps its whole path."""
+    return target.relative_to(folder) if target.is_relative_to(folder) else target
 
 
 def _manifest(owner: SampleRecord) -> Path:

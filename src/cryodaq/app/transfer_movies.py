@@ -122,7 +122,7 @@ class _Window:
             str(share.root): Mount(session, share.root, sentinel=share.sentinel, excludes=share.excludes)
             for share in transfer.microscope.shares
         }
-        gain_root = transfer.microscope.gain_root
+        gain_root = None if transfer.microscope.shadow else transfer.microscope.gain_root
         self._gains = GainKeeper(session, Mount(session, gain_root, sentinel=None)) if gain_root else None
         self._adopter = Adopter(session)
         self._judge = Judge(session)
@@ -154,7 +154,7 @@ class _Window:
     def needs_preparation(self) -> str | None:
         """Say why the window ends: a sample is current that must be prepared first."""
         current = self.current
-        if current is None or current.sample_id is None:
+        if current is None or current.sample_id is None or self._session.transfer.microscope.shadow:
             return None
         sample = self._session.sample(current.sample_id)
         if sample is None:
@@ -254,7 +254,7 @@ class _Window:
         self._doubter.answer()
         self._copier.collect(self._storage)
         self._register_late_movies()
-        if orders:
+        if orders and not session.transfer.microscope.shadow:
             self._copier.order(self._mounts)
             self._verifier.verify(busy=self._copier.in_flight > 0)
         if self._gains is not None:

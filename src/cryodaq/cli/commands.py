@@ -11,6 +11,7 @@ from cryodaq.cli import (
     demo,
     deploying,
     exporting,
+    first_day,
     held_commands,
     importing,
     inspecting,
@@ -53,6 +54,8 @@ app.command("verify")(proofs.verify)
 app.command("certificate")(proofs.certificate)
 app.command("clear")(staff_commands.clear)
 app.command("reassign")(reassigning.reassign)
+app.command("adopt")(first_day.adopt)
+app.command("shadow")(first_day.shadow)
 app.command("backup")(maintenance.backup)
 app.command("restore")(maintenance.restore)
 app.command("maintain")(maintenance.maintain)

@@ -179,6 +179,9 @@ class MicroscopeTable(Table):
     no_movie_alarm_min: float = Field(
         default=30.0, ge=0, description="Minutes without a new movie until people are told; 0: never."
     )
+    shadow: bool = Field(
+        default=False, description="Watch only: nothing is copied, triggered or removed; `cryodaq shadow` reports."
+    )
     filling_alarm_h: float = Field(
         default=12.0, ge=0, description="People are told when a share is full in so many hours at its rate; 0: never."
     )
@@ -362,6 +365,7 @@ def _to_domain(table: MicroscopeTable) -> words.Microscope:
         window_s=table.window_s,
         no_movie_alarm_s=table.no_movie_alarm_min * 60 or None,
         needs_gain=table.needs_gain,
+        shadow=table.shadow,
         copy_max_bytes_per_s=table.copy_limit_mb_s * 1e6 if table.copy_limit_mb_s else None,
     )
 

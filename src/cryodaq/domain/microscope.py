@@ -58,6 +58,8 @@ class Microscope:
     """How long one transfer task streams before the next one takes over."""
     no_movie_alarm_s: float | None = None
     """People are told when a sample had movies and gets no new one for so long; None: they are not."""
+    shadow: bool = False
+    """Whether nothing is copied, triggered or removed: it is only said what would be."""
     needs_gain: bool = True
     """Whether movies of this camera are recorded without gain correction."""
     copy_max_bytes_per_s: float | None = None

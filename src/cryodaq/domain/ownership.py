@@ -31,6 +31,8 @@ class Decision(StrEnum):
     """Nothing decides; people do."""
     OPERATOR = "operator"
     """A person assigned it."""
+    BASELINE = "baseline"
+    """It lay on the share before cryodaq worked there, or another system copied it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

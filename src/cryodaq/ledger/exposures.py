@@ -171,6 +171,15 @@ def assign(connection: Connection, ids: Collection[int], *, sample_id: str, at: 
     )
 
 
+def leave_baseline(connection: Connection, ids: Collection[int], *, at: datetime) -> None:
+    """Record that files of the baseline changed: people say whose their exposures are."""
+    connection.execute(
+        update(exposure)
+        .where(exposure.c.id == func.any(list(ids)), exposure.c.decision == Decision.BASELINE.value)
+        .values(decision=Decision.QUARANTINE.value, sample_id=None, decided_at=at)
+    )
+
+
 def unowned_folders(connection: Connection, microscope: str | None = None) -> list[UnownedFolder]:
     """Return what waits in quarantine, by acquisition folder."""
     is_movie = file.c.role == "movie"

@@ -143,6 +143,7 @@ def copied_without_movie(connection: Connection, microscope: str, *, copied_befo
             file.c.state.in_(("copied", "verified")),
             file.c.copied_at < copied_before,
             exposure.c.sample_id.is_not(None),
+            exposure.c.decision != "baseline",
             movie.c.id.is_(None),
         )
         .order_by(file.c.id)

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from cryodaq.domain.ownership import Decision
 from cryodaq.ledger.tables import (
     branch,
     delivery,
@@ -76,7 +77,9 @@ def filed_exposures(
 ) -> dict[str, list[int]]:
     """Return, for each owner, the exposures of a session folder, or first seen since a time, or both."""
     query = select(exposure.c.sample_id, exposure.c.id).where(
-        exposure.c.microscope == microscope, exposure.c.sample_id.is_not(None)
+        exposure.c.microscope == microscope,
+        exposure.c.sample_id.is_not(None),
+        exposure.c.decision != Decision.BASELINE.value,
     )
     if folder is not None:
         query = query.where(exposure.c.acquisition_folder == folder)

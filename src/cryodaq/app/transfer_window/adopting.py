@@ -15,6 +15,7 @@ from cryodaq.domain.file_roles import ClassifiedFile, FileRole, classify
 from cryodaq.domain.names import safe_relative_path
 from cryodaq.errors import UnsafeNameError
 from cryodaq.ledger import exposures, files, shares
+from cryodaq.ledger.baselines import BASELINE
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.exposures import NewExposure
 from cryodaq.ledger.files import HAS_COPY, ChangedFile, FileRecord, NewFile
@@ -169,9 +170,12 @@ class Adopter:
             else:
                 self._session.doubtful[known.id] = change
         if grown or elsewhere:
+            changed_baseline = [known.exposure_id for known, _ in grown if known.state == BASELINE]
             with self._session.transition() as connection:
+                exposures.leave_baseline(connection, changed_baseline, at=scan.ended_at)
                 files.record_changes(connection, [change for _, change in grown], at=scan.ended_at)
                 files.update_inodes(connection, [change for _, change in elsewhere])
+        self._session.follow_exposures([known for known, _ in grown if known.state == BASELINE])
         for known, change in grown:
             state = known.state if self._is_copying(known) else "seen"
             self._session.remember(_updated(known, change, state=state))
