@@ -16,6 +16,7 @@ import tifffile
 from cryodaq.formats.closure import inspect
 from cryodaq.formats.coordinates import read_coordinates
 from cryodaq.formats.ctffind_txt import parse_ctffind, parse_ctffind_curves
+from cryodaq.formats.defects import parse_defect_list
 from cryodaq.formats.dm import read_largest_image
 from cryodaq.formats.epu_session import read_epu_session
 from cryodaq.formats.epu_xml import read_epu_xml
@@ -74,6 +75,7 @@ GCTF = """   Defocus_U   Defocus_V       Angle        CCC
 
 Resolution limit estimated by EPA: RES_LIMIT 3.972
 """
+DEFECTS = b"CameraSizeX 60\nCameraSizeY 40\nPartialBadColumn 2 2 5 9\nBadColumns 3\nBadPixels 5 2\n"
 TOPAZ = b"image_name\tx_coord\ty_coord\tscore\na\t1\t2\t3\n"
 
 
@@ -150,6 +152,7 @@ def targets() -> tuple[Target, ...]:
             seeds=(b"<EpuSessionXml><Name>a</Name></EpuSessionXml>",),
         ),
         Target(name="mdoc", parse=_text(read_frame_mdoc), seeds=(MDOC.encode(),)),
+        Target(name="defects", parse=_text(parse_defect_list, path=NAME), seeds=(DEFECTS,)),
         Target(name="star", parse=_text(parse_star, path=NAME), seeds=(star,)),
         Target(name="coordinates", parse=_on_disk(".star", read_coordinates), seeds=(star,)),
         Target(name="relion_motion", parse=_on_disk(".star", read_relion_motion), seeds=(star,)),

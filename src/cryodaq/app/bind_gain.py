@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.mask_defects import gain_without_defects
 from cryodaq.domain.acquisition import AcquisitionMetadata
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.names import safe_component
@@ -28,9 +29,17 @@ def gain_is_bound(
     movie: WaitingMovie,
     sample: SampleRecord,
     metadata: AcquisitionMetadata | None,
+    *,
+    defects: PurePosixPath | None,
     at: datetime,
 ) -> bool:
-    """Bind the movie's gain once it is copied and fits; until then the movie waits, and says for what."""
+    """Bind the movie's gain once it is copied and fits; until then the movie waits, and says for what.
+
+    Parameters
+    ----------
+    defects
+        The facility's own list or mask of the camera's defects, for movies that name none.
+    """
     if movie.gain_target is not None:
         return True
     if triggers.has_unsettled_gain(connection, movie.microscope):
@@ -53,7 +62,9 @@ def gain_is_bound(
             triggers.keep_waiting(connection, movie, f"its gain reference cannot be read: {error}", at=at)
             return False
         if why is None:
-            triggers.bind_gain(connection, movie.id, candidate.target)
+            named = metadata.defect_file_name if metadata else None
+            target = gain_without_defects(connection, movie, candidate.target, named=named, of_camera=defects, at=at)
+            triggers.bind_gain(connection, movie.id, target)
             return True
         misfits.append(f"{candidate.name} {why}")
     newer = f"{len(candidates)} are newer than the movie" if candidates else "none was found"

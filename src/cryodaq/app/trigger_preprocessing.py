@@ -124,7 +124,10 @@ def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) ->
         why = f"its metadata cannot be read: {error}" if isinstance(error, OSError) else str(error)
         triggers.keep_waiting(connection, movie, why, at=at)
         return False
-    if admission.microscope.needs_gain and not gain_is_bound(connection, movie, sample, metadata, at):
+    microscope = admission.microscope
+    if microscope.needs_gain and not gain_is_bound(
+        connection, movie, sample, metadata, defects=microscope.defects, at=at
+    ):
         return False
     samples.touch_sample(connection, sample.id, at=at)
     triggers.queue_trigger(

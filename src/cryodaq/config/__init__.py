@@ -169,6 +169,9 @@ class MicroscopeTable(Table):
     hosts: Hosts = Hosts()
     shares: tuple[ShareTable, ...] = Field(min_length=1, description="The camera server's folder trees.")
     gain_root: AbsolutePath | None = Field(default=None, description="Where gain references are written.")
+    defects: AbsolutePath | None = Field(
+        default=None, description="List (SerialEM's .txt) or mask (.mrc, .tif) of the camera's defects."
+    )
     needs_gain: bool = Field(default=True, description="Movies come without gain correction and wait for a gain.")
     voltage_kv: float | None = Field(default=None, gt=0, le=1250, description="kV.")
     cs_mm: float | None = Field(default=None, ge=0, le=10, description="Spherical aberration, mm.")
@@ -364,6 +367,7 @@ def _to_domain(table: MicroscopeTable) -> words.Microscope:
         queue=table.queue or table.name,
         window_s=table.window_s,
         no_movie_alarm_s=table.no_movie_alarm_min * 60 or None,
+        defects=PurePosixPath(table.defects) if table.defects else None,
         needs_gain=table.needs_gain,
         shadow=table.shadow,
         copy_max_bytes_per_s=table.copy_limit_mb_s * 1e6 if table.copy_limit_mb_s else None,

@@ -60,6 +60,8 @@ class Microscope:
     """People are told when a sample had movies and gets no new one for so long; None: they are not."""
     shadow: bool = False
     """Whether nothing is copied, triggered or removed: it is only said what would be."""
+    defects: PurePosixPath | None = None
+    """List or mask of the camera's defects, for movies whose metadata name none."""
     needs_gain: bool = True
     """Whether movies of this camera are recorded without gain correction."""
     copy_max_bytes_per_s: float | None = None

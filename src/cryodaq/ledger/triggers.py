@@ -180,6 +180,22 @@ def copied_metadata_files(connection: Connection, exposure_id: int) -> list[str]
     return [str(target) for target in connection.execute(query.order_by(file.c.path)).scalars()]
 
 
+def copied_file_called(connection: Connection, sample_id: str, name: str) -> str | None:
+    """Return where the newest copied file of a sample with a base name lies; None where there is none."""
+    query = (
+        select(file.c.target)
+        .join(exposure, file.c.exposure_id == exposure.c.id)
+        .where(
+            exposure.c.sample_id == sample_id,
+            or_(file.c.path == name, file.c.path.endswith(f"/{name}", autoescape=True)),
+            file.c.state.in_(("copied", "verified")),
+        )
+        .order_by(file.c.id.desc())
+    )
+    found = connection.execute(query.limit(1)).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
 def save_metadata(connection: Connection, movie_id: int, metadata: Mapping[str, object]) -> None:
     """Keep what the acquisition program said about a movie."""
     connection.execute(update(movie).where(movie.c.id == movie_id).values(metadata=dict(metadata)))

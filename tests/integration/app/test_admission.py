@@ -14,6 +14,7 @@ from cryodaq.app.bind_gain import fits, in_order_of_choice
 from cryodaq.app.prepare_sample import prepare_sample
 from cryodaq.app.trigger_preprocessing import admit_movies, send_triggers
 from cryodaq.domain.acquisition import completed
+from cryodaq.formats.gain import read_gain
 from cryodaq.formats.mdoc import read_frame_mdoc
 from cryodaq.formats.metadata import read_metadata
 from cryodaq.formats.mrc import write_micrograph
@@ -304,3 +305,39 @@ def test_a_new_gain_in_mid_session_changes_later_movies_only(bench: Bench, tmp_p
     write_gain(noon, (32, 48))
     admit_movies(bench.admission)
     assert (bench.movie(first).gain_target, bench.movie(second).gain_target) == (morning, noon)
+
+
+DEFECTS = "CameraSizeX 48\nCameraSizeY 32\nBadColumns 5\n"
+
+
+def bound_gain(bench: Bench, tmp_path: Path, *, defects: str = DEFECTS) -> str:
+    """Return the gain reference of a movie of a prepared sample whose gain lies on the gain root."""
+    movie = real_movie(bench, tmp_path, "FoilHole_1_Data_2_3_20261122_120000")
+    (tmp_path / "a.mdoc").write_text("[FrameSet = 0]\nDefectFile = defects_1.txt\nNumSubFrames = 6\n")
+    bench.add_file(movie, role="metadata", target=tmp_path / "a.mdoc")
+    (tmp_path / "defects_1.txt").write_text(defects)
+    bench.add_file(movie, role="other", target=tmp_path / "defects_1.txt")
+    bench.add_gain("gain.mrc", hours_before_movie=1)
+    admit_movies(bench.admission)
+    (target,) = bench.copy_wanted_gains()
+    write_gain(target, (32, 48))
+    assert admit_movies(bench.admission) == 1
+    return str(bench.movie(movie).gain_target)
+
+
+def test_defects_that_the_metadata_names_are_taken_out_of_the_gain(bench: Bench, tmp_path: Path) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    target = bound_gain(bench, tmp_path)
+    assert target.endswith("/raw/GainRefs/gain.without-defects_1.mrc")
+    expected = np.ones((32, 48), np.float32)
+    expected[:, 5] = 0
+    assert np.array_equal(read_gain(Path(target)), expected)
+
+
+def test_defects_of_another_camera_are_an_alarm_and_the_gain_stays_as_it_is(bench: Bench, tmp_path: Path) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    other = DEFECTS.replace("48", "50")
+    assert bound_gain(bench, tmp_path, defects=other).endswith("/raw/GainRefs/gain.mrc")
+    assert any("it is of a camera of 50 x 32 px" in text for text in bench.alarms())
