@@ -105,8 +105,7 @@ _FIELDS = tuple(file.c[name] for name in FileRecord.__dataclass_fields__)
 
 
 def _record(row: Row[*tuple[Any, ...]]) -> FileRecord:  # Any: columns of several types
-    values = row._mapping  # noqa: SLF001  # SQLAlchemy's public name for a row as a mapping
-    return FileRecord(**{name: values[name] for name in FileRecord.__dataclass_fields__})
+    return FileRecord(**row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for a row as a mapping
 
 
 def files_at_work(connection: Connection, microscope: str) -> Iterable[FileRecord]:
