@@ -378,10 +378,10 @@ class System:
 
     def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> WindowSummary:
         """Stream one window."""
-        from cryodaq.app.transfer_movies import transfer_window
+        from cryodaq.app.transfer_movies import transfer_pass
 
         parts = self.transfer_parts(microscope)
-        return transfer_window(parts, parts.microscope.window_s, stop)
+        return transfer_pass(parts, parts.microscope.window_s, stop)
 
     def clearing(self, microscope: str) -> Clearing:
         """Return what clearing a microscope needs."""

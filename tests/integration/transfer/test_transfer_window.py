@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from tests.integration.transfer.conftest import (
     until,
 )
 
-from cryodaq.app.transfer_movies import transfer_window
+from cryodaq.app.transfer_movies import transfer_pass, transfer_window
 from cryodaq.errors import LeaseLostError
+from cryodaq.ledger import leases
 from cryodaq.simulator.camera import GrowingTiff
 
 EPU = "Session/Images-Disc1/GridSquare_1/Data/FoilHole_1_Data_2_{n}_20260101_1200{n:02}"
@@ -278,6 +280,19 @@ def test_a_second_transferer_fences_the_first(stage: Stage) -> None:
         assert isinstance(first.failure[0], LeaseLostError)
         first.failure.clear()
     assert list(stage.states()) == ["grid_00001.tif@1"]
+
+
+def test_a_pass_gives_way_to_whoever_takes_the_lease(stage: Stage) -> None:
+    stage.make_current("grid")
+
+    def take_it() -> bool:
+        with stage.engine.begin() as connection:
+            leases.acquire(connection, "tem1", holder="somebody who assigns", at=datetime.now(UTC))
+        return False
+
+    summary = transfer_pass(stage.transfer(), 60.0, take_it)
+    assert "tem1" in summary.ended_because
+    assert summary.copied == 0
 
 
 def test_a_missing_sentinel_is_an_alarm_and_no_empty_session(stage: Stage) -> None:
