@@ -12,6 +12,7 @@
     │   ├── AccountError          an account cannot be made or changed as asked
     │   ├── LogbookAccessError    it does not let us
     │   └── LogbookUnreachableError   (retryable) no answer
+    ├── DirectoryError            (retryable) the site's directory of people does not answer
     ├── SchedulerError            the scheduler refused
     │   ├── RunConflictError      a run of that name exists for another movie
     │   ├── DagNotParsedError     (retryable) it does not know the sample's DAG yet
@@ -215,6 +216,12 @@ class RemovalOpenError(TransferError):
     def __init__(self, path: PurePath, *, why: str) -> None:
         super().__init__(f"{path} is neither removed nor back under its name yet: {why}; the next run settles it")
         self.path, self.why = path, why
+
+
+class DirectoryError(CryodaqError):
+    """The site's directory of people does not answer, or makes no sense; nobody was changed."""
+
+    retryable = True
 
 
 class NotificationError(CryodaqError):

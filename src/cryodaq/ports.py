@@ -156,6 +156,36 @@ class Notifier(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryPerson:
+    """Somebody in the site's directory."""
+
+    uid: str
+    full_name: str
+    uid_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryGroup:
+    """A POSIX group of the site's directory."""
+
+    name: str
+    gid_number: int
+    members: frozenset[str]
+
+
+class Directory(Protocol):
+    """The site's directory of people. Every method raises `DirectoryError`."""
+
+    def people(self) -> Sequence[DirectoryPerson]:
+        """Return everybody who can have access to files."""
+        ...
+
+    def groups(self) -> Sequence[DirectoryGroup]:
+        """Return all groups."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """Who asks for a page."""
 

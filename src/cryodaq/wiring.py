@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cryodaq.logbook.access import TokenAccess
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.logbook.desk import Desk
-    from cryodaq.ports import AccessControl, Notifier
+    from cryodaq.ports import AccessControl, Directory, Notifier
     from cryodaq.scheduler.airflow import AirflowScheduler
     from cryodaq.store.access import Readers
 
@@ -196,6 +196,23 @@ class System:
         if self.facility.elogbook.kind != "embedded":
             return None
         return TokenAccess(self.elogbook_url, Credential(secret=read_secret(token_file).get_secret_value()))
+
+    def directory(self, file: Path | None = None) -> Directory | None:
+        """Return the site's directory of people, or a file of them. Raises `ConfigError` for a missing password."""
+        from cryodaq.config import read_secret
+        from cryodaq.directory.file import FileDirectory
+        from cryodaq.directory.ldap import LdapDirectory, LdapServer
+
+        table = self.facility.directory
+        path = file or (None if table is None else table.file)
+        if path is not None:
+            return FileDirectory(path)
+        if table is None:
+            return None
+        fields = table.model_dump(exclude={"password_file", "file"})
+        password = read_secret(table.password_file).get_secret_value() if table.password_file else None
+        server = LdapServer(**fields, password=password)
+        return LdapDirectory(server, server.connect)
 
     @cached_property
     def desk(self) -> Desk | None:

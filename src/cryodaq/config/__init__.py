@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from cryodaq.config.elogbook import Elogbook, SignOn
+from cryodaq.config.elogbook import DirectoryTable, Elogbook, SignOn
 from cryodaq.config.engines import Engines, Products
 from cryodaq.config.notifications import Notifications
 from cryodaq.config.tables import AbsolutePath, Port, Table
@@ -278,6 +278,7 @@ class Facility(Table):
     storage: Storage
     elogbook: Elogbook = Elogbook()
     sign_on: SignOn = SignOn()
+    directory: DirectoryTable | None = Field(default=None, description="The site's directory of people.")
     database: Database = Database()
     microscopes: tuple[MicroscopeTable, ...] = Field(min_length=1, description="One table a microscope.")
     engines: Engines = Engines()

@@ -49,3 +49,28 @@ class SignOn(Table):
             message = "header and proxies belong together"
             raise ValueError(message)
         return self
+
+
+class DirectoryTable(Table):
+    """The site's directory of people and groups, from which `cryodaq user import` reads."""
+
+    url: str | None = Field(
+        default=None, pattern=r"^ldaps?://[^\s/]+$", description="LDAP server; ldap:// is protected by StartTLS."
+    )
+    people_base: str = Field(default="", description="Where people are, such as ou=People,dc=example,dc=org.")
+    groups_base: str = Field(default="", description="Where POSIX groups are.")
+    people_filter: str = Field(default="(uidNumber=*)", pattern=r"^\(.*\)$", description="Which people.")
+    groups_filter: str = Field(default="(gidNumber=*)", pattern=r"^\(.*\)$", description="Which groups.")
+    user: str | None = Field(default=None, description="Distinguished name to bind as; none: anonymous.")
+    password_file: AbsolutePath | None = Field(default=None, description="File with its password.")
+    file: AbsolutePath | None = Field(default=None, description="JSON file in place of a server.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DirectoryTable:
+        if (self.url is None) == (self.file is None):
+            message = "a directory has a url or a file"
+            raise ValueError(message)
+        if self.url is not None and not (self.people_base and self.groups_base):
+            message = "an LDAP directory needs people_base and groups_base"
+            raise ValueError(message)
+        return self

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from cryodaq.elogbook import tables as t
 from cryodaq.errors import AccountError
@@ -36,6 +36,21 @@ class TokenInfo:
     revoked_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountInfo:
+    """An account, without its secrets."""
+
+    uid: str
+    full_name: str
+    uid_number: int | None
+    disabled_at: datetime | None
+    has_password: bool
+    tokens: int
+    """How many can be used."""
+    roles: tuple[str, ...]
+    """Site-wide ones."""
+
+
 def hash_secret(secret: str) -> str:
     """Return the sha256 of a random secret, as it is kept."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -50,6 +65,36 @@ def add_user(connection: Connection, uid: str, *, full_name: str, uid_number: in
     connection.execute(
         statement.on_conflict_do_update(index_elements=["uid"], set_={"full_name": full_name, "uid_number": uid_number})
     )
+
+
+def list_users(connection: Connection) -> list[AccountInfo]:
+    """Return all accounts, sorted by name."""
+    a, k, p = t.account.c, t.token.c, t.site_player.c
+    usable = sa.select(sa.func.count()).where(k.uid == a.uid, k.revoked_at.is_(None)).scalar_subquery()
+    held = sa.select(p.role_name).where(p.player == sa.literal("uid:") + a.uid).order_by(p.role_name)
+    rows = connection.execute(
+        sa.select(
+            a.uid,
+            a.full_name,
+            a.uid_number,
+            a.disabled_at,
+            a.password_hash.is_not(None).label("has_password"),
+            usable.label("tokens"),
+            sa.func.array(held.scalar_subquery(), type_=ARRAY(sa.Text)).label("roles"),
+        ).order_by(a.uid)
+    )
+    return [AccountInfo(**{**row, "roles": tuple(row["roles"])}) for row in rows.mappings()]
+
+
+def find_instrument(connection: Connection, name: str) -> str:
+    """Return a microscope's id as the elogbook spells it. Raises `AccountError`."""
+    found: str | None = connection.scalar(
+        sa.select(t.instrument.c.id).where(sa.func.lower(t.instrument.c.id) == name.lower())
+    )
+    if found is None:
+        message = f"the elogbook has no instrument {name!r:.80}"
+        raise AccountError(message)
+    return found
 
 
 def _require_account(connection: Connection, uid: str) -> None:
@@ -176,6 +221,7 @@ def revoke_site_role(connection: Connection, player: str, *, role: str) -> None:
 
 def grant_instrument_role(connection: Connection, player: str, *, role: str, instrument: str) -> None:
     """Give a role on one microscope to `uid:<user>` or a group."""
+    _require_role(connection, role)
     _require_role(connection, role)
     statement = insert(t.instrument_player).values(instrument_id=instrument, role_name=role, player=player)
     connection.execute(statement.on_conflict_do_nothing())

@@ -1,0 +1,1 @@
+"""The site's directory of people and groups: an LDAP server, or a file."""
