@@ -110,7 +110,7 @@ class Trial:
         )
         if done.returncode:
             raise RuntimeError(done.stderr)
-        self.wait("the stack is prepared", 600, lambda: "prepared" in self.logs("prepare"))
+        self.wait("the stack is prepared", 1500, lambda: "prepared" in self.logs("prepare"))
         self.wait("the microscopes are followed", 400, lambda: self.ask("following") == ["tem1", "tem2"])
 
     def logs(self, service: str) -> str:

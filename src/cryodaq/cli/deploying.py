@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -102,20 +101,3 @@ def prepare(
     secret(Home(folder).metrics_token)
     Preparing(home=Home(folder), facility=facility, make_accounts=make_accounts).run()
     print("prepared")
-
-
-@app.command(hidden=True)
-def healthy(url: Annotated[str, typer.Argument(help="A page of a server in this container.")]) -> None:
-    """End with status 0 when a server answers, as a container's health check."""
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(url, timeout=15):  # noqa: S310  # given by the stack file
-            return
-    except urllib.error.HTTPError as error:
-        if error.code < 500:
-            return
-    except OSError:
-        pass
-    sys.exit(1)

@@ -209,6 +209,7 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
     if is_worker or name in ASKERS:
         service["secrets"] = sorted({*service["secrets"], *_secrets_named(facility.model_dump(mode="json"))})
     environment = {"CRYODAQ_HOME": STATE, "HOME": "/tmp", "TZ": "UTC"}  # noqa: S108  # of the container alone
+    environment["USER"] = "cryodaq"  # Airflow asks for a name, and the image knows none for the site's uid
     threads = str(facility.pools.threads_per_task)
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
     service["environment"] = {**environment, **(airflow if is_worker or name in AIRFLOW else {})}
