@@ -42,6 +42,8 @@ class ExportSource:
     registered_at: datetime
     source: str
     """Absolute path of the movie's copy."""
+    gain: str | None
+    """Absolute path of the gain reference that it was bound to."""
     metadata: Mapping[str, Any] | None  # Any: JSON of domain.acquisition.AcquisitionMetadata
     parameters: Mapping[str, Any]  # Any: JSON of domain.parameters.ImagingParameters
     align: Mapping[str, Any]  # Any: JSON of domain.results.AlignmentResult, without single frames
@@ -160,6 +162,7 @@ def _sources(*, only: BindParameter[int] | None = None) -> Select[Any]:  # Any: 
             movie.c.run_name,
             movie.c.registered_at,
             file.c.target.label("source"),
+            movie.c.gain_target.label("gain"),
             movie.c.metadata,
             trigger.c.parameters,
             align.c.result.op("#-")(literal(["motion", "displacement_px_xy"], ARRAY(Text))).label("align"),

@@ -204,6 +204,7 @@ def test_motion_goes_to_relion_with_the_gain_as_it_was_applied(seed: LedgerSeede
     (star,) = table["rlnMicrographMetadata"]
     motion = read_relion_motion(Path(movie.sample.folder) / star)
     assert (motion.shape_yx, motion.frame_count, motion.first_frame) == ((64, 96), 40, 1)
+    assert everything(movie)[0]["gain"] == "raw/GainRefs/gain.mrc"
     assert np.allclose(motion.shifts_px_xy, [(-x, -y) for x, y in found.align.motion.displacement_px_xy])
     general = starfile.read(Path(movie.sample.folder) / star)["general"]
     with mrcfile.open(Path(movie.sample.folder) / general["rlnMicrographGainName"]) as file:

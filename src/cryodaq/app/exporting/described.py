@@ -98,6 +98,7 @@ def _facts(
         "micrograph": below(aligned.micrograph),
         "micrograph_dose_weighted": below(aligned.micrograph_dose_weighted),
         "coordinates": below(pick.get("coordinates")),
+        "gain": below(source.gain),
         "registered_at": source.registered_at.isoformat(),
         **_some(source.metadata or {}, _METADATA),
         "beam_shift_x": shift[0],
