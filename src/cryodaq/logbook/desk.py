@@ -5,7 +5,7 @@ The elogbook alone says who may do what; nothing here has rights of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from cryodaq.domain.experiment import Collaborator, ParameterValue, Sample
 from cryodaq.errors import LogbookError
 from cryodaq.logbook import reading
 from cryodaq.logbook.access import SESSION_COOKIE, is_session
-from cryodaq.logbook.transport import Transport, value_of
+from cryodaq.logbook.transport import FormFile, Transport, check, value_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,33 @@ class NewExperiment:
     description: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedFile:
+    """A file of a log entry."""
+
+    id: str
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One entry of an experiment's log."""
+
+    id: str
+    root: str
+    """First entry of its thread; its own id where it begins one."""
+    author: str
+    written_at: datetime | None
+    title: str
+    content: str
+    tags: tuple[str, ...]
+    sample: str
+    deleted_by: str
+    """Empty while it stands."""
+    attachments: tuple[AttachedFile, ...]
+
+
 class Desk:
     """An operator at the embedded elogbook; `session` is the browser's secret in every call.
 
@@ -99,13 +126,15 @@ class Desk:
         """Close the connections."""
         self._transport.close()
 
+    def _headers(self, session: str) -> dict[str, str]:
+        if not is_session(session):
+            raise LogbookError("the browser's session cannot be read; log in again")
+        return {"Cookie": f"{self._cookie}={session}", "Sec-Fetch-Site": "same-origin"}
+
     def _ask(
         self, session: str, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None
     ) -> Any:  # Any: a JSON value
-        if not is_session(session):
-            raise LogbookError("the browser's session cannot be read; log in again")
-        headers = {"Cookie": f"{self._cookie}={session}", "Sec-Fetch-Site": "same-origin"}
-        return value_of(self._transport.ask(method, path, query=query, body=body, headers=headers))
+        return value_of(self._transport.ask(method, path, query=query, body=body, headers=self._headers(session)))
 
     def instrument_privileges(self, session: str, instrument: str) -> frozenset[str]:
         """Return what the person may do with one microscope."""
@@ -239,6 +268,58 @@ class Desk:
     def stop_current(self, session: str, experiment: str, sample: str) -> None:
         """Make no sample current."""
         self._ask(session, "POST", _path(experiment, "stop_current_sample"), query={"sample_name": sample})
+
+    def log(self, session: str, experiment: str, *, search: str = "") -> list[LogEntry]:
+        """Return an experiment's log, oldest entry first; `search` is words, or `t:` and a tag."""
+        if search:
+            found = self._ask(session, "GET", _path(experiment, "search_elog"), query={"search_text": search})
+        else:
+            found = self._ask(session, "GET", _path(experiment, "elog"))
+        return [_entry(document) for document in reading.objects(found, what="the log")]
+
+    def log_tags(self, session: str, experiment: str) -> list[str]:
+        """Return the tags that are used in an experiment's log."""
+        found = self._ask(session, "GET", _path(experiment, "get_elog_tags"))
+        return [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
+
+    def write_entry(
+        self, session: str, experiment: str, *, fields: Mapping[str, str], files: Sequence[FormFile] = ()
+    ) -> None:
+        """Write an entry; `fields` are the contract's: log_text, log_title, log_tags, parent."""
+        path = _path(experiment, "new_elog_entry")
+        headers = self._headers(session)
+        value_of(self._transport.ask("POST", path, form=fields, files=files, headers=headers))
+
+    def attachment(self, session: str, experiment: str, *, entry: str, attachment: str, small: bool) -> FormFile:
+        """Return an attached file, or the small picture of it."""
+        query = {"entry_id": entry, "attachment_id": attachment, "prefer_preview": "true" if small else "false"}
+        path = _path(experiment, "attachment")
+        reply = self._transport.ask("GET", path, query=query, headers=self._headers(session))
+        check(reply)
+        return FormFile(name=attachment, type=reply.media_type.partition(";")[0].strip(), content=reply.body)
+
+
+def _entry(document: reading.Json) -> LogEntry:
+    tags, files = document.get("tags"), document.get("attachments")
+    return LogEntry(
+        id=reading.text(document, "_id"),
+        root=reading.text(document, "root", default="") or reading.text(document, "_id"),
+        author=reading.text(document, "author", default=""),
+        written_at=reading.moment(document, "insert_time"),
+        title=reading.text(document, "title", default=""),
+        content=reading.text(document, "content", default=""),
+        tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
+        sample=reading.text(document, "sample", default=""),
+        deleted_by=reading.text(document, "deleted_by", default=""),
+        attachments=tuple(
+            AttachedFile(
+                id=reading.text(one, "_id"),
+                name=reading.text(one, "name", default="file"),
+                type=reading.text(one, "type", default=""),
+            )
+            for one in reading.objects(files if files is not None else [], what="the attachments")
+        ),
+    )
 
 
 def _path(experiment: str, *rest: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -50,6 +50,15 @@ class _Bearer(httpx.Auth):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormFile:
+    """A file that is sent with a form."""
+
+    name: str
+    type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """A whole answer."""
 
@@ -57,6 +66,9 @@ class Reply:
     body: bytes
     cookies: tuple[str, ...] = ()
     """The Set-Cookie headers; they are given on and never kept."""
+
+    media_type: str = ""
+    """What the body is, as the server says."""
 
     @property
     def words(self) -> str:
@@ -121,6 +133,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: object = None,
         form: Mapping[str, str] | None = None,
+        files: Sequence[FormFile] = (),
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send a request and return any answer that is not an outage.
@@ -133,13 +146,17 @@ class Transport:
             The request cannot be sent, or the answer is too large.
         """
         content = None if body is None else json.dumps(body, allow_nan=False)
+        parts = [("files", (file.name, file.content, file.type)) for file in files] or None
         sent = {**(headers or {}), **({} if content is None else {"Content-Type": "application/json"})}
         if self._web_secret is not None:
             sent |= {WEB_HEADER: self._web_secret, CLIENT_HEADER: client_address.get() or "unknown"}
         try:
-            with self._client.stream(method, path, params=query, content=content, data=form, headers=sent) as answer:
+            with self._client.stream(
+                method, path, params=query, content=content, data=form, files=parts, headers=sent
+            ) as answer:
                 cookies = tuple(answer.headers.get_list("set-cookie"))
-                reply = Reply(status=answer.status_code, body=_read(answer), cookies=cookies)
+                kind = answer.headers.get("content-type", "")
+                reply = Reply(status=answer.status_code, body=_read(answer), cookies=cookies, media_type=kind)
         except (httpx.TransportError, httpx.DecodingError) as error:
             message = f"the elogbook does not answer ({type(error).__name__}: {error})"
             raise LogbookUnreachableError(message) from error

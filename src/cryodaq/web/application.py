@@ -19,6 +19,7 @@ from cryodaq.errors import LogbookError, LogbookUnreachableError
 from cryodaq.web import (
     board_pages,
     live_stream,
+    log_pages,
     login_pages,
     microscope_pages,
     monitoring,
@@ -76,6 +77,7 @@ def create_app(settings: WebSettings) -> FastAPI:
         quarantine_pages,
         parameter_pages,
         movie_pages,
+        log_pages,
         login_pages,
         live_stream,
         monitoring,

@@ -15,6 +15,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY_BYTES = 65_536
+MAX_UPLOAD_BYTES = 25_000_000
+"""Of a form with files; the elogbook limits each file."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "content-security-policy": (
@@ -68,9 +70,14 @@ class Protection:
         length = headers.get("content-length", "")
         if not length.isdecimal():
             return PlainTextResponse("The request must say its length.", 411)
-        if int(length) > MAX_BODY_BYTES:
+        if int(length) > (MAX_UPLOAD_BYTES if _takes_files(scope["path"]) else MAX_BODY_BYTES):
             return PlainTextResponse("The request is too large.", 413)
         return None
+
+
+def _takes_files(path: str) -> bool:
+    """Whether a form at an address may carry files: only those for entries of a log."""
+    return path.startswith("/experiments/") and path.endswith("/log")
 
 
 def is_same_origin(headers: Headers, *, scheme: str, public_origin: str | None) -> bool:

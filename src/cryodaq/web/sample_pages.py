@@ -23,7 +23,7 @@ from cryodaq.ledger.selection import count_selection, distributions, groups, sel
 from cryodaq.web.plots import panels
 from cryodaq.web.rendering import render
 from cryodaq.web.selection_form import Asked, read_query
-from cryodaq.web.visitors import NotThereError, Visitor, visitor
+from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -57,6 +57,7 @@ def show_sample(
             **_listing(connection, asked),
             **_sheet(connection, sample, branch=asked.selection.branch_name),
             "branches": branch_states(connection, sample.id),
+            "has_log": web_settings(request).desk is not None,
         }
     return render(request, "sample.html", visitor=who, topic=f"sample:{sample.id}", since=since, values=values)
 
