@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cryodaq.app.prepare_sample import Preparation
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.app.reassign_exposures import Reassigning
+    from cryodaq.app.rebuild_ledger import Rebuilding
     from cryodaq.app.reconcile_access import AccessKeeping
     from cryodaq.app.reconcile_movies import Reconciled
     from cryodaq.app.reprocess_sample import Reprocessing
@@ -430,6 +431,18 @@ class System:
         from cryodaq.app.adopt_share import Adopting
 
         return Adopting(engine=self.engine, microscope=self.facility.microscope(microscope), now=utc_now)
+
+    def rebuilding(self, progress: Callable[[str], None]) -> Rebuilding:
+        """Return what restoring the ledger from the storage needs."""
+        from cryodaq.app.rebuild_ledger import Rebuilding
+
+        return Rebuilding(
+            engine=self.engine,
+            microscopes=[self.facility.microscope(table.name) for table in self.facility.microscopes],
+            storage_root=PurePosixPath(self.facility.storage.root),
+            now=utc_now,
+            progress=progress,
+        )
 
     def assigning(self, microscope: str) -> Assigning:
         """Return what giving exposures to a sample needs."""

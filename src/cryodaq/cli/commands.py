@@ -15,6 +15,7 @@ from cryodaq.cli import (
     held_commands,
     importing,
     inspecting,
+    ledger_commands,
     maintenance,
     notify_commands,
     proofs,
@@ -61,6 +62,7 @@ app.command("restore")(maintenance.restore)
 app.command("maintain")(maintenance.maintain)
 app.add_typer(held_commands.app, name="held")
 app.add_typer(access_commands.app, name="access")
+app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(notify_commands.app, name="notify")
 app.add_typer(staff_commands.quarantine, name="quarantine")
 app.add_typer(exporting.app, name="export")

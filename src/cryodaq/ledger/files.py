@@ -104,6 +104,12 @@ class Unfinished:
 _FIELDS = tuple(file.c[name] for name in FileRecord.__dataclass_fields__)
 
 
+def record_of(row: Row[*tuple[Any, ...]]) -> FileRecord:  # Any: columns of several types
+    """Return the record of a row with any columns that has those of a record."""
+    values = row._mapping  # noqa: SLF001  # as below
+    return FileRecord(**{name: values[name] for name in FileRecord.__dataclass_fields__})
+
+
 def _record(row: Row[*tuple[Any, ...]]) -> FileRecord:  # Any: columns of several types
     return FileRecord(**row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for a row as a mapping
 

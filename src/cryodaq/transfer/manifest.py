@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -14,11 +15,22 @@ from cryodaq.errors import TransferError
 from cryodaq.transfer.beneath import FILE_MODE, sync_folder
 
 _NS = 1_000_000_000
+_HASH = re.compile(r"[0-9a-f]{32}")
 
 
 def manifest_text(copies: Iterable[tuple[PurePosixPath, str]]) -> str:
     """Return the lines for (path below the sample's folder, xxh3_128), by path; those of other folders are wrong."""
     return "".join(f"{xxh3_128}  {path}\n" for path, xxh3_128 in sorted(copies, key=lambda copy: str(copy[0])))
+
+
+def read_manifest(path: Path) -> dict[str, str]:
+    """Return the hashes that a manifest lists, by path below its folder; nothing where there is none."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split("  ", 1) for line in lines)
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and _HASH.fullmatch(pair[0])}
 
 
 def write_manifest(path: Path, text: str, *, proved_at: datetime) -> bool:
