@@ -267,14 +267,21 @@ def _try(trial: Trial, *, hurt: bool) -> bool:
 
 
 def _keep_logs(trial: Trial) -> None:
-    """Write what every service said beside the lab."""
+    """Write what every container said, those that ended too, beside the lab."""
     target = trial.folder.parent / "logs"
-    target.mkdir(exist_ok=True)
-    for name in trial.first.docker("service", "ls", "--format", "{{.Name}}", check=False).split():
-        text = trial.first.docker("service", "logs", "--timestamps", "--tail", "400", name, check=False)
-        states = trial.first.docker("service", "ps", "--no-trunc", name, check=False)
-        (target / f"{name}.log").write_text(states + text)
-    trial.say(f"the services' logs are in {target}")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for node in trial.lab.nodes:
+        for line in node.docker("ps", "--all", "--format", "{{.ID}} {{.Names}} {{.Status}}", check=False).splitlines():
+            container, name, status = line.split(maxsplit=2)
+            said = subprocess.run(
+                ["docker", "-H", f"unix://{node.folder}/s", "logs", "--tail", "400", container],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            (target / f"{name} on {node.name}.log").write_bytes(f"{status}\n".encode() + said.stdout)
+    trial.say(f"what the containers said is in {target}")
 
 
 if __name__ == "__main__":
