@@ -89,7 +89,7 @@ def create_app(settings: ElogbookSettings, *, clock: Clock = utc_now) -> FastAPI
     app = FastAPI(
         title="cryodaq elogbook",
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         middleware=[Middleware(RefuseNulCharacters)],
     )

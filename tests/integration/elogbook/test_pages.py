@@ -123,3 +123,20 @@ def test_a_wrong_password_is_told_on_the_page(site: Any) -> None:
     answer = site.anonymous().post("/login", data={"user": "pi1", "password": "wrong"})
     assert answer.status_code == 403
     assert "The name or the password is wrong." in answer.text
+
+
+def test_the_api_is_explained_without_anything_from_other_sites(site: Any) -> None:
+    with site.anonymous() as browser:
+        page = browser.get("/docs")
+        document = browser.get("/openapi.json").json()
+    assert page.status_code == 200
+    assert "http://" not in page.text.replace(site.base, "")
+    assert "https://" not in page.text
+    assert "<script" not in page.text
+    assert all(path in page.text for path in document["paths"])
+    assert all(
+        call.get("requestBody")
+        for path in document["paths"].values()
+        for method, call in path.items()
+        if method == "put"
+    )

@@ -15,6 +15,7 @@ from cryodaq.elogbook.api.bodies import Fields
 from cryodaq.elogbook.api.gate import Elogbook, Entry, Gate
 from cryodaq.elogbook.api.sessions import delete_cookie, end_session, log_in, require_fields, set_cookie
 from cryodaq.elogbook.book import experiments, samples, switching
+from cryodaq.elogbook.pages.api_page import calls_by_topic
 from cryodaq.elogbook.pages.overview import overview
 from cryodaq.elogbook.refusals import RefusalError, RuleError
 from cryodaq.elogbook.settings import ElogbookSettings
@@ -111,6 +112,11 @@ def show_overview(gate: Entry) -> Response:
             return RedirectResponse("/login", 303)
         facts = overview(work, work.principal)
     return _page(gate, "overview.html", **facts)
+
+
+@router.get("/docs")
+def show_api(gate: Entry) -> HTMLResponse:
+    return _page(gate, "api.html", topics=calls_by_topic(gate.request.app))
 
 
 @router.post("/pages/{verb}")
