@@ -34,7 +34,7 @@ def rendered(text: str = TEXT, **options: Any) -> dict[str, Any]:
 
 
 def volume(service: dict[str, Any], source: str) -> dict[str, Any]:
-    (found,) = [one for one in service["volumes"] if one["source"] == source]
+    (found,) = [one for one in service["volumes"] if one.get("source") == source]
     return dict(found)
 
 
@@ -97,7 +97,7 @@ def test_copying_only_reads_the_shares_and_what_is_mounted_later_is_seen() -> No
         name
         for name, service in services.items()
         for one in service["volumes"]
-        if one["source"] == "/mnt/cryoem" and not one.get("read_only")
+        if one.get("source") == "/mnt/cryoem" and not one.get("read_only")
     ]
     assert writers == ["worker-tem4-clear"]
 
@@ -106,9 +106,9 @@ def test_only_those_who_must_write_to_storage_and_dag_folder_may() -> None:
     services = rendered()["services"]
     for name, service in services.items():
         for one in service["volumes"]:
-            if one["source"] == "/gpfs/cryoem/cryodaq/dags" and not one.get("read_only"):
+            if one.get("source") == "/gpfs/cryoem/cryodaq/dags" and not one.get("read_only"):
                 assert name == "prepare" or name.startswith("worker-tem")
-            if one["source"] == "/gpfs/cryoem/data" and not one.get("read_only"):
+            if one.get("source") == "/gpfs/cryoem/data" and not one.get("read_only"):
                 assert name.startswith("worker-")
 
 
