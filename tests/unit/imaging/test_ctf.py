@@ -200,3 +200,24 @@ def test_rings_of_ice_are_told_from_rings_of_the_lens(make_micrograph, crystals)
 def test_coarse_pixels_cannot_show_rings_of_ice(make_micrograph) -> None:
     picture = make_micrograph(seed=5, defocus=20000, pixel_size_ang=2.3, size=600)
     assert fit_ctf(picture, pixel_size_ang=2.3, **OPTICS).fit.ice_ring_ratio is None
+
+
+def test_a_fit_follows_the_micrograph_not_its_units_or_its_frame(make_micrograph) -> None:
+    picture = make_micrograph(seed=14, defocus=17000, half_astigmatism=500, angle_deg=25)
+    fits = [
+        fit_ctf(changed, pixel_size_ang=1.2, **OPTICS).fit
+        for changed in (picture, 1e-4 * picture + 5, np.rot90(picture), picture[::-1])
+    ]
+    for fit in fits:
+        assert fit.defocus_mean_ang == pytest.approx(17000, abs=40)
+        assert fit.astigmatism_ang == pytest.approx(1000, abs=100)
+    # Rows are stored downwards: a quarter turn adds 90°, a flip of the rows turns the sense of the angle.
+    for fit, angle_deg in zip(fits, (25, 25, 115, 155), strict=True):
+        assert abs((fit.defocus_angle_deg - angle_deg + 90) % 180 - 90) < 3
+
+
+def test_rings_too_narrow_for_a_small_spectrum_are_found_in_noise(make_micrograph) -> None:
+    picture = make_micrograph(seed=15, defocus=39000, noise=3.0, size=1280)
+    fit = fit_ctf(picture, pixel_size_ang=1.2, **OPTICS).fit
+    assert fit.fitted
+    assert fit.defocus_mean_ang == pytest.approx(39000, abs=60)

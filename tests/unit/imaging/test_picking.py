@@ -159,3 +159,32 @@ def test_neither_few_nor_many_particles_are_taken_for_dirt(count) -> None:
     precision, recall = found_share(picks, places)
     assert precision > 0.9
     assert recall > 0.9
+
+
+@pytest.mark.parametrize("seed", [14, 15])
+def test_ice_that_is_slowly_thicker_is_no_dirt(seed) -> None:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
+    thicker = 2.0 * np.exp(-((x - 300) ** 2 + (y - 700) ** 2) / (2 * 250.0**2))
+    places = scattered(rng, 70)
+    picks = pick_particles(micrograph(rng, places, depth=0.7, dirt=thicker), **SCALE)
+    precision, recall = found_share(picks, places)
+    assert picks.masked_fraction < 0.02
+    assert precision > 0.95
+    assert recall > 0.9
+
+
+@pytest.mark.parametrize("change", [np.transpose, np.rot90, np.fliplr, lambda picture: 7 * picture - 300])
+def test_picks_follow_the_micrograph_not_its_frame_or_units(change) -> None:
+    rng = np.random.default_rng(16)
+    places = scattered(rng, 40)
+    picture = micrograph(rng, places, depth=0.8)
+    numbered = np.zeros((SIZE_PX, SIZE_PX))
+    straight = pick_particles(picture, **SCALE)
+    changed = pick_particles(np.ascontiguousarray(change(picture)), **SCALE)
+    x, y = np.rint(straight.coordinates_px_xy).astype(int).T
+    numbered[y, x] = 1
+    moved = np.argwhere((change(numbered) if change(numbered).min() == 0 else numbered) > 0)[:, ::-1]
+    near = cdist(changed.coordinates_px_xy, moved).min(axis=1) < 4
+    assert near.mean() > 0.95
+    assert len(changed.scores) == pytest.approx(len(straight.scores), abs=2)
