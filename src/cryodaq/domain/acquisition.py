@@ -37,7 +37,7 @@ class AcquisitionMetadata:
     super_resolution: bool | None = None
     """True where the movie's frames are stored at half the physical pixel."""
     acquired_at: str | None = None
-    """Time as the file wrote it, in its own zone and format."""
+    """ISO 8601, with an offset where the file says one (SerialEM does not); a text that is no known time as it is."""
     grid_square: str | None = None
     foil_hole: str | None = None
     magnification: float | None = None

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, ParseError  # types only; defusedxml 
 from cryodaq.domain.acquisition import AcquisitionMetadata
 from cryodaq.domain.names import base_name_of_foreign_path
 from cryodaq.errors import FormatError
+from cryodaq.formats.times import iso_time
 
 MAX_XML_BYTES = 8_000_000
 
@@ -159,7 +160,7 @@ def _image(document: XmlDocument) -> AcquisitionMetadata:
         detector_mode=_mode(_value(camera, "ElectronCountingEnabled"), super_resolution=super_resolution),
         binning=binning,
         super_resolution=super_resolution,
-        acquired_at=document.text("microscopeData/acquisition/acquisitionDateTime"),
+        acquired_at=iso_time(document.text("microscopeData/acquisition/acquisitionDateTime")),
         grid_square=_first(_GRID_SQUARE, str(document.path)),
         foil_hole=_first(_FOIL_HOLE, document.path.name),
         magnification=document.number(f"{optics}/TemMagnification/NominalMagnification"),
@@ -225,7 +226,7 @@ def _fractions(document: XmlDocument) -> AcquisitionMetadata:
         camera=document.text("Info/Detector"),
         detector_mode=_mode(document.text("Info/ElectronCounting"), super_resolution=None),
         binning=document.number("Info/Binning"),
-        acquired_at=document.text("Fractions/Fraction/DateTimeWithTimeZone"),
+        acquired_at=iso_time(document.text("Fractions/Fraction/DateTimeWithTimeZone")),
         grid_square=_first(_GRID_SQUARE, str(document.path)),
         foil_hole=_first(_FOIL_HOLE, document.path.name),
     )

@@ -13,6 +13,7 @@ from pathlib import PurePath, PurePosixPath
 from cryodaq.domain.acquisition import AcquisitionMetadata
 from cryodaq.domain.names import base_name_of_foreign_path
 from cryodaq.errors import FormatError
+from cryodaq.formats.times import iso_time
 
 MAX_MDOC_CHARACTERS = 64_000_000
 
@@ -114,7 +115,7 @@ def _metadata(facts: _Facts, *, is_frame_set: bool) -> AcquisitionMetadata:
         detector_mode="super-resolution" if super_resolution else mode,
         binning=binning,
         super_resolution=super_resolution,
-        acquired_at=facts.text("DateTime"),
+        acquired_at=iso_time(facts.text("DateTime")),
         magnification=facts.number("Magnification"),
         movie_file_name=base_name_of_foreign_path(movie) if movie else None,
         gain_file_name=base_name_of_foreign_path(gain) if gain else None,

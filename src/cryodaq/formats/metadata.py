@@ -12,6 +12,7 @@ from cryodaq.domain.acquisition import AcquisitionMetadata
 from cryodaq.errors import FormatError, TruncatedFileError
 from cryodaq.formats.epu_xml import MAX_XML_BYTES, read_epu_xml
 from cryodaq.formats.mdoc import MAX_MDOC_CHARACTERS, read_frame_mdoc
+from cryodaq.formats.times import iso_time
 
 _FEI_FIELDS = {"HT": 84, "Dose": 92, "Alpha tilt": 100, "X-Stage": 116, "Y-Stage": 124, "Z-Stage": 132}
 _FEI_OPTICS = {"Pixel size X": 156, "Applied defocus": 236, "Magnification": 289, "Shift X": 403, "Shift Y": 411}
@@ -131,5 +132,5 @@ def _read_tiff(path: Path) -> AcquisitionMetadata:
         exposure_time_s=number("exposureTime"),
         camera=items.get("commercialName") or items.get("cameraName"),
         detector_mode="counting",
-        acquired_at=items.get("timestamp"),
+        acquired_at=iso_time(items.get("timestamp")),
     )

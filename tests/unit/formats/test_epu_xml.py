@@ -41,7 +41,7 @@ def test_a_k3_exposure_of_epu_3() -> None:
     assert (found.grid_square, found.foil_hole) == ("8999138", "9015883")
     assert found.beam_shift_xy == pytest.approx((0.0824887, -0.1394617), abs=1e-6)
     assert found.software == "EPU 3.9.1.8206"
-    assert found.acquired_at == "2025-01-08T15:49:21.1049704+00:00"
+    assert found.acquired_at == "2025-01-08T15:49:21.104970+00:00"
 
 
 def test_an_eer_exposure_names_its_gain_and_promises_no_number_of_frames() -> None:

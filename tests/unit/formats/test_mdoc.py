@@ -56,7 +56,7 @@ def test_a_frame_set_says_what_its_movie_is() -> None:
     assert found.total_dose_e_ang2 == pytest.approx(7.65888)
     assert found.dose_per_frame_e_ang2 == pytest.approx(0.63824)
     assert (found.stage_x_um, found.stage_y_um, found.stage_z_um) == (-142.82, -457.442, -13.7)
-    assert found.acquired_at == "08-Oct-21  07:39:08"
+    assert found.acquired_at == "2021-10-08T07:39:08"
 
 
 def test_doses_that_change_during_the_exposure_are_summed() -> None:
