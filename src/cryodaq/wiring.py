@@ -158,10 +158,18 @@ class System:
 
     @property
     def _token(self) -> str:
-        """This program's secret at the elogbook, which knows the pages' server by it too. Raises `ConfigError`."""
+        """This program's secret at the elogbook. Raises `ConfigError`."""
         from cryodaq.config import read_secret
 
         return read_secret(self.facility.elogbook.token_file or self.home.elogbook_token).get_secret_value()
+
+    @property
+    def _web_token(self) -> str | None:
+        """By what the embedded elogbook knows the pages' server; None where it was not made, then by nothing."""
+        from cryodaq.config import read_secret
+
+        place = self.home.web_token
+        return read_secret(place).get_secret_value() if place.is_file() else None
 
     @cached_property
     def logbook(self) -> LogbookClient:
@@ -182,7 +190,7 @@ class System:
 
         table = self.facility.elogbook
         if table.kind == "embedded":
-            return SessionAccess(self.elogbook_url, web_secret=self._token)
+            return SessionAccess(self.elogbook_url, web_secret=self._web_token)
         return ForeignAccess(self.elogbook_url, Credential(user=table.user, secret=self._token))
 
     def token_access(self, token_file: Path) -> TokenAccess | None:
@@ -221,7 +229,7 @@ class System:
         from cryodaq.logbook.desk import Desk
 
         embedded = self.facility.elogbook.kind == "embedded"
-        return Desk(self.elogbook_url, web_secret=self._token) if embedded else None
+        return Desk(self.elogbook_url, web_secret=self._web_token) if embedded else None
 
     @cached_property
     def scheduler(self) -> AirflowScheduler:

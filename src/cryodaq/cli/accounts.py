@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 PROGRAM = "cryodaq"
+WEB = "cryodaq-web"
+"""Has no role: its token only shows that the pages' own server asks on behalf of a browser."""
 OPERATOR = "operator"
 
 
@@ -41,6 +43,8 @@ def ensure_accounts(engine: Engine, home: Home, *, token_file: Path | None = Non
         accounts.add_user(connection, PROGRAM, full_name="cryodaq pipeline")
         accounts.grant_site_role(connection, f"uid:{PROGRAM}", role="Editor")
         accounts.store_token(connection, PROGRAM, name="pipeline", secret=token)
+        accounts.add_user(connection, WEB, full_name="cryodaq pages")
+        accounts.store_token(connection, WEB, name="pages", secret=secret(home.web_token))
         if not operator_password_file(home).exists():
             accounts.add_user(connection, OPERATOR, full_name="Operator")
             accounts.grant_site_role(connection, f"uid:{OPERATOR}", role="SiteAdmin")

@@ -23,6 +23,7 @@ app = typer.Typer(help="Run one server in the foreground.", no_args_is_help=True
 @app.command()
 def elogbook(host: HostOption = LOOPBACK) -> None:
     """Run the embedded elogbook."""
+    from cryodaq.cli.accounts import WEB
     from cryodaq.elogbook.app import serve
     from cryodaq.elogbook.dialect import DIALECTS
     from cryodaq.elogbook.settings import ElogbookSettings
@@ -38,7 +39,7 @@ def elogbook(host: HostOption = LOOPBACK) -> None:
         after_login_url=facility.site.web_url or f"http://{LOOPBACK}:{facility.ports.web}/",
         sso_header=facility.sign_on.header,
         sso_proxies=frozenset(facility.sign_on.proxies),
-        web_account=facility.elogbook.user,
+        web_account=WEB,
     )
     serve(settings, host=host, port=facility.ports.elogbook)
 

@@ -58,6 +58,11 @@ class Home:
         return self.secrets / "elogbook-token"
 
     @property
+    def web_token(self) -> Path:
+        """By what the embedded elogbook knows the pages' own server."""
+        return self.secrets / "web-token"
+
+    @property
     def metrics_token(self) -> Path:
         """What Prometheus shows to read the metrics."""
         return self.secrets / "metrics-token"

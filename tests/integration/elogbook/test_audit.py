@@ -124,7 +124,12 @@ def test_a_client_address_is_believed_only_from_the_pages_own_server(start_site:
 
 
 def test_only_the_pages_own_server_opens_sessions_without_a_password(start_site: Callable[..., Site]) -> None:
-    site = start_site(web_account="airflow")
+    proxies = frozenset({ip_network("192.0.2.0/24")})
+    site = start_site(web_account="airflow", sso_header="x-forwarded-user", sso_proxies=proxies)
+    without = start_site(web_account="airflow")
+    with without.anonymous() as browser:  # where nobody signs on, nobody comes in so
+        answer = browser.post("/session", json={"trusted_user": "pi1"}, headers={"x-cryodaq-web": "x"})
+        assert answer.status_code == 403
     with site.anonymous() as browser:
         for headers in ({}, {"x-cryodaq-web": "guess"}):
             assert browser.post("/session", json={"trusted_user": "admin"}, headers=headers).status_code == 403

@@ -67,7 +67,7 @@ def log_in(gate: Gate, fields: dict[str, object]) -> tuple[str, datetime, str]:
 def _log_in_trusted(gate: Gate, uid: str) -> tuple[str, datetime, str]:
     """Open a session for somebody whom the site's single sign-on knows, as the pages' own server says."""
     with gate.open_unasked() as work:
-        if not comes_from_web(work.connection, gate.request, work.settings):
+        if work.settings.sso_header is None or not comes_from_web(work.connection, gate.request, work.settings):
             raise ForbiddenError("Only the pages' own server may say who somebody is.")
         if not _password_hash(work, uid)[0]:
             message = f"{uid!r} is not in the elogbook's directory, or is disabled; ask the facility."
