@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -11,6 +13,7 @@ import mrcfile
 import numpy as np
 import pytest
 import starfile
+import tifffile
 from PIL import Image
 from sqlalchemy import Engine, update
 
@@ -209,6 +212,35 @@ def test_motion_goes_to_relion_with_the_gain_as_it_was_applied(seed: LedgerSeede
     general = starfile.read(Path(movie.sample.folder) / star)["general"]
     with mrcfile.open(Path(movie.sample.folder) / general["rlnMicrographGainName"]) as file:
         assert np.allclose(file.data, gain.T[:, ::-1], atol=1e-6)
+
+
+def test_an_eer_movies_motion_says_how_frames_are_gathered_and_its_gain_divides(
+    seed: LedgerSeeder, engine: Engine, shared_data: Path
+) -> None:
+    movie, found = processed(seed, "m1")
+    raw = Path(movie.sample.folder) / "raw"
+    source, reference = raw / "m1.eer", raw / "GainRefs/20260101_EER_GainReference.gain"
+    tool = shared_data.parent / "tools/make_eer.py"
+    size = ("--shape", "64x96", "--frames", "84", "--dose-per-px", "0.1")
+    subprocess.run([sys.executable, str(tool), *size, str(source)], check=True, capture_output=True, timeout=60)
+    gain = np.random.default_rng(4).uniform(0.8, 1.2, (64, 96)).astype(np.float32)
+    gain[3, 5] = 0
+    tifffile.imwrite(reference.with_suffix(".tif"), gain)
+    reference.with_suffix(".tif").rename(reference)
+    with engine.begin() as connection:
+        changed = update(t.movie).where(t.movie.c.id == movie.id).values(gain_target=str(reference))
+        file_id = connection.execute(changed.returning(t.movie.c.file_id)).scalar_one()
+        connection.execute(update(t.file).where(t.file.c.id == file_id).values(target=str(source)))
+    way = tuple((0.1 * frame, -0.2 * frame) for frame in range(42))
+    align = replace(found.align, motion=replace(found.align.motion, displacement_px_xy=way))
+    publish(engine, movie, replace(found, align=align))
+    general = starfile.read(Path(movie.layout.motion("m1")))["general"]
+    assert (general["rlnImageSizeZ"], general["rlnEERGrouping"], general["rlnEERUpsampling"]) == (42, 2, 1)
+    assert general["rlnMicrographDoseRate"] == pytest.approx(2 * 1.25)  # of a gathered frame
+    with mrcfile.open(Path(movie.sample.folder) / general["rlnMicrographGainName"]) as file:
+        divisor = np.asarray(file.data)
+    assert divisor[3, 5] == 0
+    assert np.allclose(divisor[gain > 0], 1 / gain[gain > 0], rtol=1e-5)
 
 
 def test_one_movie_that_relion_would_turn_takes_the_column_of_motion_away(seed: LedgerSeeder, engine: Engine) -> None:
