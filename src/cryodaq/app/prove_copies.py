@@ -73,12 +73,16 @@ def write_manifests(engine: Engine, microscope: str) -> list[Path]:
 
 
 def write_sample_manifest(engine: Engine, owner: SampleRecord) -> Path | None:
-    """Write the manifest of all of a sample's verified copies; None where there are none. Raises `TransferError`."""
+    """Write the manifest of all of a sample's verified copies; None, and no manifest, where there are none.
+
+    Raises `TransferError`.
+    """
     with engine.connect() as connection:
         held = custody.files_of_sample(connection, owner.id)
     proved = [one for one in held if one.state in PROVED and one.target and one.xxh3_128]
     times = [one.verified_at for one in proved if one.verified_at is not None]
     if not times:
+        _manifest(owner).unlink(missing_ok=True)  # its copies went to another sample
         return None
     folder = PurePosixPath(owner.folder)
     lines = ((_listed(PurePosixPath(one.target or ""), folder), one.xxh3_128 or "") for one in proved)
