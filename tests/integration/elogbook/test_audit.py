@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
+from starlette.testclient import TestClient
 
 from cryodaq.database import open_engine
 from cryodaq.elogbook import accounts
+from cryodaq.logbook.access import SessionAccess
+from cryodaq.web.application import create_app
+from cryodaq.web.settings import WebSettings
 
 from .conftest import PASSWORD, SAMPLE_PARAMS, Site, register
 
@@ -136,3 +141,27 @@ def test_only_the_pages_own_server_opens_sessions_without_a_password(start_site:
         opened = browser.post("/session", json={"trusted_user": "pi1"}, headers={"x-cryodaq-web": "x"})
         assert opened.json()["value"]["user"] == "pi1"
         assert browser.get("/session").json()["value"]["user"] == "pi1"
+
+
+def test_the_pages_tell_the_elogbook_which_browser_they_answer(start_site: Callable[..., Site]) -> None:
+    site = start_site(web_account="airflow")
+    engine = open_engine(site.database_url)
+    with engine.begin() as connection:
+        accounts.set_password(connection, "pi1", password=PASSWORD)
+    settings = WebSettings(
+        database_url=site.database_url,
+        access=SessionAccess(site.base, web_secret="x"),
+        microscopes=("tem1",),
+        zone=ZoneInfo("UTC"),
+    )
+    for address, password in (("203.0.113.5", "wrong wrong"), ("203.0.113.6", PASSWORD)):
+        with TestClient(create_app(settings), client=(address, 50_000), follow_redirects=False) as browser:
+            browser.post("/login", data={"user": "pi1", "password": password}, headers={"origin": "http://testserver"})
+    with engine.connect() as connection:
+        failed = connection.scalars(sa.text("SELECT address FROM elogbook.failed_login")).all()
+        newest = connection.execute(
+            sa.text("SELECT uid, origin ->> 'address' FROM elogbook.audit WHERE table_name = 'browser_session'")
+        ).all()
+    engine.dispose()
+    assert failed == ["203.0.113.5"]
+    assert [tuple(row) for row in newest] == [("pi1", "203.0.113.6")]
