@@ -37,6 +37,7 @@ def examine(system: System) -> list[Finding]:
         ("shares", _shares),
         ("database", _database),
         ("alarms", _alarms),
+        ("notifications", _notifications),
         ("elogbook", _elogbook),
         ("Airflow", _airflow),
         ("workers", _workers),
@@ -133,6 +134,28 @@ def _alarms(system: System) -> Iterator[Finding]:
         return
     for alarm in alarms:
         yield Finding(what=alarm.severity, good=alarm.severity == "notice", sentence=alarm.text)
+
+
+def _notifications(system: System) -> Iterator[Finding]:
+    """Whether alarms leave the building, and whether their channels take them."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from cryodaq.ledger.notifications import unsent
+
+    channels = [channel.name for channel in system.facility.notifications.channels]
+    if not channels:
+        sentence = "alarms stay in the building: no channel is named (docs/how-to/alarms-out-of-the-building.md)"
+        yield Finding(what="notifications", good=True, sentence=sentence)
+        return
+    try:
+        with system.engine.connect() as connection:
+            waiting = unsent(connection)
+    except SQLAlchemyError:
+        return  # the database is a finding of its own
+    for name in channels:
+        count = waiting.get(name, 0)
+        sentence = f"{count} messages wait for it; try cryodaq notify test {name}" if count else "nothing waits for it"
+        yield Finding(what=f"channel {name}", good=not count, sentence=sentence)
 
 
 def _elogbook(system: System) -> Iterator[Finding]:
