@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 HOME_VARIABLE = "CRYODAQ_HOME"
 DATABASE_VARIABLE = "CRYODAQ_DATABASE_URL"
+ADMIT_EVERY_S = 5.0
+"""Between two looks at movies that wait for values, a gain or a person."""
 RECONCILE_EVERY_S = 60.0
 """Between two comparisons of a microscope's movies with the scheduler's runs."""
 
@@ -124,6 +126,8 @@ class System:
     home: Home
     _reconcile_at_s: float = field(default=0.0, init=False)
     """When the runs are compared next, on the clock that never jumps; first at once."""
+    _admit_at_s: float = field(default=0.0, init=False)
+    """When movies that wait for a person are looked at next."""
 
     @cached_property
     def facility(self) -> Facility:
@@ -336,7 +340,7 @@ class System:
     def pump(self, microscope: str) -> None:
         """Hand over what is ready: movies to the scheduler, results to the elogbook; now and then look for losses."""
         from cryodaq.app.deliver_results import deliver_due
-        from cryodaq.app.trigger_preprocessing import admit_movies, send_triggers
+        from cryodaq.app.trigger_preprocessing import admit_movies, admit_new_movies, send_triggers
 
         if self.facility.microscope(microscope).shadow:
             return
@@ -344,7 +348,11 @@ class System:
         if time.monotonic() >= self._reconcile_at_s:
             self._reconcile_at_s = time.monotonic() + RECONCILE_EVERY_S
             self.reconcile(microscope)
-        admit_movies(admission)
+        if time.monotonic() >= self._admit_at_s:
+            self._admit_at_s = time.monotonic() + ADMIT_EVERY_S
+            admit_movies(admission)
+        else:
+            admit_new_movies(admission)
         send_triggers(admission)
         deliver_due(self.engine, self.logbook, clock=utc_now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -67,13 +67,23 @@ class Admission:
 
 def admit_movies(admission: Admission) -> int:
     """Decide about every waiting movie of the microscope; return how many were put into the outbox."""
+    queued = _admit_all(admission, ("registered", "waiting"))
+    _tell_who_waits(admission)
+    return queued
+
+
+def admit_new_movies(admission: Admission) -> int:
+    """Decide about movies that wait for nothing yet; hundreds may wait for a person, and are looked at less often."""
+    return _admit_all(admission, ("registered",))
+
+
+def _admit_all(admission: Admission, states: Collection[str]) -> int:
     with admission.engine.begin() as connection:
-        waiting = triggers.waiting_movies(connection, admission.microscope.name)
+        waiting = triggers.waiting_movies(connection, admission.microscope.name, states=states)
     queued = 0
     for movie in waiting:
         with admission.engine.begin() as connection:
             queued += _admit(admission, connection, movie)
-    _tell_who_waits(admission)
     return queued
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -118,7 +118,13 @@ def waiting_samples(connection: Connection, microscope: str, *, since: datetime 
     return [WaitingSample(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001  # public name
 
 
-def waiting_movies(connection: Connection, microscope: str, *, limit: int = 500) -> list[WaitingMovie]:
+def waiting_movies(
+    connection: Connection,
+    microscope: str,
+    *,
+    states: Collection[str] = ("registered", "waiting"),
+    limit: int = 500,
+) -> list[WaitingMovie]:
     """Return the microscope's movies that are copied and not yet triggered, oldest first.
 
     At most `limit` of each sample and state, so that those that wait for a person stand in nobody's way.
@@ -127,7 +133,7 @@ def waiting_movies(connection: Connection, microscope: str, *, limit: int = 500)
     first = (
         select(movie.c.id, place.label("place"))
         .join(sample, movie.c.sample_id == sample.c.id)
-        .where(sample.c.microscope == microscope, movie.c.state.in_(("registered", "waiting")))
+        .where(sample.c.microscope == microscope, movie.c.state.in_(sorted(states)))
         .subquery()
     )
     query = _movies().join(first, movie.c.id == first.c.id).where(first.c.place <= limit).order_by(movie.c.id)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.integration.app.conftest import EXPERIMENT, PARAMS, SAMPLE_ID, Bench
 
 from cryodaq.app.prepare_sample import prepare_sample, refresh_parameters
-from cryodaq.app.trigger_preprocessing import admit_movies
+from cryodaq.app.trigger_preprocessing import admit_movies, admit_new_movies
 from cryodaq.domain.experiment import Sample
 from cryodaq.ledger import gains, tables
 from cryodaq.ledger.triggers import waiting_movies
@@ -61,6 +61,16 @@ def test_what_nobody_had_said_can_be_filled_in_after_processing_began(incomplete
     assert incomplete.movie(movie).problem is None
     assert pixel_sizes(incomplete) == [1.1, 1.1]
     assert incomplete.alarms() == []
+
+
+def test_what_waits_for_a_person_is_not_looked_at_with_every_new_movie(incomplete: Bench) -> None:
+    incomplete.add_movie("bare_00002")
+    incomplete.wait(11)
+    assert admit_movies(incomplete.admission) == 0
+    incomplete.add_sample(params={**WITHOUT, "apix": 1.1, "fmdose": "2.0"})
+    prepare_sample(incomplete.preparation, incomplete.sample)
+    assert admit_new_movies(incomplete.admission) == 0
+    assert admit_movies(incomplete.admission) == 1
 
 
 def test_a_value_that_was_filled_in_is_frozen_like_any_other(incomplete: Bench) -> None:
