@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cryodaq.config.engines import Engines as EngineChoice
     from cryodaq.config.notifications import ChannelTable
     from cryodaq.engines.native import NativeCtfEstimation
+    from cryodaq.engines.native_alignment import NativeMotionCorrection
     from cryodaq.engines.program import ProgramSettings
     from cryodaq.ledger.samples import SampleRecord
     from cryodaq.logbook.access import TokenAccess
@@ -62,8 +63,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def engines_named(name: str, *, products: AlignmentProducts | None = None) -> Engines:
+def engines_named(name: str, *, native: NativeMotionCorrection | None = None) -> Engines:
     """Return the engines with the named program in the stages that it knows, and our own in the others.
+
+    `native` is our own motion correction, where it is to be another one than usual.
 
     Raises `ConfigError` for a name that no stage knows.
     """
@@ -78,7 +81,7 @@ def engines_named(name: str, *, products: AlignmentProducts | None = None) -> En
         raise ConfigError(message)
     motion, ctf, picking = (name if name in stage else NAME for stage in known)
     return Engines(
-        motion_correction=catalogue.motion_correction(motion, products=products),
+        motion_correction=catalogue.motion_correction(motion, native=native),
         ctf_estimation=catalogue.ctf_estimation(ctf),
         particle_picking=catalogue.particle_picking(picking),
     )
@@ -106,13 +109,16 @@ def engines_of(table: EngineChoice, *, products: AlignmentProducts | None = None
     """Return the engines that the facility file chooses, started as it says."""
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.engines import catalogue
+    from cryodaq.engines.native_alignment import NativeMotionCorrection
+
+    native = NativeMotionCorrection(products=products or AlignmentProducts(), device=table.device)
 
     def settings(name: str) -> ProgramSettings:
         return program_settings(table, name)
 
     return Engines(
         motion_correction=catalogue.motion_correction(
-            table.motion_correction, settings(table.motion_correction), products=products
+            table.motion_correction, settings(table.motion_correction), native=native
         ),
         ctf_estimation=catalogue.ctf_estimation(table.ctf_estimation, settings(table.ctf_estimation)),
         particle_picking=catalogue.particle_picking(table.particle_picking, settings(table.particle_picking)),

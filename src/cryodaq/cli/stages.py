@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,9 +16,9 @@ from cryodaq.errors import ConfigError, ParameterError
 if TYPE_CHECKING:
     from cryodaq.app.preprocess_movie import Engines
     from cryodaq.domain.parameters import ImagingParameters
-    from cryodaq.domain.products import AlignmentProducts
     from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, PickResult
     from cryodaq.engines.native import NativeCtfEstimation
+    from cryodaq.engines.native_alignment import NativeMotionCorrection
 
 MovieArgument = Annotated[Path, typer.Argument(help="TIFF, MRC or EER movie.", exists=True, dir_okay=False)]
 MicrographArgument = Annotated[Path, typer.Argument(help="MRC micrograph.", exists=True, dir_okay=False)]
@@ -42,6 +42,10 @@ TruncOption = Annotated[int, typer.Option("--trunc", help="Frames left out at th
 HalvesOption = Annotated[bool, typer.Option("--halves", help="Write sums of even and odd frames too.")]
 HalfPrecisionOption = Annotated[bool, typer.Option("--half-precision", help="Write sums as 16-bit floating point.")]
 PowerOption = Annotated[bool, typer.Option("--power-spectrum", help="Write the micrograph's power spectrum too.")]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option("--device", help="Where frames are added up; auto: on a GPU if cryodaq[gpu] finds one."),
+]
 DiameterOption = Annotated[float, typer.Option("--particle-diameter-ang", help="Å.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="Program of the stage.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the results; default: beside the input.")]
@@ -60,12 +64,14 @@ def align(
     halves: HalvesOption = False,
     half_precision: HalfPrecisionOption = False,
     power_spectrum: PowerOption = False,
+    device: DeviceOption = "auto",
     engine: EngineOption = "native",
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Correct a movie's motion: aligned, dose-weighted and unaligned sums."""
     from cryodaq.domain.products import AlignmentProducts
+    from cryodaq.engines.native_alignment import NativeMotionCorrection
 
     parameters = _parameters(
         movie,
@@ -75,7 +81,8 @@ def align(
         alignment={"patches_yx": _patches(patches), "throw": throw, "trunc": trunc},
     )
     products = AlignmentProducts(halves=halves, half_precision=half_precision, power_spectrum=power_spectrum)
-    result = _align(movie, gain, parameters, _folder(out, movie), _engines(engine, products=products))
+    native = NativeMotionCorrection(products=products, device=device)
+    result = _align(movie, gain, parameters, _folder(out, movie), _engines(engine, native=native))
     _show(_align_facts(result), as_json=as_json)
 
 
@@ -131,12 +138,15 @@ def process(
     patches: PatchesOption = "1x1",
     throw: ThrowOption = 0,
     trunc: TruncOption = 0,
+    device: DeviceOption = "auto",
     particle_diameter_ang: DiameterOption = 150.0,
     engine: EngineOption = "native",
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run all stages of one movie: align, ctf, pick."""
+    from cryodaq.engines.native_alignment import NativeMotionCorrection
+
     parameters = _parameters(
         movie,
         pixel_size_ang=pixel_size_ang,
@@ -147,7 +157,7 @@ def process(
         particle_diameter_ang=particle_diameter_ang,
         alignment={"patches_yx": _patches(patches), "throw": throw, "trunc": trunc},
     )
-    folder, engines = _folder(out, movie), _engines(engine)
+    folder, engines = _folder(out, movie), _engines(engine, native=NativeMotionCorrection(device=device))
     aligned = _align(movie, gain, parameters, folder, engines)
     fitted = _fit(Path(aligned.micrograph), Path(aligned.unaligned_sum), parameters, folder, engines)
     picked = _pick(Path(aligned.micrograph_dose_weighted), parameters, folder, engines)
@@ -165,10 +175,10 @@ def process(
     _show(facts, as_json=as_json)
 
 
-def _engines(name: str, *, products: AlignmentProducts | None = None) -> Engines:
+def _engines(name: str, *, native: NativeMotionCorrection | None = None) -> Engines:
     from cryodaq.wiring import engines_named
 
-    return engines_named(name, products=products)
+    return engines_named(name, native=native)
 
 
 def _spectrum_fit(engine: str) -> NativeCtfEstimation:

@@ -88,6 +88,10 @@ class Engines(Table):
     motion_correction: MotionCorrectionName = Field(default="native", description="Program of align.")
     ctf_estimation: CtfEstimationName = Field(default="native", description="Program of ctf.")
     particle_picking: ParticlePickingName = Field(default="native", description="Program of pick.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="Where native motion correction adds frames up; auto: on a GPU if cryodaq[gpu] finds one.",
+    )
     rules: tuple[EngineRule, ...] = Field(default=(), description="Other programs for some samples.")
     programs: Programs = Programs()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from cryodaq.domain.products import AlignmentProducts
 from cryodaq.engines.cryolo import CRYOLO, CryoloPicking
 from cryodaq.engines.ctffind import CTFFIND4, CTFFIND5, CtffindEstimation
 from cryodaq.engines.gctf import GCTF, GctfEstimation
@@ -25,12 +24,12 @@ PROGRAMS: dict[str, KnownProgram] = {
 }
 """Every external program, for those who look whether it is there."""
 
-MOTION_CORRECTIONS: dict[str, Callable[[ProgramSettings, AlignmentProducts], MotionCorrection]] = {
-    NAME: lambda _settings, products: NativeMotionCorrection(products=products),
-    RELION.name: lambda settings, _products: RelionMotionCorrection(settings),
-    MOTIONCOR2.name: lambda settings, _products: MotionCorCorrection(MOTIONCOR2, settings),
-    MOTIONCOR3.name: lambda settings, _products: MotionCorCorrection(MOTIONCOR3, settings),
+EXTERNAL_MOTION_CORRECTIONS: dict[str, Callable[[ProgramSettings], MotionCorrection]] = {
+    RELION.name: RelionMotionCorrection,
+    MOTIONCOR2.name: lambda settings: MotionCorCorrection(MOTIONCOR2, settings),
+    MOTIONCOR3.name: lambda settings: MotionCorCorrection(MOTIONCOR3, settings),
 }
+MOTION_CORRECTIONS = (NAME, *EXTERNAL_MOTION_CORRECTIONS)
 CTF_ESTIMATIONS: dict[str, Callable[[ProgramSettings], CtfEstimation]] = {
     NAME: lambda _settings: NativeCtfEstimation(),
     CTFFIND4.name: lambda settings: CtffindEstimation(CTFFIND4, settings),
@@ -46,11 +45,21 @@ PARTICLE_PICKINGS: dict[str, Callable[[ProgramSettings], ParticlePicking]] = {
 
 
 def motion_correction(
-    name: str, settings: ProgramSettings | None = None, *, products: AlignmentProducts | None = None
+    name: str, settings: ProgramSettings | None = None, *, native: NativeMotionCorrection | None = None
 ) -> MotionCorrection:
-    """Return the motion correction of a name. Raises `ConfigError` for one that is not known."""
-    chosen = _chosen(MOTION_CORRECTIONS, name, stage="motion correction")
-    return chosen(settings or ProgramSettings(), products or AlignmentProducts())
+    """Return the motion correction of a name. Raises `ConfigError` for one that is not known.
+
+    Parameters
+    ----------
+    native
+        Our own as the site wants it, where that is chosen.
+    """
+    if name == NAME:
+        return native or NativeMotionCorrection()
+    if name not in EXTERNAL_MOTION_CORRECTIONS:
+        message = f"there is no motion correction called {name!r}; known are: {', '.join(MOTION_CORRECTIONS)}"
+        raise ConfigError(message)
+    return EXTERNAL_MOTION_CORRECTIONS[name](settings or ProgramSettings())
 
 
 def ctf_estimation(name: str, settings: ProgramSettings | None = None) -> CtfEstimation:
@@ -63,7 +72,9 @@ def particle_picking(name: str, settings: ProgramSettings | None = None) -> Part
     return _chosen(PARTICLE_PICKINGS, name, stage="particle picking")(settings or ProgramSettings())
 
 
-def _chosen(known: Mapping[str, Engine], name: str, *, stage: str) -> Engine:
+def _chosen(
+    known: Mapping[str, Callable[[ProgramSettings], Engine]], name: str, *, stage: str
+) -> Callable[[ProgramSettings], Engine]:
     if name not in known:
         message = f"there is no {stage} called {name!r}; known are: {', '.join(known)}"
         raise ConfigError(message)

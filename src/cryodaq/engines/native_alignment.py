@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cryodaq.formats.movie import MovieHeader
+    from cryodaq.imaging.device import Device
     from cryodaq.imaging.motion import AlignedMovie, AlignmentOptions
 
 MICROGRAPH, DOSE_WEIGHTED, UNALIGNED = "micrograph.mrc", "micrograph_DW.mrc", "unaligned_sum.mrc"
@@ -39,6 +40,8 @@ class NativeMotionCorrection:
     """Motion correction by `cryodaq.imaging.motion`."""
 
     products: AlignmentProducts = field(default_factory=AlignmentProducts)
+    device: Device = "cpu"
+    """Where frames are added up."""
 
     @property
     def name(self) -> str:
@@ -84,6 +87,7 @@ class NativeMotionCorrection:
             patches_yx=parameters.patches_yx,
             fourier_bin=SUPER_RESOLUTION_BIN if parameters.super_resolution else 1.0,
             halves=self.products.halves,
+            device=self.device,
         )
 
     def _write(self, aligned: AlignedMovie, folder: Path, *, pixel_size_ang: float) -> None:

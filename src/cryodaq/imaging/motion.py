@@ -13,6 +13,7 @@ from cryodaq.errors import ImagingError
 
 if TYPE_CHECKING:
     from cryodaq.imaging.detector import Detector
+    from cryodaq.imaging.device import Device
     from cryodaq.imaging.motion_field import MotionField
     from cryodaq.imaging.summation import AlignedSums
 
@@ -45,6 +46,8 @@ class AlignmentOptions:
     """Pixels of the frames that are one pixel of the sums along each axis: 2 for super-resolution."""
     halves: bool = False
     """Whether to add up even and odd frames apart as well."""
+    device: Device = "cpu"
+    """Where frames are moved, transformed and added up; the motion is found on the cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +105,13 @@ def align_movie(
         When no true picture can come from this input; the message says what to change.
     """
     from cryodaq.imaging.detector import check_stack, countable, sum_frames
+    from cryodaq.imaging.device import gpu_for
     from cryodaq.imaging.summation import bin_in_fourier, binned_shape
     from cryodaq.imaging.trajectory import motion_statistics
 
     options = options or AlignmentOptions()
     _check_physics(pixel_size_ang, dose_per_frame_e_ang2, voltage_kv)
+    device = gpu_for(options.device)
     check_stack(frames)
     used = _used(frames, options)
     plain = sum_frames(used, gain=gain)
@@ -120,8 +125,12 @@ def align_movie(
         pixel_size_ang=pixel_size_ang,
     )
     binned = binned_shape((frames.shape[1], frames.shape[2]), options.fourier_bin)
-    sums = _sums(counts, plain.detector, field, exposure=exposure, binned=binned)
-    halves = _halves(counts, plain.detector, field, exposure=exposure, binned=binned) if options.halves else None
+    sums = _sums(counts, plain.detector, field, exposure=exposure, binned=binned, device=device)
+    halves = (
+        _halves(counts, plain.detector, field, exposure=exposure, binned=binned, device=device)
+        if options.halves
+        else None
+    )
     return AlignedMovie(
         unweighted=sums.unweighted,
         dose_weighted=sums.dose_weighted,
@@ -167,11 +176,13 @@ def _sums(
     *,
     exposure: Exposure,
     binned: tuple[int, int],
+    device: str | None,
     which: slice = slice(None),
 ) -> AlignedSums:
     """Sums of some of the frames; each keeps the weight of its place in the exposure."""
     from cryodaq.imaging.dose_weighting import dose_weights
-    from cryodaq.imaging.summation import DoseCurve, sum_aligned
+    from cryodaq.imaging.sum_plan import DoseCurve
+    from cryodaq.imaging.summation import sum_aligned
 
     step = 0.5**0.5 / (DOSE_CURVE_POINTS - 1)
     weights = dose_weights(
@@ -182,7 +193,9 @@ def _sums(
         earlier_dose_e_ang2=exposure.earlier_dose_e_ang2,
     )
     dose = DoseCurve(step=step, weights=weights[:, which])
-    return sum_aligned(counts[which], detector=detector, field=field.of(which), dose=dose, binned_shape_yx=binned)
+    return sum_aligned(
+        counts[which], detector=detector, field=field.of(which), dose=dose, binned_shape_yx=binned, device=device
+    )
 
 
 def _halves(
@@ -192,11 +205,14 @@ def _halves(
     *,
     exposure: Exposure,
     binned: tuple[int, int],
+    device: str | None,
 ) -> tuple[Float, Float] | None:
     if field.frame_count < 2:
         return None
     even, odd = (
-        _sums(counts, detector, field, exposure=exposure, binned=binned, which=slice(half, None, 2)).dose_weighted
+        _sums(
+            counts, detector, field, exposure=exposure, binned=binned, device=device, which=slice(half, None, 2)
+        ).dose_weighted
         for half in (0, 1)
     )
     return even, odd

@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryodaq.imaging.compiled import compiled
+from cryodaq.imaging.sum_plan import FLATTEST_POWER
 
 Complex = NDArray[np.complex64]
 Float = NDArray[np.float32]
 
 unsigned = np.uint64
-FLATTEST_POWER = np.float32(0.05**2)
-"""Smallest power transfer that is divided out."""
 
 
 @compiled

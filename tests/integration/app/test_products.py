@@ -15,6 +15,7 @@ from cryodaq.app.preprocess_movie import Processing, run_stage
 from cryodaq.app.trigger_preprocessing import admit_movies
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.products import AlignmentProducts
+from cryodaq.engines.native_alignment import NativeMotionCorrection
 from cryodaq.ledger import tables
 from cryodaq.wiring import engines_named
 
@@ -35,7 +36,7 @@ def process(bench: Bench, folder: Path, products: AlignmentProducts) -> set[str]
         branch = connection.execute(select(tables.trigger.c.branch_id)).scalar_one()
     processing = Processing(
         engine=bench.engine,
-        engines=engines_named("native", products=products),
+        engines=engines_named("native", native=NativeMotionCorrection(products=products)),
         now=bench.clock,
         keep_unaligned_sum=products.unaligned_sum,
     )
