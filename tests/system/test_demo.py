@@ -21,6 +21,7 @@ import starfile
 from cryodaq.launch.postgres import EmbeddedPostgres
 
 DEMO_LIMIT_S = 420
+REMOVED = sa.text("select path from ledger.file where role = 'movie' and state = 'removed'")
 SEEN = sa.text("select count(*) from ledger.file where role = 'movie'")
 
 
@@ -87,6 +88,8 @@ def _switch_once_two_are_seen(home: Path, demo: subprocess.Popen[bytes]) -> set[
     engine = sa.create_engine(EmbeddedPostgres(home).url("cryodaq"))
     try:
         _wait_for(lambda: _seen(engine) >= len(_movies(share)), demo, home)
+        with engine.connect() as connection:
+            removed = set(connection.execute(REMOVED).scalars())
     finally:
         engine.dispose()
     (experiment,) = {folder.name.rpartition("_")[0] for folder in (home / "storage").glob("2*/*")}
@@ -95,7 +98,7 @@ def _switch_once_two_are_seen(home: Path, demo: subprocess.Popen[bytes]) -> set[
         samples = f"/lgbk/{experiment}/ws/samples"
         (old,) = client.get(samples).json()["value"]
         made = client.post(f"{samples}/", json={"name": "next grid", "description": "", "params": old["params"]})
-        before = _movies(share)
+        before = _movies(share) | removed  # retention removes what is verified
         current = client.post(f"/lgbk/{experiment}/ws/make_sample_current", params={"sample_name": "next grid"})
         assert [made.status_code, current.status_code] == [200, 200], made.text + current.text
     return before
