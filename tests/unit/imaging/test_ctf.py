@@ -221,3 +221,16 @@ def test_rings_too_narrow_for_a_small_spectrum_are_found_in_noise(make_micrograp
     fit = fit_ctf(picture, pixel_size_ang=1.2, **OPTICS).fit
     assert fit.fitted
     assert fit.defocus_mean_ang == pytest.approx(39000, abs=60)
+
+
+@pytest.mark.parametrize("drift_deg", [20.0, 110.0])
+def test_motion_within_a_frame_does_not_pass_for_astigmatism(make_micrograph, drift_deg) -> None:
+    still = make_micrograph(seed=16, defocus=18000, noise=0.0)
+    y, x = np.meshgrid(*(np.fft.fftfreq(n, 1.2) for n in still.shape), indexing="ij")
+    along = np.cos(np.deg2rad(drift_deg)) * x + np.sin(np.deg2rad(drift_deg)) * y
+    moved = np.fft.ifft2(np.fft.fft2(still) * np.sinc(12.0 * along)).real
+    noise = np.random.default_rng(17).normal(0, 0.5, still.shape)
+    fit = fit_ctf((moved + noise).astype(np.float32), pixel_size_ang=1.2, **OPTICS).fit
+    assert fit.fitted
+    assert fit.defocus_mean_ang == pytest.approx(18000, abs=150)
+    assert fit.astigmatism_ang < 300
