@@ -165,10 +165,10 @@ def _write_spectrum(micrograph: NDArray[np.float32], folder: Path, *, pixel_size
     import numpy as np
 
     from cryodaq.formats.mrc import write_micrograph
-    from cryodaq.imaging.power_spectrum import mean_power
+    from cryodaq.imaging.power_spectrum import mean_power_of_size
 
-    spectrum = mean_power(
-        micrograph, pixel_size_ang=pixel_size_ang, box_size_px=SPECTRUM_SIZE_PX, finest_ang=SPECTRUM_FINEST_ANG
+    spectrum = mean_power_of_size(
+        micrograph, pixel_size_ang=pixel_size_ang, size_px=SPECTRUM_SIZE_PX, finest_ang=SPECTRUM_FINEST_ANG
     )
     ends_at = 1 / (spectrum.step_per_ang * len(spectrum.power))
     write_micrograph(folder / POWER_SPECTRUM, np.sqrt(spectrum.power), pixel_size_ang=ends_at)

@@ -70,7 +70,7 @@ def mean_power(
     box_size_px: int,
     finest_ang: float,
 ) -> PowerSpectrum:
-    """Average over tiles, cut to `box_size_px` of the low frequencies.
+    """Average over tiles, cut to about `box_size_px` of the low frequencies.
 
     Tiles are so large that the cut spectrum ends a little beyond `finest_ang`: its rings are sampled as
     finely as the box allows, and no transform is spent on frequencies that nobody looks at. Each tile is
@@ -81,20 +81,50 @@ def mean_power(
     ImagingError
         When the micrograph is too small, empty, or not finite.
     """
+    smallest = _checked_side(micrograph)
+    wanted = _wanted_tile(box_size_px, pixel_size_ang=pixel_size_ang, finest_ang=finest_ang)
+    # As many tiles as fill the shorter side, and a box that still ends where it should.
+    tile = 2 * scipy.fft.prev_fast_len(smallest // max(1, round(smallest / wanted)) // 2, real=True)
+    box = min(2 * round(box_size_px * tile / wanted / 2), tile)
+    return _averaged(micrograph, tile=tile, box=box, pixel_size_ang=pixel_size_ang)
+
+
+def mean_power_of_size(
+    micrograph: NDArray[np.floating],  # (y, x)
+    *,
+    pixel_size_ang: float,
+    size_px: int,
+    finest_ang: float,
+) -> PowerSpectrum:
+    """Average over tiles, cut to exactly `size_px` where the micrograph is as large; see `mean_power`."""
+    smallest = _checked_side(micrograph)
+    wanted = _wanted_tile(size_px, pixel_size_ang=pixel_size_ang, finest_ang=finest_ang)
+    tile = min(2 * (scipy.fft.next_fast_len(wanted, real=True) // 2), 2 * (smallest // 2))
+    return _averaged(micrograph, tile=tile, box=min(size_px, tile), pixel_size_ang=pixel_size_ang)
+
+
+def _checked_side(micrograph: NDArray[np.floating]) -> int:
+    """Return the shorter side."""
     check_micrograph(micrograph)
     smallest = min(micrograph.shape)
     if smallest < SMALLEST_PX:
         problem = f"a micrograph of {micrograph.shape} pixels is too small for a spectrum; {SMALLEST_PX} are needed"
         raise ImagingError(problem)
-    wanted = max(box_size_px, round(box_size_px * BEYOND_FINEST * finest_ang / 2 / pixel_size_ang))
-    # As many tiles as fill the shorter side, and a box that still ends where it should.
-    tile = 2 * scipy.fft.prev_fast_len(smallest // max(1, round(smallest / wanted)) // 2, real=True)
-    box = min(2 * round(box_size_px * tile / wanted / 2), tile)
+    return int(smallest)
+
+
+def _wanted_tile(box: int, *, pixel_size_ang: float, finest_ang: float) -> int:
+    return max(box, round(box * BEYOND_FINEST * finest_ang / 2 / pixel_size_ang))
+
+
+def _averaged(micrograph: NDArray[np.floating], *, tile: int, box: int, pixel_size_ang: float) -> PowerSpectrum:
     total = np.zeros((box, box // 2 + 1))
     for picture in _tiles(micrograph, tile):
         low = _cut(scipy.fft.rfft2(picture), box)
         half = low.real**2 + low.imag**2
         total += half / max(float(half[box // 8 : -box // 8].mean()), 1e-30)
+    if not total.any():
+        raise ImagingError("the micrograph has no detail; there is no spectrum to look at")
     return PowerSpectrum(power=_whole_plane(total), step_per_ang=1 / (tile * pixel_size_ang))
 
 

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from cryodaq.errors import ImagingError
 from cryodaq.imaging.ctf import CtfOptions, fit_ctf, fit_ctf_of_spectrum
+from cryodaq.imaging.power_spectrum import mean_power_of_size
 
 OPTICS = {"voltage_kv": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.07}
 
@@ -234,3 +235,18 @@ def test_motion_within_a_frame_does_not_pass_for_astigmatism(make_micrograph, dr
     assert fit.fitted
     assert fit.defocus_mean_ang == pytest.approx(18000, abs=150)
     assert fit.astigmatism_ang < 300
+
+
+def test_a_spectrum_of_a_given_size_fits_like_its_micrograph(make_micrograph) -> None:
+    picture = make_micrograph(seed=18, defocus=15500, pixel_size_ang=0.8, size=1400)
+    spectrum = mean_power_of_size(picture, pixel_size_ang=0.8, size_px=512, finest_ang=4.0)
+    assert spectrum.power.shape == (512, 512)
+    pixel_size_ang = 1 / (512 * spectrum.step_per_ang)
+    fit = fit_ctf_of_spectrum(np.sqrt(spectrum.power), pixel_size_ang=pixel_size_ang, **OPTICS).fit
+    assert fit.fitted
+    assert fit.defocus_mean_ang == pytest.approx(15500, abs=60)
+
+
+def test_a_micrograph_of_even_patches_has_no_spectrum() -> None:
+    with pytest.raises(ImagingError, match="no detail"):
+        fit_ctf(np.kron(np.arange(4.0).reshape(2, 2), np.ones((900, 900))), pixel_size_ang=1.0, **OPTICS)
