@@ -11,9 +11,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from cryodaq.launch.postgres import EmbeddedPostgres
 
+settings.register_profile("cryodaq", deadline=None, print_blob=True)  # a busy machine is no fault
+settings.load_profile("cryodaq")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

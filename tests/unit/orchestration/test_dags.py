@@ -117,16 +117,18 @@ def test_parsing_the_same_file_twice_makes_the_same_dag(microscopes: Any, sample
     assert first == second
 
 
-def test_our_part_of_parsing_takes_less_than_300_ms_and_loads_nothing_heavy(tmp_path: Path, microscopes: Any) -> None:
+def test_our_part_of_parsing_takes_less_than_300_cpu_ms_and_loads_nothing_heavy(
+    tmp_path: Path, microscopes: Any
+) -> None:
     template = template_for("single-particle", folders=[packaged_templates()])
     assert template is not None
     install_sample_dag(template, tmp_path, dag_id=DAG)
     program = (
         "import runpy, sys, time, airflow.sdk, airflow.sdk.exceptions\n"
         "from airflow.sdk import DAG, Param, task\n"
-        "before, start = set(sys.modules), time.perf_counter()\n"
+        "before, start = set(sys.modules), time.process_time()\n"
         "runpy.run_path(sys.argv[1])\n"
-        "print(time.perf_counter() - start)\n"
+        "print(time.process_time() - start)\n"
         "print(*sorted(name for name in set(sys.modules) - before))\n"
     )
     for path in (MICROSCOPES, tmp_path / f"{DAG}.py"):
