@@ -64,12 +64,6 @@ PLANTS = {
         "        rename_without_replacing(part, target)\n",
         "        part.replace(target)\n",
     ),
-    "removed-unverified": Plant(
-        "a source goes before its copy was read again",
-        "cryodaq.ledger.removals",
-        'file.c.state == "verified",\n            file.c.gone_at',
-        'file.c.state.in_(("copied", "verified")),\n            file.c.gone_at',
-    ),
     "removed-unread": Plant(
         "a copy is not compared when it is read again",
         "cryodaq.transfer.verify",
@@ -125,12 +119,6 @@ PLANTS = {
         "cryodaq.transfer.scan",
         "if known.hot_until > now or relative in hot:",
         "if relative in hot and now < 0:",
-    ),
-    "no-sentinel": Plant(
-        "an unmounted share is an empty one",
-        "cryodaq.transfer.beneath",
-        "        if sentinel is not None:\n",
-        "        if sentinel is None:\n",
     ),
 }
 
