@@ -206,7 +206,7 @@ def _engines(system: System) -> Iterator[Finding]:
     from cryodaq.engines.catalogue import PROGRAMS
     from cryodaq.engines.program import installed_version
     from cryodaq.errors import EngineError
-    from cryodaq.wiring import program_settings
+    from cryodaq.wiring.engines import program_settings
 
     seconds = warm_imaging()
     yield Finding(what="engine native", good=True, sentence=f"small movies went through it in {seconds:.1f} s")

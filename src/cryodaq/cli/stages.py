@@ -176,13 +176,13 @@ def process(
 
 
 def _engines(name: str, *, native: NativeMotionCorrection | None = None) -> Engines:
-    from cryodaq.wiring import engines_named
+    from cryodaq.wiring.engines import engines_named
 
     return engines_named(name, native=native)
 
 
 def _spectrum_fit(engine: str) -> NativeCtfEstimation:
-    from cryodaq.wiring import spectrum_fit_named
+    from cryodaq.wiring.engines import spectrum_fit_named
 
     return spectrum_fit_named(engine)
 

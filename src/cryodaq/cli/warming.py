@@ -24,7 +24,7 @@ def warm_imaging() -> float:
     import numpy as np
 
     from cryodaq.domain.parameters import from_mapping
-    from cryodaq.wiring import engines_named
+    from cryodaq.wiring.engines import engines_named
 
     started = time.monotonic()
     counts = np.random.default_rng(1).poisson(1.0, SHAPE)

@@ -17,7 +17,7 @@ from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.products import AlignmentProducts
 from cryodaq.engines.native_alignment import NativeMotionCorrection
 from cryodaq.ledger import tables
-from cryodaq.wiring import engines_named
+from cryodaq.wiring.engines import engines_named
 
 RUN = "a_00001"
 

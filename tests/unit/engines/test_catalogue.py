@@ -21,7 +21,7 @@ from cryodaq.engines.program import ProgramSettings
 from cryodaq.engines.relion import RELION
 from cryodaq.engines.topaz import TOPAZ, scale_and_radius
 from cryodaq.errors import ConfigError, EngineError
-from cryodaq.wiring import engines_named, engines_of
+from cryodaq.wiring.engines import engines_named, engines_of
 
 
 def said(value: float) -> Sourced:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from cryodaq.domain.home import AIRFLOW_USER, Home
-from cryodaq.domain.products import AlignmentProducts
 from cryodaq.errors import ConfigError, LedgerError, StoreError, TransferError
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from cryodaq.app.follow_logbook import Following
     from cryodaq.app.notify_people import Notifying
     from cryodaq.app.prepare_sample import Preparation
-    from cryodaq.app.preprocess_movie import Engines
     from cryodaq.app.reassign_exposures import Reassigning
     from cryodaq.app.rebuild_ledger import Rebuilding
     from cryodaq.app.reconcile_access import AccessKeeping
@@ -36,16 +34,11 @@ if TYPE_CHECKING:
     from cryodaq.app.trigger_preprocessing import Admission
     from cryodaq.app.watch_facility import Watching
     from cryodaq.config import Facility
-    from cryodaq.config.engines import Engines as EngineChoice
-    from cryodaq.config.notifications import ChannelTable
-    from cryodaq.engines.native import NativeCtfEstimation
-    from cryodaq.engines.native_alignment import NativeMotionCorrection
-    from cryodaq.engines.program import ProgramSettings
     from cryodaq.ledger.samples import SampleRecord
     from cryodaq.logbook.access import TokenAccess
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.logbook.desk import Desk
-    from cryodaq.ports import AccessControl, Directory, Notifier
+    from cryodaq.ports import AccessControl, Directory
     from cryodaq.scheduler.airflow import AirflowScheduler
     from cryodaq.store.access import Readers
 
@@ -61,68 +54,6 @@ RECONCILE_EVERY_S = 60.0
 def utc_now() -> datetime:
     """Return the time, in UTC with its offset."""
     return datetime.now(UTC)
-
-
-def engines_named(name: str, *, native: NativeMotionCorrection | None = None) -> Engines:
-    """Return the engines with the named program in the stages that it knows, and our own in the others.
-
-    `native` is our own motion correction, where it is to be another one than usual.
-
-    Raises `ConfigError` for a name that no stage knows.
-    """
-    from cryodaq.app.preprocess_movie import Engines
-    from cryodaq.engines import catalogue
-    from cryodaq.engines.native import NAME
-
-    known = (catalogue.MOTION_CORRECTIONS, catalogue.CTF_ESTIMATIONS, catalogue.PARTICLE_PICKINGS)
-    if not any(name in stage for stage in known):
-        names = sorted(set().union(*known))
-        message = f"there is no engine {name!r}; known are: {', '.join(names)}"
-        raise ConfigError(message)
-    motion, ctf, picking = (name if name in stage else NAME for stage in known)
-    return Engines(
-        motion_correction=catalogue.motion_correction(motion, native=native),
-        ctf_estimation=catalogue.ctf_estimation(ctf),
-        particle_picking=catalogue.particle_picking(picking),
-    )
-
-
-def spectrum_fit_named(name: str) -> NativeCtfEstimation:
-    """Return the engine that fits spectra. Raises `ConfigError` for any other: only ours takes them."""
-    from cryodaq.engines.native import NAME, NativeCtfEstimation
-
-    if name != NAME:
-        message = f"{name} fits micrographs only; leave --engine out to fit a spectrum"
-        raise ConfigError(message)
-    return NativeCtfEstimation()
-
-
-def program_settings(table: EngineChoice, name: str) -> ProgramSettings:
-    """Return how the facility file says that a program is started."""
-    from cryodaq.engines.program import ProgramSettings
-
-    program = getattr(table.programs, name, None)
-    return ProgramSettings() if program is None else ProgramSettings(**program.model_dump())
-
-
-def engines_of(table: EngineChoice, *, products: AlignmentProducts | None = None) -> Engines:
-    """Return the engines that the facility file chooses, started as it says."""
-    from cryodaq.app.preprocess_movie import Engines
-    from cryodaq.engines import catalogue
-    from cryodaq.engines.native_alignment import NativeMotionCorrection
-
-    native = NativeMotionCorrection(products=products or AlignmentProducts(), device=table.device)
-
-    def settings(name: str) -> ProgramSettings:
-        return program_settings(table, name)
-
-    return Engines(
-        motion_correction=catalogue.motion_correction(
-            table.motion_correction, settings(table.motion_correction), native=native
-        ),
-        ctf_estimation=catalogue.ctf_estimation(table.ctf_estimation, settings(table.ctf_estimation)),
-        particle_picking=catalogue.particle_picking(table.particle_picking, settings(table.particle_picking)),
-    )
 
 
 @dataclass
@@ -518,41 +449,14 @@ class System:
             self.logbook, self.following, experiment, name=name, microscope=microscope, engine=self.engine
         )
 
-    def notifier(self, table: ChannelTable) -> Notifier:
-        """Return what brings messages to one channel. Raises `ConfigError` when its secret cannot be read."""
-        from cryodaq.config import read_secret
-        from cryodaq.publish.channels.email import EmailNotifier, SmtpServer
-        from cryodaq.publish.channels.webhook import FORMS, MatrixNotifier, WebhookNotifier
-
-        smtp = self.facility.notifications.smtp
-        if table.kind == "email" and smtp is not None:
-            password = read_secret(smtp.password_file).get_secret_value() if smtp.password_file else None
-            fields = smtp.model_dump(exclude={"password_file"})
-            return EmailNotifier(SmtpServer(**fields, password=password), table.to)
-        if table.token_file is not None:
-            token = read_secret(table.token_file).get_secret_value()
-            return MatrixNotifier(table.homeserver or "", table.room or "", token=token)
-        if table.url_file is not None:
-            return WebhookNotifier(read_secret(table.url_file).get_secret_value(), FORMS[table.kind])
-        message = f"channel {table.name} is incomplete"
-        raise ConfigError(message)
-
     def notifying(self) -> Notifying:
         """Return what telling people outside needs. Raises `ConfigError`."""
         from cryodaq.app.note_alarms import elogbook_channel
-        from cryodaq.app.notify_people import Channel, Notifying
+        from cryodaq.app.notify_people import Notifying
+        from cryodaq.wiring.channels import channels_of
 
         table, microscopes = self.facility.notifications, self.facility.microscopes
-        channels = [
-            Channel(
-                name=one.name,
-                notifier=self.notifier(one),
-                least_severity=one.least_severity,
-                microscopes=frozenset(m.name for m in microscopes if m.on_call is None or one.name in m.on_call),
-                says_alive=one.says_alive,
-            )
-            for one in table.channels
-        ]
+        channels = channels_of(self.facility)
         if self.facility.elogbook.alarms:
             channels.append(elogbook_channel(self.engine, self.logbook, microscopes=[one.name for one in microscopes]))
         return Notifying(
@@ -576,20 +480,15 @@ class System:
         """Run one stage of one movie."""
         from cryodaq.app.preprocess_movie import Processing, run_stage
         from cryodaq.ledger.results import movie_to_process
+        from cryodaq.wiring.engines import engines_for
 
-        table = self.facility.engines
         with self.engine.connect() as connection:
             movie = movie_to_process(connection, movie_id, branch_id)
-        if movie is not None:
-            table = table.for_sample(
-                microscope=movie.microscope, experiment=movie.experiment, sample_id=movie.sample_id
-            )
-        products = AlignmentProducts(**self.facility.products.model_dump())
         processing = Processing(
             engine=self.engine,
-            engines=engines_of(table, products=products),
+            engines=engines_for(self.facility, movie),
             now=utc_now,
-            keep_unaligned_sum=products.unaligned_sum,
+            keep_unaligned_sum=self.facility.products.unaligned_sum,
         )
         return run_stage(processing, stage, movie_id=movie_id, branch_id=branch_id)
 
