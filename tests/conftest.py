@@ -18,6 +18,17 @@ from cryodaq.launch.postgres import EmbeddedPostgres
 settings.register_profile("cryodaq", deadline=None, print_blob=True)  # a busy machine is no fault
 settings.load_profile("cryodaq")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+LONGEST = ("tests/system", "tests/integration/launch", "tests/faults", "tests/integration/imaging", "tests/browser")
+"""Where tests take minutes: begun first, so that no process waits for another at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and all that use the one running system too."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        uses_system = "system_trial" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("the running system" if uses_system else file))
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.fixture(scope="session")

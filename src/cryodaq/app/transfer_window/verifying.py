@@ -60,7 +60,7 @@ class Verifier:
         size_bytes = 0
         for record in self._session.unverified.values():  # in the order of copying
             age_s = (now - record.copied_at).total_seconds() if record.copied_at else rest_s
-            if age_s < rest_s:
+            if 0 <= age_s < rest_s:  # a copy of the future was made before our clock was put back
                 continue
             batch.append(record)
             size_bytes += record.size_bytes
