@@ -26,9 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, and all that use the one running system too."""
     for item in items:
         file = item.nodeid.partition("::")[0]
-        uses_system = "system_trial" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("the running system" if uses_system else file))
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+        item.add_marker(pytest.mark.xdist_group("the running system" if _uses_running_system(item) else file))
+    items.sort(key=lambda item: not (item.nodeid.startswith(LONGEST) or _uses_running_system(item)))
+
+
+def _uses_running_system(item: pytest.Item) -> bool:
+    return "system_trial" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
