@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,8 +12,10 @@ from cryodaq.wiring import open_system
 QUESTIONS = {
     "following": "select distinct microscope from ledger.current_state order by 1",
     "counts": "select state, count(*) from ledger.movie group by state",
-    "running": "select movie_id from ledger.stage_result where state = 'running'",
     "unverified": "select count(*) from ledger.file where role = 'movie' and state <> 'verified'",
+    "leases": "select microscope, epoch, holder from ledger.lease order by 1",
+    "aligning": "select movie_id from ledger.stage_result where stage = 'align' and state = 'running'",
+    "copying": "select path from ledger.file where role = 'movie' and state = 'copying' and microscope = 'tem2'",
     "published": "select run_name from ledger.movie where state = 'published'",
     "not once": """
         select m.run_name, s.stage, count(*) from ledger.movie m join ledger.stage_result s on s.movie_id = m.id
@@ -20,27 +23,34 @@ QUESTIONS = {
         union all
         select f.path, 'copied', count(*) from ledger.file f where f.role = 'movie'
         group by f.microscope, f.share, f.path having count(*) <> 1""",
+    "attempts": """
+        select stage, attempt, state, count(*) from ledger.stage_result group by 1, 2, 3 order by 1, 2, 3""",
+    "open alarms": "select text from ledger.alarm where cleared_at is null",
 }
+LOOK_S = 0.02
 
 
-def main(question: str) -> object:
+def main(question: str, limit_s: str = "0") -> object:
     system = open_system()
-    with system.engine.connect() as connection:
+    with system.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
 
         def rows(name: str) -> list[list[object]]:
             return [list(row) for row in connection.execute(sa.text(QUESTIONS[name]))]
 
         if question == "verdict":
             root = Path(str(system.facility.storage.root))
-            stars = root.glob("*/*/*/micrographs_ctf.star")
-            lines = [line for path in stars for line in path.read_text().splitlines() if "_DW.mrc" in line]
-            copies = [path for path in root.rglob("*fractions.tiff") if path.stat().st_size == 0]
-            facts = {"published": len(rows("published")), "not once": rows("not once")}
-            return {**facts, "star rows": len(lines), "short": [str(path) for path in copies]}
-        found = rows(question)
+            lines = [line for path in root.glob("*/*/*/micrographs_ctf.star") for line in path.read_text().splitlines()]
+            facts = {"published": len(rows("published")), "not once": rows("not once"), "attempts": rows("attempts")}
+            return {**facts, "star rows": sum("_DW.mrc" in line for line in lines)}
+        found, deadline = rows(question), time.monotonic() + float(limit_s)
+        while not found and time.monotonic() < deadline:  # with a limit: until there is an answer
+            time.sleep(LOOK_S)
+            found = rows(question)
     if question == "counts":
         return {str(state): count for state, count in found}
-    return found[0][0] if question == "unverified" else [row[0] for row in found]
+    if question == "unverified":
+        return found[0][0]
+    return found if len(found[0:1]) and len(found[0]) > 1 else [row[0] for row in found]
 
 
-print(json.dumps(main(sys.argv[1])))
+print(json.dumps(main(*sys.argv[1:])))

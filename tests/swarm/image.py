@@ -1,21 +1,29 @@
-"""One image for all services of the trial, from Debian's packages and the pinned wheels: no registry is needed."""
+"""The image of the trial: `deploy/Dockerfile` on a base of Debian's packages, so that no registry of images is needed.
+
+An engine of its own builds it once. The nodes get hard links to its layers: one copy on disk and in memory for all.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import os
 import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.swarm.lab import Node, run
 
-IMAGE = "cryodaq-lab:1"
-PACKAGES = "python3,ca-certificates,libacl1,libgomp1,postgresql,redis-server,util-linux"
+BASE, IMAGE, NEXT_IMAGE = "cryodaq-base:1", "cryodaq-lab:1", "cryodaq-lab:2"
+"""Debian's packages; the image; the same with another label, for an upgrade."""
+PACKAGES = "python3,python3-venv,ca-certificates,libacl1,libgomp1,postgresql,redis-server,util-linux"
 REPOSITORY = Path(__file__).resolve().parents[2]
+OF_THIS_MACHINE = ("etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
+"""Where packages come from here, and whom to trust; a site's own base has that."""
+SETTINGS = ("PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE", "UV_DEFAULT_INDEX")
 WRAPPERS = {
-    "cryodaq": '#!/bin/sh\nexec python3 -m cryodaq "$@"\n',
-    "airflow": '#!/bin/sh\nexec python3 -m airflow "$@"\n',
+    "python": '#!/bin/sh\nexec /usr/bin/python3 "$@"\n',
     # stands for what the image of PostgreSQL does at its first start
     "postgres": """#!/bin/sh
 set -e
@@ -33,53 +41,94 @@ exec setpriv --reuid postgres --regid postgres --clear-groups "$bin/postgres" -D
 """,
     "pg_isready": '#!/bin/sh\nexec /usr/bin/pg_isready -h 127.0.0.1 "$@"\n',
 }
+START_S = 30.0
 
 
-def make_rootfs(folder: Path) -> Path:
-    """Make the image's file system below a folder, or bring the one of an earlier trial up to date."""
-    rootfs = folder / "rootfs"
-    if not (rootfs / "usr/bin/redis-server").exists():
-        shutil.rmtree(rootfs, ignore_errors=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(rootfs)]
+def make_base(folder: Path) -> Path:
+    """Make the base's file system below a folder, unless an earlier trial did."""
+    root = folder / "base"
+    if not (root / "usr/bin/redis-server").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(root)]
         run(command, timeout_s=1200)
-        shutil.rmtree(rootfs / "var/cache/apt", ignore_errors=True)
-    library = rootfs / "usr/local/lib/python3.11/dist-packages"
-    pins = REPOSITORY / "requirements" / "runtime.txt"
-    stamp, digest = folder / "stamp", hashlib.sha256(pins.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != digest:
-        shutil.rmtree(library, ignore_errors=True)
-        options = ["--quiet", "--python-version", "3.11", "--only-binary", ":all:", "--require-hashes"]
-        uv = str(REPOSITORY / ".venv/bin/uv")
-        run([uv, "pip", "install", *options, "--target", str(library), "-r", str(pins)], timeout_s=900)
-        run([str(REPOSITORY / ".venv/bin/python"), "-m", "compileall", "-q", str(library)], timeout_s=900, check=False)
-        stamp.write_text(digest)
-    shutil.rmtree(library / "cryodaq", ignore_errors=True)
-    shutil.copytree(REPOSITORY / "src" / "cryodaq", library / "cryodaq")
-    (library / "cryodaq-0.1.0.dist-info").mkdir(exist_ok=True)
-    (library / "cryodaq-0.1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: cryodaq\nVersion: 0.1.0\n"
-    )
+    shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
     for name, text in WRAPPERS.items():
-        path = rootfs / "usr/local/bin" / name
+        path = root / "usr/local/bin" / name
         path.write_text(text)
         path.chmod(0o755)
-    return rootfs
+    for place in OF_THIS_MACHINE:
+        if (Path("/") / place).exists():
+            shutil.copy(Path("/") / place, root / place)
+    return root
 
 
-def load(rootfs: Path, nodes: list[Node]) -> None:
-    """Give the image to every node."""
-    with ThreadPoolExecutor(len(nodes)) as pool:
-        list(pool.map(lambda node: _import(rootfs, node), nodes))
+@contextmanager
+def _builder(folder: Path) -> Iterator[Node]:
+    """Run an engine in the machine's own network, which it leaves as it is; the images stay below the folder."""
+    node = Node(0, folder / "builder")
+    node.folder.mkdir(parents=True, exist_ok=True)
+    (node.folder / "pid").unlink(missing_ok=True)
+    quiet = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
+    with (node.folder / "log").open("ab") as log:
+        engine = subprocess.Popen([*node.engine_command(), *quiet], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        node.wait_until_up(START_S)
+        yield node
+    finally:
+        engine.terminate()
+        engine.wait(40)
 
 
-def _import(rootfs: Path, node: Node) -> None:
-    path = "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
-    changes = ["--change", f"ENV PATH={path} PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/tmp/numba"]
-    with subprocess.Popen(["tar", "-C", str(rootfs), "-c", "."], stdout=subprocess.PIPE) as packed:
+def build(folder: Path) -> float:
+    """Build the image and its successor; what did not change since the last trial is taken from there.
+
+    Returns
+    -------
+    Seconds that it took.
+    """
+    begun = time.monotonic()
+    root = make_base(folder)
+    with _builder(folder) as node:
+        if not node.docker("images", "-q", BASE).strip():
+            _import(root, node)
+        _build(node, ["-f", "deploy/Dockerfile", "--build-arg", f"BASE={BASE}", "-t", IMAGE, "."])
+        (node.folder / "next").mkdir(exist_ok=True)
+        (node.folder / "next" / "Dockerfile").write_text(f"FROM {IMAGE}\nLABEL release=2\n")
+        _build(node, ["-t", NEXT_IMAGE, str(node.folder / "next")])
+    return time.monotonic() - begun
+
+
+def _build(node: Node, words: list[str]) -> None:
+    """Build an image. Raises `RuntimeError` with the last lines."""
+    command = ["docker", "-H", f"unix://{node.folder}/s", "build", "--network", "host", *words]
+    environment = {**os.environ, "DOCKER_BUILDKIT": "0"}  # Debian's docker has no other builder
+    with (node.folder / "build.log").open("w") as log:
+        done = subprocess.run(
+            command, env=environment, cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT, timeout=1800, check=False
+        )
+    if done.returncode:
+        lines = (node.folder / "build.log").read_text().splitlines()[-20:]
+        message = "the image could not be built:\n" + "\n".join(lines)
+        raise RuntimeError(message)
+
+
+def _import(root: Path, node: Node) -> None:
+    settings = " ".join(f"{name}={os.environ[name]}" for name in SETTINGS if name in os.environ)
+    changes = ["--change", f"ENV {settings}"] if settings else []
+    with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as packed:
         subprocess.run(
-            ["docker", "-H", f"unix://{node.folder}/s", "import", *changes, "-", IMAGE],
+            ["docker", "-H", f"unix://{node.folder}/s", "import", *changes, "-", BASE],
             stdin=packed.stdout,
             check=True,
             capture_output=True,
             timeout=900,
         )
+
+
+def give(folder: Path, nodes: list[Node]) -> None:
+    """Give the images to nodes whose engines do not run yet."""
+    built = folder / "builder" / "data"
+    for node in nodes:
+        (node.folder / "data").mkdir(mode=0o710, parents=True)
+        run(["cp", "-a", str(built / "image"), str(node.folder / "data")])
+        run(["cp", "-al", str(built / "overlay2"), str(node.folder / "data")])

@@ -9,10 +9,10 @@ from cryodaq.domain.file_roles import Software
 from cryodaq.simulator.plan import SessionPlan
 
 
-def main(url: str, token: str, instrument: str, experiment: str) -> None:
+def main(url: str, token: str, instrument: str, experiment: str, frames: str) -> None:
     """Make a sample of an experiment current on a microscope."""
     operator = DemoOperator(url, user="operator", token=token)
-    plan = SessionPlan(software=Software.EPU, movie_count=1, frame_count=6, shape_yx=(512, 512))
+    plan = SessionPlan(software=Software.EPU, movie_count=1, frame_count=int(frames))
     operator.begin_session(instrument, experiment, sample_name="grid1", plan=plan)
     operator.close()
 

@@ -83,6 +83,7 @@ def prepare(
     """Bring tables, DAG files and pools up to date; the stack does it at each start."""
     from cryodaq import config
     from cryodaq.cli.accounts import ensure_accounts
+    from cryodaq.cli.log_records import write_log
     from cryodaq.database import open_engine
     from cryodaq.domain.home import Home
     from cryodaq.launch.secrets import secret
@@ -92,6 +93,7 @@ def prepare(
     folder = home_folder(home)
     (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
     facility = config.activate(config_path or Path(FACILITY_PLACE), home=folder)
+    write_log(facility.site.log_format)
 
     def make_accounts(url: str) -> None:
         engine = open_engine(url)

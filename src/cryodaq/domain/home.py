@@ -38,6 +38,11 @@ class Home:
         return self.root / "backups"
 
     @property
+    def prepared(self) -> Path:
+        """For which release a stack's tables and DAG files are in place, as one line."""
+        return self.root / "prepared"
+
+    @property
     def airflow(self) -> Path:
         """Airflow's own home."""
         return self.root / "airflow"

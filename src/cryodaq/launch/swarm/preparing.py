@@ -17,6 +17,7 @@ from cryodaq.domain.home import Home
 from cryodaq.errors import LaunchError, SchedulerUnreachableError
 from cryodaq.launch.postgres import EmbeddedPostgres
 from cryodaq.launch.schema import bring_up_to_date
+from cryodaq.launch.swarm.waiting import mark_prepared
 from cryodaq.scheduler.airflow import AirflowScheduler
 
 MIGRATION_LIMIT_S = 1800
@@ -51,6 +52,7 @@ class Preparing:
             self.make_accounts(url)
         _migrate_airflow()
         copy_dag_files(self.facility.storage.dag_folder or self.home.dag_folder)
+        mark_prepared(self.home)
         self._make_pools()
 
     @property
@@ -82,19 +84,28 @@ class Preparing:
 
 
 def _create_database(url: str, name: str) -> None:
-    """Make Airflow's database beside ours where there is none; a site's own server may have it already."""
+    """Make Airflow's database beside ours where there is none; a site's own server may have it already.
+
+    A server that starts beside us is waited for. Raises `LaunchError` when it does not answer in time.
+    """
     import psycopg
     from sqlalchemy import make_url
 
     address = make_url(url).set(drivername="postgresql")
-    try:
-        with psycopg.connect(address.render_as_string(hide_password=False), autocommit=True) as connection:
-            found = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone()
-            if found is None:
-                connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
-    except psycopg.OperationalError as error:
-        message = f"the database at {address.host} does not answer ({str(error).strip().splitlines()[0]})"
-        raise LaunchError(message) from error
+    deadline = time.monotonic() + ANSWER_LIMIT_S
+    while True:
+        try:
+            with psycopg.connect(address.render_as_string(hide_password=False), autocommit=True) as connection:
+                found = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone()
+                if found is None:
+                    connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
+                return
+        except psycopg.OperationalError as error:
+            message = f"the database at {address.host} does not answer ({str(error).strip().splitlines()[0]})"
+            if time.monotonic() > deadline:
+                raise LaunchError(message) from error
+            log.warning("waiting: %s", message)
+            time.sleep(2)
 
 
 def _migrate_airflow() -> None:

@@ -25,6 +25,8 @@ FOREIGN = frozenset(OPTIONAL)
 AIRFLOW = ("airflow-api", "airflow-scheduler", "airflow-dag-processor", "prepare")
 ASKERS = frozenset({"web", "watch"})
 """Services that ask elogbook and Airflow, and send messages."""
+WAITING = ("python3", "-m", "cryodaq.launch.swarm.waiting")
+"""Before each program: until `prepare` is done."""
 SECRETS = "/run/secrets/"
 WORKER_SECRETS = (
     "airflow_database_url",
@@ -205,6 +207,8 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
     service["image"] = "${CRYODAQ_IMAGE}"
     service["user"] = "${CRYODAQ_UID}:${CRYODAQ_GID}"
     service["init"] = True
+    if name != "prepare":
+        service["command"] = [*WAITING, *service["command"]]
     is_worker = name.startswith("worker-")
     if is_worker or name in ASKERS:
         service["secrets"] = sorted({*service["secrets"], *_secrets_named(facility.model_dump(mode="json"))})

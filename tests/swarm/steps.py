@@ -1,0 +1,158 @@
+"""What happens to a facility in a bad year, one after the other, while movies come."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tests.swarm import image
+from tests.swarm.trial import FRAMES, LIMIT_S, Trial
+
+AWAY_S = 40.0
+"""How long a node, a share or a leader is away."""
+Step = Callable[[Trial], None]
+
+
+def start(trial: Trial) -> None:
+    """Deploy the stack, and wait until it follows the elogbook."""
+    trial.write_settings()
+    trial.deploy()
+    trial.wait("tables, DAG files and accounts are there", 600, (trial.folder / "state" / "prepared").exists)
+    trial.wait("pages answer", 300, lambda: trial.ask("counts") == {})
+    trial.wait("Airflow answers and has its pools", 600, lambda: not trial.containers("prepare"))
+    trial.wait("the microscopes are followed", 400, lambda: trial.ask("following") == ["tem1", "tem2"])
+
+
+def collect(trial: Trial) -> None:
+    """Collect a few movies in peace."""
+    trial.begin_sessions()
+    trial.collect(3)
+    trial.settle("a first session")
+
+
+def worker(trial: Trial) -> None:
+    """Kill the workers while one of them aligns a movie."""
+    trial.collect(1, shape="2048x2048")
+    if not trial.ask("aligning", "300"):
+        raise RuntimeError("no movie was aligned")
+    trial.kill("worker-cpu")
+    trial.settle("workers died in the middle of a movie")
+
+
+def scheduler(trial: Trial) -> None:
+    """Kill the scheduler."""
+    trial.collect(2)
+    trial.kill("airflow-scheduler")
+    trial.settle("the scheduler was killed")
+
+
+def cut(trial: Trial) -> None:
+    """Cut a node off while it copies a large movie; freeze its transfer, and wake it after another node took over."""
+    before = _lease(trial)
+    movie, gain = _write_large_movie(trial.folder)
+    node, container = trial.container("worker-tem2")
+    trial.send("tem2", movie, gain=gain)
+    if not trial.ask("copying", "120"):
+        raise RuntimeError("no movie was copied")
+    node.docker("pause", container)
+    trial.lab.cut_off(node)
+    trial.say(f"cut off {node.name}, which copies for tem2")
+    trial.collect(1)
+    trial.wait("another node transfers", LIMIT_S, lambda: _lease(trial)[0] > before[0] and _lease(trial) != before)
+    trial.lab.join_again(node)
+    node.docker("unpause", container, check=False)
+    trial.settle("a node was cut off while it copied, and woke up later")
+
+
+def leader(trial: Trial) -> None:
+    """Crash the node that leads the swarm, with all that it runs, and start it again."""
+    trial.collect(2)
+    leads = trial.lab.leader()
+    if leads is None:
+        raise RuntimeError("no manager leads")
+    trial.lab.crash(leads)
+    trial.say(f"crashed {leads.name}, which led the swarm")
+    trial.wait("another manager leads", 120, lambda: trial.lab.leader() not in {None, leads})
+    trial.lab.start(leads)
+    leads.wait_until_up(60)
+    trial.mount_all(leads)
+    trial.settle("the leader crashed and came back")
+
+
+def postgres(trial: Trial) -> None:
+    """Kill PostgreSQL."""
+    trial.collect(2)
+    trial.kill("postgres")
+    trial.settle("PostgreSQL was killed")
+
+
+def redis(trial: Trial) -> None:
+    """Kill Redis."""
+    trial.collect(2)
+    trial.kill("redis")
+    trial.settle("Redis was killed")
+
+
+def empty(trial: Trial) -> None:
+    """Kill Redis and lose its content."""
+    trial.collect(2)
+    place = trial.folder / "redis" / "appendonlydir"
+    place.rename(place.with_name("lost"))  # what it writes until it dies goes there
+    trial.kill("redis")
+    shutil.rmtree(place.with_name("lost"))
+    trial.settle("Redis lost its content")
+
+
+def share(trial: Trial) -> None:
+    """Unmount a share under its microscope, and mount it again."""
+    node, _ = trial.container("worker-tem1")
+    trial.collect(2)
+    trial.unmount(node, "tem1")
+    trial.say(f"unmounted tem1 on {node.name}")
+    time.sleep(AWAY_S)
+    trial.mount(node, "tem1")
+    trial.settle("a share was unmounted and mounted again")
+
+
+def upgrade(trial: Trial) -> None:
+    """Deploy another image while movies come."""
+    trial.collect(3)
+    trial.deploy(CRYODAQ_IMAGE=image.NEXT_IMAGE)
+    wanted = ("worker-tem1", "worker-tem2", "worker-cpu", "web", "airflow-scheduler", "airflow-api")
+
+    def all_are_new() -> bool:
+        found = [one for service in wanted for one in trial.containers(service)]
+        images = [node.docker("inspect", "--format", "{{.Config.Image}}", name).strip() for node, name in found]
+        return len(found) >= len(wanted) and set(images) == {image.NEXT_IMAGE}
+
+    trial.wait("all services run the new image", LIMIT_S, all_are_new)
+    trial.settle("the image was replaced while movies came")
+
+
+def _lease(trial: Trial) -> tuple[int, str]:
+    """Return epoch and holder of tem2's lease."""
+    leases = {str(row[0]): (int(row[1]), str(row[2])) for row in trial.ask("leases")}  # type: ignore[attr-defined]  # JSON
+    return leases["tem2"]
+
+
+def _write_large_movie(folder: Path) -> tuple[Path, Path]:
+    """Write counts of 270 MB, long enough under way to be cut off, and their gain."""
+    import mrcfile
+
+    movie, gain, side = folder / "large.mrc", folder / "large-gain.mrc", 4096
+    frame = np.random.default_rng(5).poisson(1.0, (side, side)).astype(np.int8)
+    with mrcfile.new_mmap(movie, shape=(FRAMES, side, side), mrc_mode=0, overwrite=True) as written:
+        for number in range(FRAMES):
+            written.data[number] = np.roll(frame, number, axis=0)
+    with mrcfile.new(gain, overwrite=True) as written:
+        written.set_data(np.ones((side, side), np.float32))
+    return movie, gain
+
+
+STEPS: dict[str, Step] = {
+    step.__name__: step
+    for step in (start, collect, worker, scheduler, cut, leader, postgres, redis, empty, share, upgrade)
+}
