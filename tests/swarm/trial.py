@@ -58,7 +58,7 @@ class Trial:
             if name in {"state", "storage", "dags"}:
                 os.chown(self.folder / name, ACCOUNT, ACCOUNT)
         for tem in TEMS:
-            for place in (f"share-{tem}", f"mnt/{tem}", f"mnt/{tem}-gainrefs"):
+            for place in (f"share-{tem}", f"share-{tem}-gainrefs", f"mnt/{tem}", f"mnt/{tem}-gainrefs"):
                 (self.folder / place).mkdir(parents=True, exist_ok=True)
         labels = {1: ["services", "postgres", "redis"], 2: [*TEMS, "cpu"], 3: [*TEMS, "cpu"]}
         for node in self.lab.nodes:
@@ -67,13 +67,13 @@ class Trial:
             self.mount_all(node)
 
     def mount_all(self, node: Node) -> None:
-        """Mount every microscope's share on a node, as its /etc/fstab would."""
-        for tem in TEMS:
-            self.mount(node, tem)
+        """Mount every microscope's share and gain references on a node, as its /etc/fstab would."""
+        for share in (f"{tem}{kind}" for tem in TEMS for kind in ("", "-gainrefs")):
+            self.mount(node, share)
 
-    def mount(self, node: Node, tem: str) -> None:
+    def mount(self, node: Node, share: str) -> None:
         """Mount a microscope's share on a node."""
-        node.inside("mount", "--bind", str(self.folder / f"share-{tem}"), str(self.folder / "mnt" / tem))
+        node.inside("mount", "--bind", str(self.folder / f"share-{share}"), str(self.folder / "mnt" / share))
 
     def unmount(self, node: Node, tem: str) -> None:
         """Take a microscope's share away from a node."""
@@ -219,7 +219,9 @@ class Trial:
         def all_are() -> bool:
             return not self.cameras() and self.published() >= self.taken()
 
-        return self.wait(f"{what}, and all {self.taken()}+ movies are published", LIMIT_S, all_are)
+        took_s = self.wait(f"{what}, and all movies are published", LIMIT_S, all_are)
+        self.say(f"{self.taken()} movies so far")
+        return took_s
 
     def rest(self, *, pause: bool) -> None:
         """Freeze all containers, or let them go on."""

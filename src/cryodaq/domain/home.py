@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 AIRFLOW_USER = "cryodaq"
-"""The account of this program in the embedded Airflow."""
+"""The running system's account at Airflow: it triggers and reads runs."""
+AIRFLOW_OPERATOR = "operator"
+"""Airflow's account for what a start prepares: it makes pools."""
 AIRFLOW_PERSON = "admin"
 """The account for people in the embedded Airflow."""
+DOORBELL_DAG = "cryodaq-maintenance"
+"""Always there, so that reading its file again makes Airflow look at the whole DAG folder."""
 
 
 @dataclass(frozen=True, slots=True)

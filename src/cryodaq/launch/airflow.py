@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from cryodaq.domain.home import AIRFLOW_PERSON, AIRFLOW_USER, Home
+from cryodaq.domain.home import AIRFLOW_OPERATOR, AIRFLOW_PERSON, AIRFLOW_USER, Home
 from cryodaq.errors import LaunchError, SchedulerError
 from cryodaq.launch.ports import LOOPBACK, answers_http
 from cryodaq.launch.postgres import EmbeddedPostgres
@@ -28,7 +28,9 @@ HEARTBEAT_TIMEOUT_S = 60
 """A task without a sign for so long was lost with its worker; signs come every 2 s."""
 VISIBILITY_TIMEOUT_S = 10_800
 """Longer than any task may run (`orchestration`), so that Redis never gives a task out twice."""
-ROLES = {AIRFLOW_PERSON: "admin", AIRFLOW_USER: "op"}
+ROLES = {AIRFLOW_PERSON: "admin", AIRFLOW_OPERATOR: "op", AIRFLOW_USER: "user"}
+AUTH_MANAGER = "cryodaq.orchestration.log_in.FacilityAuthManager"
+"""Narrows the role `user` to triggering and reading runs."""
 OWN_CONFIG = "# Settings come from the environment that cryodaq sets; this file keeps Airflow from generating one.\n"
 
 
@@ -87,6 +89,7 @@ class EmbeddedAirflow:
                 "min_serialized_dag_update_interval": 5,
                 "execution_api_server_url": f"{self.url}/execution/",
                 "fernet_key": secret(secrets / "airflow_fernet") + "=",  # 32 bytes in padded base64
+                "auth_manager": AUTH_MANAGER,
                 "simple_auth_manager_users": ",".join(f"{user}:{role}" for user, role in ROLES.items()),
                 "simple_auth_manager_passwords_file": self._passwords,
                 "hostname_callable": "socket.gethostname",  # asks no name server
@@ -232,9 +235,9 @@ class EmbeddedAirflow:
             for queue, count in self.celery.concurrency.items()
         ]
 
-    def scheduler(self) -> AirflowScheduler:
-        """Return a client with this program's account."""
-        return AirflowScheduler(self.url, user=AIRFLOW_USER, password_file=self.home.airflow_password(AIRFLOW_USER))
+    def scheduler(self, user: str = AIRFLOW_USER) -> AirflowScheduler:
+        """Return a client with one of this program's accounts."""
+        return AirflowScheduler(self.url, user=user, password_file=self.home.airflow_password(user))
 
     def _component_is_healthy(self, name: str) -> bool | None:
         try:

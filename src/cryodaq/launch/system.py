@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 import psutil
 
 from cryodaq.config import ACTIVE_NAME, Facility, read_secret
-from cryodaq.domain.home import Home
+from cryodaq.domain.home import AIRFLOW_OPERATOR, Home
 from cryodaq.errors import LaunchError, SchedulerUnreachableError
 from cryodaq.launch import sessions
 from cryodaq.launch.airflow import CPU_QUEUE, GPU_QUEUE, CeleryWorkers, EmbeddedAirflow
@@ -303,7 +303,7 @@ class EmbeddedSystem:
             time.sleep(LOOK_S)
 
     def _make_pools(self) -> None:
-        with self.airflow.scheduler() as scheduler:
+        with self.airflow.scheduler(AIRFLOW_OPERATOR) as scheduler:
             transfers = len(self._facility.microscopes)
             scheduler.ensure_pool("transfer", transfers, description="one slot a microscope")
             scheduler.ensure_pool("compute", self.compute_slots, description="processing tasks at once")

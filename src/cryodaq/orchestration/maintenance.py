@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, task
 
+from cryodaq.domain.home import DOORBELL_DAG
+
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
 
-DAG_ID = "cryodaq-maintenance"
 EARLY = "17 3 * * *"
 """In UTC; few people look at screens then in Europe and America."""
 LONGEST_STEP = timedelta(hours=2, minutes=30)
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 def maintenance_dag() -> DAG:
     """Return the empty DAG; a day that was missed is not made up for."""
     return DAG(
-        dag_id=DAG_ID,
+        dag_id=DOORBELL_DAG,
         description="Cuts Airflow's history and logs, reads some old copies again, backs up",
         schedule=EARLY,
         start_date=FIRST_DAY,

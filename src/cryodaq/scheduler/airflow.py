@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from cryodaq.domain.failures import RunState
+from cryodaq.domain.home import DOORBELL_DAG
 from cryodaq.errors import ConfigError, DagNotParsedError, SchedulerError, SchedulerUnreachableError
 from cryodaq.scheduler import check_same_run
 
 if TYPE_CHECKING:
     import httpx
 
-DOORBELL_PATTERN = "%-daq"
-"""The microscopes' DAGs: always there, so that re-reading one makes Airflow look at the whole folder."""
 TIMEOUT_S = 10.0
 PAGE = 100
 """Runs of one answer; Airflow gives no more."""
@@ -34,7 +33,7 @@ class AirflowScheduler:
     base_url
         Such as `http://127.0.0.1:8082`.
     user
-        Account that may trigger runs, re-read DAG files and change pools (role `op` of the simple auth manager).
+        Account that may trigger and read runs and have DAG files read again; making pools takes another one.
     password_file
         File with its password; read when a token is needed, so that it may be replaced while this runs.
     """
@@ -92,13 +91,13 @@ class AirflowScheduler:
     def refresh(self) -> None:
         """Ask Airflow to look at its DAG folder now.
 
-        Before Airflow knows the first microscope's DAG there is nothing to ring at, and nothing is done: it looks
+        Before Airflow knows the maintenance DAG there is nothing to ring at, and nothing is done: it looks
         at the folder every few seconds anyway.
         """
         for _ in range(2):
             token = self._doorbell or self._find_doorbell()
             if token is None:
-                log.info("no microscope's DAG is known yet, so the folder is looked at in its own time")
+                log.info("the maintenance DAG is not known yet, so the folder is looked at in its own time")
                 return
             answer = self._ask("PUT", f"/api/v2/parseDagFile/{quote(token, safe='')}")
             if answer.status_code in {200, 201, 204, 409}:  # 409: one is pending already
@@ -182,8 +181,8 @@ class AirflowScheduler:
         return conf if isinstance(conf, Mapping) else {}
 
     def _find_doorbell(self) -> str | None:
-        answer = self._ask("GET", "/api/v2/dags", params={"dag_id_pattern": DOORBELL_PATTERN, "limit": 1})
-        dags = _expect(answer, 200, "the microscopes' DAGs")["dags"]
+        answer = self._ask("GET", "/api/v2/dags", params={"dag_id_pattern": DOORBELL_DAG, "limit": 1})
+        dags = _expect(answer, 200, "the maintenance DAG")["dags"]
         return str(dags[0]["file_token"]) if dags else None
 
     def _ask(self, method: str, place: str, **content: Any) -> httpx.Response:  # Any: httpx's own keywords

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cryodaq.app.sample_dag import packaged_templates, template_for
+from cryodaq.domain.home import AIRFLOW_OPERATOR
 from cryodaq.errors import SchedulerError, SchedulerUnreachableError
 from cryodaq.scheduler.airflow import AirflowScheduler
 from cryodaq.testing.scheduler_contract import DAG_ID, SchedulerContract
@@ -45,12 +46,42 @@ class TestAirflowScheduler(SchedulerContract):
         assert not scheduler.is_parsed("nothing")
         assert scheduler._token != "no-longer-valid"
 
-    def test_pools_are_there_with_the_facilitys_slots(self, scheduler: AirflowScheduler) -> None:
-        scheduler.ensure_pool("extra", 3)
-        scheduler.ensure_pool("extra", 5)
+    def test_pools_are_there_with_the_facilitys_slots(self, scheduler: AirflowScheduler, system_trial: Any) -> None:
+        with system_trial.system.airflow.scheduler(AIRFLOW_OPERATOR) as operator:
+            operator.ensure_pool("extra", 3)
+            operator.ensure_pool("extra", 5)
         pools = scheduler._ask("GET", "/api/v2/pools").json()["pools"]
         slots = {pool["name"]: pool["slots"] for pool in pools}
         assert {"transfer": 1, "compute": 2, "extra": 5}.items() <= slots.items()
+
+    def test_the_running_systems_account_triggers_and_reads_runs_and_nothing_else(
+        self, scheduler: AirflowScheduler, dag_folder: Path, dag_text: str
+    ) -> None:
+        self.test_a_new_dag_takes_runs_within_seconds(scheduler, dag_folder, dag_text)
+        scheduler.trigger(DAG_ID, "mine", conf={"movie_id": 7, "branch_id": 1})
+        dag, run = f"/api/v2/dags/{DAG_ID}", f"/api/v2/dags/{DAG_ID}/dagRuns/mine"
+        assert scheduler._ask("GET", run).status_code == 200
+        microscope = scheduler._ask("GET", "/api/v2/dags/tem1-daq").json()["file_token"]
+        refused = [
+            ("PATCH", dag, {"is_paused": True}),
+            ("DELETE", dag, None),
+            ("PATCH", run, {"state": "failed"}),
+            ("DELETE", run, None),
+            ("POST", f"{run}/clear", {"dry_run": False}),
+            ("POST", f"{dag}/clearTaskInstances", {"dry_run": True, "dag_run_id": "mine"}),
+            ("PATCH", "/api/v2/dags?dag_id_pattern=%25", {"is_paused": True}),
+            ("PATCH", "/api/v2/dags/tem1-daq", {"is_paused": True}),
+            ("PUT", f"/api/v2/parseDagFile/{microscope}", None),
+            ("POST", "/api/v2/pools", {"name": "mine", "slots": 100}),
+            ("PATCH", "/api/v2/pools/compute", {"pool": "compute", "slots": 100, "include_deferred": False}),
+            ("POST", "/api/v2/variables", {"key": "mine", "value": "1"}),
+            ("GET", "/api/v2/variables", None),
+            ("GET", "/api/v2/connections", None),
+            ("POST", "/api/v2/connections", {"connection_id": "mine", "conn_type": "http"}),
+        ]
+        answers = {(method, place): scheduler._ask(method, place, json=body) for method, place, body in refused}
+        permitted = {asked: found.text for asked, found in answers.items() if found.status_code != 403}
+        assert permitted == {}
 
     def test_all_components_are_healthy(self, scheduler: AirflowScheduler) -> None:
         health = scheduler.health()

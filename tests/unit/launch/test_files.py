@@ -70,7 +70,7 @@ def test_airflows_secrets_are_private_files_and_stand_in_no_command(airflow: Emb
     assert secrets
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in secrets)
     passwords = json.loads((airflow.home.secrets / "airflow_passwords.json").read_text())
-    assert set(passwords) == {"admin", "cryodaq"}
+    assert set(passwords) == {"admin", "operator", "cryodaq"}
     commands = " ".join(word for child in airflow.children({}) for word in child.command)
     assert not any(value in commands for value in [*secrets.values(), *passwords.values()])
     config = (airflow.home.airflow / "airflow.cfg").read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cryodaq
 from cryodaq.config import Facility, read_secret
-from cryodaq.domain.home import Home
+from cryodaq.domain.home import AIRFLOW_OPERATOR, Home
 from cryodaq.errors import LaunchError, SchedulerUnreachableError
 from cryodaq.launch.postgres import EmbeddedPostgres
 from cryodaq.launch.schema import bring_up_to_date
@@ -22,8 +22,7 @@ from cryodaq.scheduler.airflow import AirflowScheduler
 
 MIGRATION_LIMIT_S = 1800
 ANSWER_LIMIT_S = 600.0
-OPERATOR, OPERATOR_PASSWORD = "operator", Path("/run/secrets/airflow_password_operator")
-"""Airflow's account that may make pools; the running system's own may only trigger and read runs."""
+OPERATOR_PASSWORD = Path("/run/secrets/airflow_password_operator")
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ class Preparing:
         wanted = {"transfer": len(self.facility.microscopes), "compute": pools.compute_slots, "gpu": pools.gpu_slots}
         deadline = time.monotonic() + ANSWER_LIMIT_S
         url = self.facility.airflow.url or ""
-        with AirflowScheduler(url, user=OPERATOR, password_file=OPERATOR_PASSWORD) as scheduler:
+        with AirflowScheduler(url, user=AIRFLOW_OPERATOR, password_file=OPERATOR_PASSWORD) as scheduler:
             for name, slots in ((name, slots) for name, slots in wanted.items() if slots):
                 while True:
                     try:

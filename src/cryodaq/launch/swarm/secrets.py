@@ -7,11 +7,12 @@ import json
 import secrets
 from pathlib import Path
 
+from cryodaq.domain.home import AIRFLOW_OPERATOR, AIRFLOW_PERSON, AIRFLOW_USER
 from cryodaq.errors import ConfigError
 from cryodaq.launch.secrets import write_private
 
-PEOPLE = ("admin", "operator", "cryodaq")
-"""Airflow's accounts: for administrators, for preparing a start, and for triggering and reading runs."""
+ACCOUNTS = (AIRFLOW_PERSON, AIRFLOW_OPERATOR, AIRFLOW_USER)
+"""Airflow's: for administrators, for preparing a start, and for triggering and reading runs."""
 
 
 def make_secrets(folder: Path, *, postgres: str, redis: str) -> list[Path]:
@@ -31,7 +32,7 @@ def make_secrets(folder: Path, *, postgres: str, redis: str) -> list[Path]:
         message = f"{folder} is not empty; name a new folder"
         raise ConfigError(message)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    passwords = {person: _random() for person in PEOPLE}
+    passwords = {person: _random() for person in ACCOUNTS}
     database, broker = _random(), _random()
     login = f"cryodaq:{database}@{postgres}"
     content = {
@@ -44,8 +45,8 @@ def make_secrets(folder: Path, *, postgres: str, redis: str) -> list[Path]:
         "airflow_secret_key": _random(),
         "airflow_jwt_secret": secrets.token_urlsafe(64),
         "airflow_passwords": json.dumps(passwords),
-        "airflow_password": passwords["cryodaq"],
-        "airflow_password_operator": passwords["operator"],
+        "airflow_password": passwords[AIRFLOW_USER],
+        "airflow_password_operator": passwords[AIRFLOW_OPERATOR],
         "elogbook_token": _random(),
     }
     for name, text in content.items():
