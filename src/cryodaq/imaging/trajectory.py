@@ -30,16 +30,39 @@ REST_BELIEF = 0.5
 """How likely it is, before looking, that something does not move."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameErrors:
+    """Covariance (frame, frame) of the errors of one measured track, up to a factor and a common offset."""
+
+    covariance: Float64
+
+    @classmethod
+    def independent(cls, frame_count: int) -> FrameErrors:
+        """Errors that do not know of each other and are alike in all frames."""
+        return cls(np.eye(frame_count))
+
+    @classmethod
+    def from_information(cls, information: Float64) -> FrameErrors:
+        """Errors of places that were found from pairs of frames.
+
+        Parameters
+        ----------
+        information
+            Laplacian (frame, frame): how well each pair fixes the distance between its frames.
+        """
+        frame_count = len(information)
+        return cls(np.asarray(np.linalg.inv(information + 1 / frame_count), dtype=np.float64))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Errors of measured displacements: independent ones of each frame, and ones that add up from frame to frame."""
+    """Errors of measured displacements: those of the measurement, and ones that add up from frame to frame."""
 
     variance: float
-    """Of the independent part."""
+    """Factor of the measurement's covariance."""
     walk: float
     """Variance of a step of the part that adds up, relative to `variance`."""
-    spread: tuple[float, ...] = ()
-    """Variance of each frame relative to `variance`; empty where frames are alike."""
+    frames: FrameErrors
 
 
 UNJUDGED_VARIANCE = 2.0
@@ -78,7 +101,7 @@ def likeliest_tracks(
     frame_count = measured.shape[1]
     if frame_count < 3 + len(jumps) or noise.variance <= 0:
         return measured.copy()
-    priors = _track_priors(frame_count, noise.walk, noise.spread, jumps)
+    priors = _track_priors(noise.frames, noise.walk, jumps)
     offset = measured.mean(axis=1, keepdims=True)
     centred = measured - offset
     misfit = _misfits(centred, priors) / noise.variance
@@ -93,35 +116,18 @@ def likeliest_tracks(
     return np.asarray(centred @ gain.T + offset)
 
 
-def likeliest_track(
-    measured: Float64,  # (frame,)
-    *,
-    variance: float,
-) -> Float64:  # (frame,)
-    """Smooth one track whose errors are independent; see `likeliest_tracks`."""
-    return np.asarray(likeliest_tracks(measured[None, :], Noise(variance=variance, walk=0.0))[0])
-
-
 def likeliest_noise(
     measured: Float64,  # (series, frame)
-    *,
-    spread: tuple[float, ...] = (),
+    frames: FrameErrors,
 ) -> Noise:
-    """Describe the noise of tracks in which nothing moves; offsets are free.
-
-    Parameters
-    ----------
-    spread
-        Relative variance of each frame; empty where frames are alike.
-    """
-    unjudged = Noise(variance=UNJUDGED_VARIANCE, walk=0.0, spread=spread)
+    """Describe the noise of tracks in which nothing moves; offsets are free."""
     series, frame_count = measured.shape
+    best, best_score = Noise(variance=UNJUDGED_VARIANCE, walk=0.0, frames=frames), -np.inf
     if series < 3 or frame_count < 4:
-        return unjudged
+        return best
     centred = measured - measured.mean(axis=1, keepdims=True)
-    best, best_score = unjudged, -np.inf
     for walk in NOISE_WALKS:
-        precision = np.linalg.inv(_noise_covariance(frame_count, walk, spread))
+        precision = np.linalg.inv(_noise_covariance(frames, walk))
         heard = precision.sum(axis=0)
         contrast = precision - np.outer(heard, heard) / heard.sum()
         freedom = series * (frame_count - 1)
@@ -129,7 +135,7 @@ def likeliest_noise(
         volume = np.log(heard.sum()) - np.linalg.slogdet(precision)[1]
         score = -0.5 * (freedom * np.log(variance) + series * volume)
         if score > best_score:
-            best, best_score = Noise(variance=variance, walk=walk, spread=spread), score
+            best, best_score = Noise(variance=variance, walk=walk, frames=frames), score
     return best
 
 
@@ -139,32 +145,29 @@ def _misfits(centred: Float64, priors: TrackPriors) -> Float64:  # (kind,)
 
 
 @lru_cache(maxsize=2 * len(NOISE_WALKS))
-def _track_priors(
-    frame_count: int, noise_walk: float, spread: tuple[float, ...], jumps: tuple[int, ...]
-) -> TrackPriors:
-    contrasts, gains, volumes = [], [], []
-    noise = _noise_covariance(frame_count, noise_walk, spread)
+def _track_priors(frames: FrameErrors, noise_walk: float, jumps: tuple[int, ...]) -> TrackPriors:
+    noise = _noise_covariance(frames, noise_walk)
+    frame_count = len(noise)
     free = np.stack([np.arange(frame_count) >= first for first in (0, *jumps)], axis=1).astype(float)
-    for covariance in _covariances(frame_count):
-        precision = np.linalg.inv(covariance + noise)
-        heard = precision @ free
-        contrast = precision - heard @ np.linalg.solve(free.T @ heard, heard.T)
-        contrasts.append(contrast.astype(np.float32))
-        # Track, offset and jumps are what is left when the noise is taken away.
-        gains.append((np.eye(frame_count) - noise @ contrast).astype(np.float32))
-        volumes.append(np.linalg.slogdet(free.T @ heard)[1] - np.linalg.slogdet(precision)[1])
-    belief = np.full(len(volumes), (1 - REST_BELIEF) / (len(volumes) - 1))
+    precision = np.linalg.inv(_covariances(frame_count) + noise)
+    heard = precision @ free
+    inner = free.T @ heard
+    contrasts = precision - heard @ np.linalg.solve(inner, heard.transpose(0, 2, 1))
+    # Track, offset and jumps are what is left when the noise is taken away.
+    gains = np.eye(frame_count) - noise @ contrasts
+    volume = np.linalg.slogdet(inner)[1] - np.linalg.slogdet(precision)[1]
+    belief = np.full(len(volume), (1 - REST_BELIEF) / (len(volume) - 1))
     belief[0] = REST_BELIEF
     return TrackPriors(
-        contrasts=np.array(contrasts),
-        gains=np.array(gains),
-        log_volume=np.array(volumes),
+        contrasts=contrasts.astype(np.float32),
+        gains=gains.astype(np.float32),
+        log_volume=np.asarray(volume),
         log_belief=np.log(belief),
     )
 
 
-def _noise_covariance(frame_count: int, walk: float, spread: tuple[float, ...]) -> Float64:
-    return np.asarray(np.diag(spread or (1.0,) * frame_count) + walk * _walk_covariance(frame_count))
+def _noise_covariance(frames: FrameErrors, walk: float) -> Float64:
+    return np.asarray(frames.covariance + walk * _walk_covariance(len(frames.covariance)))
 
 
 def _walk_covariance(frame_count: int) -> Float64:
@@ -173,8 +176,9 @@ def _walk_covariance(frame_count: int) -> Float64:
     return np.asarray(steps @ steps.T)
 
 
-def _covariances(frame_count: int) -> list[Float64]:
-    """Covariances (frame, frame) of tracks to choose from, in units of the noise; the first is rest."""
+@lru_cache(maxsize=4)
+def _covariances(frame_count: int) -> Float64:
+    """Covariances (kind, frame, frame) of tracks to choose from, in units of the noise; the first is rest."""
     time = np.linspace(0, 1, frame_count)
     curves = [time if rate == 0 else np.expm1(-rate * time) / np.expm1(-rate) for rate in SETTLING_RATES]
     settling = np.sum([np.outer(curve, curve) for curve in curves], axis=0)
@@ -187,7 +191,7 @@ def _covariances(frame_count: int) -> list[Float64]:
     shaken = [
         s * settling + a * walk + j * jitter for s in SETTLING_RATIOS for a in WALKS_WITH_JITTER for j in JITTER_RATIOS
     ]
-    return smooth + shaken
+    return np.array(smooth + shaken)
 
 
 def motion_statistics(

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryodaq.imaging.trajectory import likeliest_track, motion_statistics
+from cryodaq.imaging.trajectory import FrameErrors, Noise, likeliest_tracks, motion_statistics
+
+
+def likeliest_track(measured, *, variance):
+    noise = Noise(variance=variance, walk=0.0, frames=FrameErrors.independent(len(measured)))
+    return likeliest_tracks(measured[None, :], noise)[0]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
