@@ -32,10 +32,22 @@ def relion(folder: FolderArgument, sample: SampleArgument = Path(), as_json: Jso
     _tell(make_relion_project(sample, folder.absolute()), folder, as_json=as_json)
 
 
+@app.command("polishing")
+def polishing(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
+    """Make or renew a RELION project for Bayesian polishing: micrographs of TIFF movies are copied as RELION sees them.
+
+    RELION reads the rows of TIFF movies from the last to the first. Picks, CTF and motion are turned with the
+    micrographs, so that what is extracted here is found in the movies again. Other micrographs are linked.
+    """
+    from cryodaq.publish.polishing import make_polishing_project
+
+    _tell(make_polishing_project(sample, folder.absolute()), folder, as_json=as_json)
+
+
 @app.command("cryosparc")
 def cryosparc(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
     """Make or renew a folder that cryoSPARC imports movies, micrographs and particles from."""
-    from cryodaq.publish.project import make_cryosparc_folder
+    from cryodaq.publish.cryosparc import make_cryosparc_folder
 
     _tell(make_cryosparc_folder(sample, folder.absolute()), folder, as_json=as_json)
 
@@ -62,3 +74,9 @@ def _tell(made: MadeProject, folder: Path, *, as_json: bool) -> None:
             f"{folder}: {made.micrographs} micrographs, {made.with_ctf} of them with CTF, {made.particles} particles, "
             f"{made.optics_groups} optics groups"
         )
+        if made.copied:
+            print(f"{made.copied} micrographs of TIFF movies copied as RELION reads the movies, last row first")
+        if made.without_motion:
+            print(
+                f"{made.without_motion} micrographs without motion for polishing; see `cryodaq export polishing --help`"
+            )

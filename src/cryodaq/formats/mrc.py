@@ -162,6 +162,26 @@ def write_micrograph(
         handle.write(pixels.data)
 
 
+def write_turned_micrograph(source: Path, target: Path) -> None:
+    """Copy a micrograph with its last row first; header and type of pixels stay as they are.
+
+    The file is written under its own name from the first byte on: give a temporary name and rename it.
+
+    Raises
+    ------
+    FormatError
+        The source is no MRC file, has several sections, or ends too early (TruncatedFileError).
+    """
+    sections, header = read_sections(source)
+    if header.sections != 1:
+        raise FormatError(source, problem=f"it has {header.sections} sections where one micrograph is expected")
+    with source.open("rb") as handle:
+        head = handle.read(header.data_at)
+    with target.open("wb") as handle:
+        handle.write(head)
+        handle.write(np.ascontiguousarray(sections[0, ::-1], dtype=header.dtype).data)
+
+
 def _byte_order(data: bytes, *, path: PurePath) -> str:
     stamp = data[212:214]
     if stamp in {b"\x44\x44", b"\x44\x41"}:

@@ -119,6 +119,19 @@ def checked_factors(gain: NDArray[np.generic]) -> Float:
     return factors
 
 
+def gain_as_applied(gain: NDArray[np.generic], *, orientation: str, shape_yx: tuple[int, int]) -> Float | None:
+    """Return the factors (y, x) that `fit_gain` applied to frames of this shape in this orientation.
+
+    Returns None when the reference cannot be brought to the shape. Raises `ImagingError` when it is no gain reference.
+
+    Parameters
+    ----------
+    orientation
+        One of `ORIENTATIONS`.
+    """
+    return _resized(_turned(checked_factors(gain), orientation), shape_yx)
+
+
 def _turned(factors: Float, name: str) -> Float:
     transposed, reversed_axes = ORIENTATIONS[name]
     turned = factors.T if transposed else factors

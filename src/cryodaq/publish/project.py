@@ -7,24 +7,20 @@ tables up to date.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
-from cryodaq.errors import ExportError, FormatError
-from cryodaq.formats.coordinates import read_coordinates
-from cryodaq.formats.star import Block, Value, read_star, write_star
 from cryodaq.publish import sample_tables
-from cryodaq.publish.beam_shifts import area_of, group_beam_shifts
 from cryodaq.publish.growing import write_anew
+from cryodaq.publish.project_files import make_link, write_tables
+from cryodaq.publish.relion import METADATA_COLUMN
+from cryodaq.publish.sample_folder import SampleTables, read_sample_tables, row_count, with_beam_shift_groups
 
 LINKED_FOLDERS = ("raw", "aligned", "ctf", "particles", "branches")
 AUTOPICK = "AutoPick/cryodaq"
 PICK_SUFFIX = "_autopick.star"
-
-Table = dict[str, list[Value]]
+TURNED = "turned"
+"""Folder of a project for what could not be linked, because RELION reads the movie's rows in another order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +31,10 @@ class MadeProject:
     with_ctf: int
     particles: int
     optics_groups: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sample:
-    """The tables of a sample's folder."""
-
-    folder: Path
-    """Where the tables' paths begin; a branch's tables lie deeper."""
-    optics: Table
-    corrected: Table
-    with_ctf: Table
-    coordinates: Table
-    facts: Sequence[Mapping[str, str]]
+    without_motion: int = 0
+    """Micrographs whose motion RELION could not use: listed without it, and left out of a project for polishing."""
+    copied: int = 0
+    """Micrographs that were copied instead of linked."""
 
 
 def make_relion_project(sample_folder: Path, project: Path) -> MadeProject:
@@ -60,129 +47,34 @@ def make_relion_project(sample_folder: Path, project: Path) -> MadeProject:
     FormatError
         A table is damaged.
     """
-    sample = _read_sample(sample_folder)
+    sample = with_beam_shift_groups(read_sample_tables(sample_folder))
+    return lay_out_project(sample, project)
+
+
+def lay_out_project(sample: SampleTables, project: Path) -> MadeProject:
+    """Make links, tables and picks; paths in the tables are below the project or the sample's folder.
+
+    Raises `ExportError` where the project's folder holds something else under a name that is needed.
+    """
     project.mkdir(parents=True, exist_ok=True)
     for name in LINKED_FOLDERS:
         if (sample.folder / name).is_dir():
-            _link(project / name, sample.folder / name)
-    grouped = _with_beam_shift_groups(sample)
-    optics = dict(grouped.optics)
-    _write(project / sample_tables.CORRECTED, {"optics": optics, "micrographs": grouped.corrected})
-    _write(project / sample_tables.WITH_CTF, {"optics": optics, "micrographs": grouped.with_ctf})
-    _write(project / sample_tables.COORDINATES, {"coordinate_files": sample.coordinates})
+            make_link(project / name, sample.folder / name)
+    write_tables(project / sample_tables.CORRECTED, {"optics": sample.optics, "micrographs": sample.corrected})
+    write_tables(project / sample_tables.WITH_CTF, {"optics": sample.optics, "micrographs": sample.with_ctf})
+    write_tables(project / sample_tables.COORDINATES, {"coordinate_files": sample.coordinates})
     _lay_out_picks(project, sample)
+    micrographs = row_count(sample.corrected)
     return MadeProject(
-        micrographs=_rows(grouped.corrected),
-        with_ctf=_rows(grouped.with_ctf),
+        micrographs=micrographs,
+        with_ctf=row_count(sample.with_ctf),
         particles=sum(int(fact.get("picks_count") or 0) for fact in sample.facts),
-        optics_groups=_rows(grouped.optics),
+        optics_groups=row_count(sample.optics),
+        without_motion=0 if METADATA_COLUMN in sample.corrected else micrographs,
     )
 
 
-def make_cryosparc_folder(sample_folder: Path, target: Path) -> MadeProject:
-    """Make or renew a folder that cryoSPARC imports from.
-
-    `movies/` and `micrographs/` are flat folders of links for its wildcards; `micrographs_ctf.star` and
-    `particles.star` name micrographs by paths relative to the folder.
-
-    Raises `ExportError` and `FormatError` as `make_relion_project` does.
-    """
-    sample = _read_sample(sample_folder)
-    grouped = _with_beam_shift_groups(sample)
-    for name in ("movies", "micrographs"):
-        (target / name).mkdir(parents=True, exist_ok=True)
-    _link(target / "gain_references", sample.folder / "raw" / "GainRefs")
-    places = {}
-    for fact in sample.facts:
-        movie = sample.folder / fact["movie"]
-        _link(target / "movies" / f"{fact['run']}{movie.suffix}", movie)
-        micrograph = fact["micrograph_dose_weighted"]
-        places[micrograph] = f"micrographs/{Path(micrograph).name}"
-        _link(target / places[micrograph], sample.folder / micrograph)
-    flat = dict(grouped.with_ctf)
-    flat["rlnMicrographName"] = [places.get(str(name), str(name)) for name in flat["rlnMicrographName"]]
-    flat.pop("rlnMicrographNameNoDW", None)
-    particles = _particles(sample, flat, places)
-    _write(target / sample_tables.WITH_CTF, {"optics": grouped.optics, "micrographs": flat})
-    _write(target / "particles.star", {"optics": grouped.optics, "particles": particles})
-    return MadeProject(
-        micrographs=len(sample.facts),
-        with_ctf=_rows(flat),
-        particles=_rows(particles),
-        optics_groups=_rows(grouped.optics),
-    )
-
-
-def _read_sample(folder: Path) -> _Sample:
-    folder = folder.resolve()
-    corrected, with_ctf, coordinates = (
-        _read_table(folder / name)
-        for name in (sample_tables.CORRECTED, sample_tables.WITH_CTF, sample_tables.COORDINATES)
-    )
-    with (folder / sample_tables.EVERYTHING).open(newline="", encoding="utf-8") as handle:
-        facts = list(csv.DictReader(handle))
-    if facts and not {"run", "movie", "micrograph_dose_weighted"} <= facts[0].keys():
-        raise FormatError(folder / sample_tables.EVERYTHING, problem="it lacks the columns that say what is where")
-    return _Sample(
-        folder=folder.parent.parent if folder.parent.name == "branches" else folder,
-        optics=_columns(corrected, "optics"),
-        corrected=_columns(corrected, "micrographs"),
-        with_ctf=_columns(with_ctf, "micrographs"),
-        coordinates=_columns(coordinates, "coordinate_files"),
-        facts=facts,
-    )
-
-
-def _read_table(path: Path) -> dict[str, dict[str, list[Value] | Value]]:
-    if not path.is_file():
-        message = f"{path.parent} has no {path.name}: no movie of it was published yet, or it is no sample's folder"
-        raise ExportError(message)
-    return read_star(path)
-
-
-def _columns(blocks: Mapping[str, Mapping[str, list[Value] | Value]], name: str) -> Table:
-    return {key: column for key, column in blocks.get(name, {}).items() if isinstance(column, list)}
-
-
-def _with_beam_shift_groups(sample: _Sample) -> _Sample:
-    """Split the optics groups by the beam's shift where the shifts fall into clusters."""
-    shifts = [_shift(fact) for fact in sample.facts]
-    names = group_beam_shifts(shifts, areas=[area_of(fact["run"]) for fact in sample.facts])
-    if len(set(names)) < 2:
-        return sample
-    group_of = dict(zip((fact["micrograph_dose_weighted"] for fact in sample.facts), names, strict=True))
-    pairs = [
-        (int(group), group_of.get(str(name), ""))
-        for name, group in zip(sample.corrected["rlnMicrographName"], sample.corrected["rlnOpticsGroup"], strict=True)
-    ]
-    numbers = {pair: number for number, pair in enumerate(sorted(set(pairs)), start=1)}
-    place = {int(group): row for row, group in enumerate(sample.optics["rlnOpticsGroup"])}
-    optics = {key: [column[place[group]] for group, _ in numbers] for key, column in sample.optics.items()}
-    optics["rlnOpticsGroup"] = list(numbers.values())
-    optics["rlnOpticsGroupName"] = [name or f"opticsGroup{group}" for group, name in numbers]
-
-    def renumbered(table: Table) -> Table:
-        groups = zip(table["rlnMicrographName"], table["rlnOpticsGroup"], strict=True)
-        return {**table, "rlnOpticsGroup": [numbers[int(old), group_of.get(str(name), "")] for name, old in groups]}
-
-    return _Sample(
-        folder=sample.folder,
-        optics=optics,
-        corrected=renumbered(sample.corrected),
-        with_ctf=renumbered(sample.with_ctf),
-        coordinates=sample.coordinates,
-        facts=sample.facts,
-    )
-
-
-def _shift(fact: Mapping[str, str]) -> tuple[float, float] | None:
-    try:
-        return float(fact["beam_shift_x"]), float(fact["beam_shift_y"])
-    except (KeyError, ValueError):  # an empty cell: the shift of this exposure is not known
-        return None
-
-
-def _lay_out_picks(project: Path, sample: _Sample) -> None:
+def _lay_out_picks(project: Path, sample: SampleTables) -> None:
     """Link picks to where RELION 3.1 looks for them: below the job, by the micrograph's path, with the suffix."""
     job = project / AUTOPICK
     job.mkdir(parents=True, exist_ok=True)
@@ -191,49 +83,6 @@ def _lay_out_picks(project: Path, sample: _Sample) -> None:
         stem = Path(str(name)).with_suffix("")
         link = job / f"{stem}{PICK_SUFFIX}"
         link.parent.mkdir(parents=True, exist_ok=True)
-        _link(link, sample.folder / str(coordinates))
+        here = project / str(coordinates)
+        make_link(link, here if str(coordinates).startswith(TURNED) else sample.folder / str(coordinates))
     write_anew(job / f"coords_suffix{PICK_SUFFIX}", [f"{sample_tables.WITH_CTF}\n"])
-
-
-def _particles(sample: _Sample, micrographs: Table, places: Mapping[str, str]) -> Table:
-    """Return one row a pick, with the CTF of its micrograph."""
-    files = dict(
-        zip(sample.coordinates["rlnMicrographName"], sample.coordinates["rlnMicrographCoordinates"], strict=True)
-    )
-    by_place = {places.get(str(name), str(name)): str(path) for name, path in files.items()}
-    kept = ("rlnMicrographName", "rlnOpticsGroup", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift")
-    table: Table = {"rlnCoordinateX": [], "rlnCoordinateY": [], **{name: [] for name in kept}}
-    for row, name in enumerate(micrographs["rlnMicrographName"]):
-        if str(name) not in by_place:
-            continue
-        for x, y in read_coordinates(sample.folder / by_place[str(name)]):
-            table["rlnCoordinateX"].append(x)
-            table["rlnCoordinateY"].append(y)
-            for key in kept:
-                table[key].append(micrographs[key][row])
-    return table
-
-
-def _link(link: Path, target: Path) -> None:
-    """Make a link; one that points elsewhere is turned to the target.
-
-    Raises `ExportError` where something that is no link has the name.
-    """
-    if link.is_symlink():
-        if link.readlink() == target:
-            return
-        link.unlink()
-    elif link.exists():
-        message = f"{link} exists and is no link of an earlier export; give an empty folder"
-        raise ExportError(message)
-    link.symlink_to(target)
-
-
-def _write(path: Path, blocks: Mapping[str, Block]) -> None:
-    text = StringIO()
-    write_star(text, blocks)
-    write_anew(path, [text.getvalue()])
-
-
-def _rows(table: Table) -> int:
-    return len(next(iter(table.values()), []))

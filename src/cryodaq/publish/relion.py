@@ -2,15 +2,16 @@
 
 RELION 3.1 to 5 read both. A shift moves a frame back: it is minus the displacement of the specimen.
 
-RELION (as IMOD and MotionCor) reads the last stored row of a TIFF first. A micrograph whose rows are in the TIFF's
-own order is therefore mirrored against what RELION's polishing would cut out of the movie; such a micrograph is
-listed without its motion, so that polishing stops with a clear word instead of averaging the wrong places.
+RELION (as IMOD and MotionCor) reads the last stored row of a TIFF first. Motion STARs say how the movie moves as
+RELION reads it. A micrograph whose rows are in the TIFF's own order is mirrored against that: the sample's tables list
+it without its motion, so that polishing stops with a clear word instead of averaging the wrong places; in a project
+for polishing (`publish.polishing`) it is turned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,8 @@ from cryodaq.publish.growing import write_anew
 from cryodaq.publish.star import Optics, as_columns, optics_block, optics_groups
 
 NO_LOCAL_MODEL, THIRD_ORDER_POLYNOMIAL = 0, 1
+_SIGNS_WITH_Y_TURNED = tuple(sign for sign in (1.0, 1.0, 1.0, -1.0, 1.0, -1.0) for _ in range(3))
+"""Of the 18 coefficients: three powers of time for each of 1, x, x², y, y², xy (RELION's ThirdOrderPolynomialModel)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +44,23 @@ class MovieMotion:
     """Of a frame as counted by `frame_count`."""
     voltage_kv: float
     displacement_px_xy: tuple[tuple[float, float], ...]
-    """Of the specimen in each frame used, relative to the first of them; pixels of the movie."""
+    """Of the specimen in each frame used, relative to the first of them; pixels of the movie, rows as RELION reads."""
     raw_frames_per_frame: int | None = None
     """For EER: camera frames in one frame."""
     binning: float = 1.0
     """Pixels of the movie in one of the micrograph."""
     local_motion_coefficients: tuple[float, ...] = ()
     """RELION's local model, 18 for x and 18 for y, pixels of the movie; empty without one."""
+
+    def rows_turned(self) -> MovieMotion:
+        """Return the motion of the same movie read from its last row on: y runs the other way."""
+        signs = [along_y * (1.0 if of_x else -1.0) for of_x in (True, False) for along_y in _SIGNS_WITH_Y_TURNED]
+        mirrored = zip(self.local_motion_coefficients, signs, strict=False)
+        return replace(
+            self,
+            displacement_px_xy=tuple((x, 0.0 - y) for x, y in self.displacement_px_xy),
+            local_motion_coefficients=tuple(coefficient * sign for coefficient, sign in mirrored),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import Engine, update
@@ -78,7 +79,7 @@ def publish_spots(seed: LedgerSeeder, engine: Engine) -> Callable[..., Published
         write_coordinates(Path(pick.coordinates), picks_xy)
         source = Path(movie.sample.folder) / "raw/session" / f"{name}.tiff"
         source.parent.mkdir(exist_ok=True)
-        source.write_bytes(b"frames")
+        tifffile.imwrite(source, np.zeros((2, *SHAPE), np.uint8))
         said = {} if beam_shift_xy is None else {"beam_shift_xy": list(beam_shift_xy)}
         with engine.begin() as connection:
             connection.execute(update(t.movie).where(t.movie.c.id == movie.id).values(metadata=said))

@@ -42,6 +42,9 @@ def processed(
     for product in (align.micrograph, align.micrograph_dose_weighted):
         write_micrograph(Path(product), np.zeros((64, 96), np.float32), pixel_size_ang=1.06)
     Image.new("L", (64, 64), 80).save(ctf.spectrum)
+    source = Path(movie.sample.folder) / "raw/session" / f"{name}.tiff"
+    source.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(source, np.zeros((2, 64, 96), np.uint8))
     if pick is not None:
         write_star(Path(pick.coordinates), {"": {"rlnCoordinateX": [10.0], "rlnCoordinateY": [20.0]}})
     return movie, StageResults(align=align, ctf=ctf, pick=pick)

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from cryodaq.cli.commands import app
 from cryodaq.errors import ExportError, FormatError
-from cryodaq.publish.project import make_cryosparc_folder, make_relion_project
+from cryodaq.publish.cryosparc import make_cryosparc_folder
+from cryodaq.publish.project import make_relion_project
 
 BOX = 32
 Publish = Callable[..., object]

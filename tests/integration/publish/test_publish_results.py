@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import starfile
+import tifffile
 import xxhash
 from PIL import Image
 from sqlalchemy import Engine, func, select
@@ -51,7 +52,10 @@ def target(engine: Engine, movie: SeededMovie) -> MovieToProcess:
 
 def publish(engine: Engine, movie: SeededMovie, found: StageResults, *, at: datetime = NOW) -> dict[str, object]:
     """Publish a movie."""
-    return publish_movie(engine, target(engine, movie), layout=movie.layout, found=found, clock=lambda: at)
+    aim = target(engine, movie)
+    Path(aim.source).parent.mkdir(exist_ok=True)
+    tifffile.imwrite(aim.source, np.zeros((2, 64, 96), np.uint8))
+    return publish_movie(engine, aim, layout=movie.layout, found=found, clock=lambda: at)
 
 
 def star_names(movie: SeededMovie) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.domain.parameters import from_mapping
@@ -14,6 +15,10 @@ from cryodaq.formats.movie import MovieHeader, read_header
 from cryodaq.ledger.results import MovieToProcess
 from cryodaq.publish.growing import write_anew
 from cryodaq.publish.relion import MovieMotion, relion_turns_rows, write_motion_star
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def write_ctf_text(movie: MovieToProcess, *, layout: BranchLayout, align: AlignmentResult, ctf: CtfResult) -> None:
@@ -47,8 +52,9 @@ def write_ctf_text(movie: MovieToProcess, *, layout: BranchLayout, align: Alignm
 def write_motion(movie: MovieToProcess, *, layout: BranchLayout, align: AlignmentResult) -> bool:
     """Write a movie's motion for RELION's polishing, and its gain reference as RELION takes it.
 
-    Returns whether RELION can use it: not where it would read the movie's rows in another order than the
-    micrograph's (TIFF), nor where the gain reference has another size than the movie.
+    Returns whether RELION can use it with the micrograph as it lies here: not where it reads the movie's rows in
+    another order than the micrograph's (TIFF: the motion is told in RELION's order, for projects in which micrographs
+    are turned), nor where the gain reference does not fit the movie (then nothing is written).
 
     Raises
     ------
@@ -57,9 +63,6 @@ def write_motion(movie: MovieToProcess, *, layout: BranchLayout, align: Alignmen
     """
     source = PurePosixPath(movie.source)
     path = Path(layout.motion(movie.product_name))
-    if relion_turns_rows(source):
-        path.unlink(missing_ok=True)
-        return False
     header = read_header(Path(source))
     gain = _gain_for_relion(movie, layout=layout, align=align, header=header) if align.gain_applied else None
     parameters = from_mapping(movie.parameters)
@@ -85,8 +88,9 @@ def write_motion(movie: MovieToProcess, *, layout: BranchLayout, align: Alignmen
         binning=binning,
         local_motion_coefficients=align.local_motion_coefficients,
     )
-    write_motion_star(path, motion, root=PurePosixPath(movie.sample_folder))
-    return True
+    turned = relion_turns_rows(source)
+    write_motion_star(path, motion.rows_turned() if turned else motion, root=PurePosixPath(movie.sample_folder))
+    return not turned
 
 
 def _gain_for_relion(
@@ -94,39 +98,57 @@ def _gain_for_relion(
 ) -> str | None:
     """Return a gain reference that RELION applies as we did, written where there is none; None if it cannot.
 
-    RELION multiplies by MRC gain references as they are stored, but divides EER movies by them.
+    RELION multiplies by MRC gain references as they are stored, but divides EER movies by them; movies in TIFF it has
+    turned by then.
     """
     if movie.gain is None:
         return None
     source, orientation = PurePosixPath(movie.gain), align.gain_orientation or "as stored"
-    is_eer = PurePosixPath(movie.source).suffix.lower() == ".eer"
-    if orientation == "as stored" and not is_eer and source.suffix.lower() == ".mrc":
+    movie_path = PurePosixPath(movie.source)
+    is_eer, is_turned = movie_path.suffix.lower() == ".eer", relion_turns_rows(movie_path)
+    if _is_taken_as_stored(Path(source), orientation, header) and not (is_eer or is_turned):
         return str(source)
-    target = Path(layout.relion_gain(f"{source.name}, {orientation}"))
+    how = (source.name, orientation, f"{header.shape_yx[1]}x{header.shape_yx[0]}", "last row first" * is_turned)
+    target = Path(layout.relion_gain(", ".join(filter(None, how))))
     if not target.is_file():
-        written = _write_gain(Path(source), target, orientation=orientation, is_eer=is_eer, header=header)
-        return str(target) if written else None
+        factors = _applied_gain(Path(source), orientation=orientation, is_eer=is_eer, header=header)
+        if factors is None:
+            return None
+        _write_gain(target, factors[::-1] if is_turned else factors)
     return str(target)
 
 
-def _write_gain(source: Path, target: Path, *, orientation: str, is_eer: bool, header: MovieHeader) -> bool:
+def _is_taken_as_stored(source: Path, orientation: str, header: MovieHeader) -> bool:
+    from cryodaq.formats.mrc import read_mrc_header
+
+    if orientation != "as stored" or source.suffix.lower() != ".mrc":
+        return False
+    return read_mrc_header(source).shape_yx == header.shape_yx
+
+
+def _applied_gain(
+    source: Path, *, orientation: str, is_eer: bool, header: MovieHeader
+) -> NDArray[np.float32] | None:  # (y, x)
+    """Return the gain as it was applied to stored rows, for EER what is divided by; None where it cannot be told."""
     import numpy as np
 
     from cryodaq.formats.gain import read_event_gain, read_gain
-    from cryodaq.formats.mrc import write_micrograph
-    from cryodaq.imaging.gain import ORIENTATIONS
+    from cryodaq.imaging.gain import ORIENTATIONS, gain_as_applied
 
     if orientation not in ORIENTATIONS:
         raise FormatError(source, problem=f"it was applied {orientation!r}, which is no orientation")
-    factors = (read_event_gain if is_eer else read_gain)(source)
-    transposed, reversed_axes = ORIENTATIONS[orientation]
-    factors = factors.T if transposed else factors
-    factors = factors[:: -1 if reversed_axes & 1 else 1, :: -1 if reversed_axes & 2 else 1]
-    if factors.shape != header.shape_yx:
-        return False
-    if is_eer:
-        factors = np.divide(1.0, factors, out=np.zeros_like(factors), where=factors > 0)
+    stored = (read_event_gain if is_eer else read_gain)(source)
+    factors = gain_as_applied(stored, orientation=orientation, shape_yx=header.shape_yx)
+    if factors is not None and is_eer:
+        return np.divide(1.0, factors, out=np.zeros_like(factors), where=factors > 0)
+    return factors
+
+
+def _write_gain(target: Path, factors: NDArray[np.float32]) -> None:
+    import numpy as np
+
+    from cryodaq.formats.mrc import write_micrograph
+
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     write_micrograph(part, np.ascontiguousarray(factors), pixel_size_ang=1.0)
     part.replace(target)
-    return True

@@ -1,0 +1,111 @@
+"""A sample's folder as exports read it: its tables, with nothing but the right to read them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryodaq.errors import ExportError, FormatError
+from cryodaq.formats.star import Value, read_star
+from cryodaq.publish import sample_tables
+from cryodaq.publish.beam_shifts import area_of, group_beam_shifts
+
+Table = dict[str, list[Value]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleTables:
+    """The tables of a sample's folder."""
+
+    folder: Path
+    """Where the tables' paths begin; a branch's tables lie deeper."""
+    optics: Table
+    corrected: Table
+    with_ctf: Table
+    coordinates: Table
+    facts: Sequence[Mapping[str, str]]
+
+
+def read_sample_tables(folder: Path) -> SampleTables:
+    """Read the tables of a sample or of one of its branches.
+
+    Raises
+    ------
+    ExportError
+        The folder has no tables.
+    FormatError
+        A table is damaged.
+    """
+    folder = folder.resolve()
+    corrected, with_ctf, coordinates = (
+        _read_table(folder / name)
+        for name in (sample_tables.CORRECTED, sample_tables.WITH_CTF, sample_tables.COORDINATES)
+    )
+    with (folder / sample_tables.EVERYTHING).open(newline="", encoding="utf-8") as handle:
+        facts = list(csv.DictReader(handle))
+    if facts and not {"run", "movie", "micrograph_dose_weighted"} <= facts[0].keys():
+        raise FormatError(folder / sample_tables.EVERYTHING, problem="it lacks the columns that say what is where")
+    return SampleTables(
+        folder=folder.parent.parent if folder.parent.name == "branches" else folder,
+        optics=_columns(corrected, "optics"),
+        corrected=_columns(corrected, "micrographs"),
+        with_ctf=_columns(with_ctf, "micrographs"),
+        coordinates=_columns(coordinates, "coordinate_files"),
+        facts=facts,
+    )
+
+
+def with_beam_shift_groups(sample: SampleTables) -> SampleTables:
+    """Split the optics groups by the beam's shift where the shifts fall into clusters."""
+    shifts = [_shift(fact) for fact in sample.facts]
+    names = group_beam_shifts(shifts, areas=[area_of(fact["run"]) for fact in sample.facts])
+    if len(set(names)) < 2:
+        return sample
+    group_of = dict(zip((fact["micrograph_dose_weighted"] for fact in sample.facts), names, strict=True))
+    pairs = [
+        (int(group), group_of.get(str(name), ""))
+        for name, group in zip(sample.corrected["rlnMicrographName"], sample.corrected["rlnOpticsGroup"], strict=True)
+    ]
+    numbers = {pair: number for number, pair in enumerate(sorted(set(pairs)), start=1)}
+    place = {int(group): row for row, group in enumerate(sample.optics["rlnOpticsGroup"])}
+    optics = {key: [column[place[group]] for group, _ in numbers] for key, column in sample.optics.items()}
+    optics["rlnOpticsGroup"] = list(numbers.values())
+    optics["rlnOpticsGroupName"] = [name or f"opticsGroup{group}" for group, name in numbers]
+
+    def renumbered(table: Table) -> Table:
+        groups = zip(table["rlnMicrographName"], table["rlnOpticsGroup"], strict=True)
+        return {**table, "rlnOpticsGroup": [numbers[int(old), group_of.get(str(name), "")] for name, old in groups]}
+
+    return SampleTables(
+        folder=sample.folder,
+        optics=optics,
+        corrected=renumbered(sample.corrected),
+        with_ctf=renumbered(sample.with_ctf),
+        coordinates=sample.coordinates,
+        facts=sample.facts,
+    )
+
+
+def _shift(fact: Mapping[str, str]) -> tuple[float, float] | None:
+    try:
+        return float(fact["beam_shift_x"]), float(fact["beam_shift_y"])
+    except (KeyError, ValueError):  # an empty cell: the shift of this exposure is not known
+        return None
+
+
+def _read_table(path: Path) -> dict[str, dict[str, list[Value] | Value]]:
+    if not path.is_file():
+        message = f"{path.parent} has no {path.name}: no movie of it was published yet, or it is no sample's folder"
+        raise ExportError(message)
+    return read_star(path)
+
+
+def _columns(blocks: Mapping[str, Mapping[str, list[Value] | Value]], name: str) -> Table:
+    return {key: column for key, column in blocks.get(name, {}).items() if isinstance(column, list)}
+
+
+def row_count(table: Table) -> int:
+    """Return how many rows a table has."""
+    return len(next(iter(table.values()), []))
