@@ -38,8 +38,9 @@ def judge(trial: Trial) -> bool:
     taken, facts = trial.taken(), dict(trial.ask("verdict"))  # type: ignore[call-overload]  # JSON
     unequal = [name for tem in TEMS for name in _unequal(trial.folder, tem)]
     facts |= {"taken": taken, "unequal copies": unequal, "alarms": trial.ask("open alarms")}
-    print(json.dumps(facts, indent=2))
-    return facts["published"] == facts["star rows"] == taken and facts["not once"] == [] and not unequal
+    print(json.dumps(facts))
+    wrong = [*facts["not once"], *facts["exported twice"], *unequal]
+    return facts["published"] == facts["exported"] == taken and not wrong
 
 
 def _unequal(folder: Path, tem: str) -> list[str]:

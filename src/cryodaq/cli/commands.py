@@ -21,6 +21,7 @@ from cryodaq.cli import (
     proofs,
     reassigning,
     reporting,
+    retrying,
     running,
     serving,
     simulating,
@@ -55,6 +56,7 @@ app.command("verify")(proofs.verify)
 app.command("certificate")(proofs.certificate)
 app.command("clear")(staff_commands.clear)
 app.command("reassign")(reassigning.reassign)
+app.command("retry")(retrying.retry)
 app.command("adopt")(first_day.adopt)
 app.command("shadow")(first_day.shadow)
 app.command("backup")(maintenance.backup)

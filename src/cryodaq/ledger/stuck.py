@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Column, Connection, Select, func, select
 
 from cryodaq.ledger.events import Severity
 from cryodaq.ledger.tables import delivery, experiment, file, movie, sample, stage_result, trigger
@@ -51,6 +51,16 @@ def _first(connection: Connection, query: Select[int, datetime]) -> tuple[int, d
     return (int(count), since) if count else None
 
 
+def _open_triggers(microscope: str, *, since: Column[datetime]) -> Select[int, datetime]:
+    """Count a microscope's triggers without an outcome, and find the first by a time of theirs."""
+    return (
+        select(func.count(), func.min(since))
+        .join(movie, trigger.c.movie_id == movie.c.id)
+        .join(sample, movie.c.sample_id == sample.c.id)
+        .where(sample.c.microscope == microscope, trigger.c.settled_at.is_(None))
+    )
+
+
 def _for_how_long(since: datetime, at: datetime) -> str:
     minutes = int((at - since) / timedelta(minutes=1))
     return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
@@ -65,18 +75,8 @@ def _not_begun(connection: Connection, microscope: str, at: datetime) -> Iterato
     begun = select(stage_result.c.id).where(
         stage_result.c.movie_id == trigger.c.movie_id, stage_result.c.branch_id == trigger.c.branch_id
     )
-    query = (
-        select(func.count(), func.min(trigger.c.sent_at))
-        .join(movie, trigger.c.movie_id == movie.c.id)
-        .join(sample, movie.c.sample_id == sample.c.id)
-        .where(
-            sample.c.microscope == microscope,
-            trigger.c.sent_at < at - UNTAKEN,
-            trigger.c.settled_at.is_(None),
-            ~begun.exists(),
-        )
-    )
-    found = _first(connection, query)
+    query = _open_triggers(microscope, since=trigger.c.sent_at)
+    found = _first(connection, query.where(trigger.c.sent_at < at - UNTAKEN, ~begun.exists()))
     latest = connection.execute(select(func.max(stage_result.c.started_at))).scalar_one_or_none()
     if found is None or (latest is not None and latest > at - UNTAKEN):
         return
@@ -119,12 +119,7 @@ def _running_long(connection: Connection, microscope: str, at: datetime) -> Iter
 
 def _not_sent(connection: Connection, microscope: str, at: datetime) -> Iterator[StuckState]:
     """Movies that cannot be handed over are a fault; those that only wait for their turn say that compute is behind."""
-    mine = (
-        select(func.count(), func.min(trigger.c.created_at))
-        .join(movie, trigger.c.movie_id == movie.c.id)
-        .join(sample, movie.c.sample_id == sample.c.id)
-        .where(sample.c.microscope == microscope, trigger.c.sent_at.is_(None), trigger.c.settled_at.is_(None))
-    )
+    mine = _open_triggers(microscope, since=trigger.c.created_at).where(trigger.c.sent_at.is_(None))
     refused = mine.where(trigger.c.created_at < at - UNSENT, trigger.c.problem.is_not(None))
     if (found := _first(connection, refused)) is not None:
         count, since = found
