@@ -229,11 +229,18 @@ def _pick(processing: Processing, given: StageInput, folder: Path) -> dict[str, 
     if not given.parameters.picking_enabled:
         return {"skipped": "preprocess/particle_pick/enable is off"}
     aligned = alignment_of(given.earlier)
-    made = processing.engines.particle_picking.pick(
-        Path(aligned.micrograph_dose_weighted),
-        parameters=_at_micrograph(given.parameters, aligned),
-        folder=folder,
-    )
+    try:
+        made = processing.engines.particle_picking.pick(
+            Path(aligned.micrograph_dose_weighted),
+            parameters=_at_micrograph(given.parameters, aligned),
+            folder=folder,
+        )
+    except CryodaqError as error:
+        if error.retryable:
+            raise
+        # The micrograph and its CTF are good without: the movie is published, and says what it lacks.
+        log.warning("no particles: %s", error)
+        return {"skipped": str(error), "problem": f"It has no particles: {error}"}
     run = given.movie.product_name
     placed = replace(
         made,
@@ -245,11 +252,20 @@ def _pick(processing: Processing, given: StageInput, folder: Path) -> dict[str, 
 
 
 def _publish(processing: Processing, given: StageInput, _folder: Path) -> dict[str, object]:
-    found = StageResults(align=alignment_of(given.earlier), ctf=ctf_of(given.earlier), pick=picks_of(given.earlier))
+    found = StageResults(
+        align=alignment_of(given.earlier),
+        ctf=ctf_of(given.earlier),
+        pick=picks_of(given.earlier),
+        problem=_told(given.earlier["pick"].get("problem")),
+    )
     published = publish_movie(processing.engine, given.movie, layout=given.layout, found=found, clock=processing.now)
     if not processing.keep_unaligned_sum:
         Path(found.align.unaligned_sum).unlink(missing_ok=True)
     return published
+
+
+def _told(problem: object) -> str | None:
+    return None if problem is None else str(problem)
 
 
 _STAGES = {"align": _align, "ctf": _ctf, "pick": _pick, "publish": _publish}

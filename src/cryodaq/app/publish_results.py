@@ -50,6 +50,8 @@ class StageResults:
     align: AlignmentResult
     ctf: CtfResult
     pick: PickResult | None
+    problem: str | None = None
+    """What the movie lacks though it is published."""
 
 
 def publish_movie(
@@ -91,7 +93,7 @@ def publish_movie(
             results.check_wanted(connection, movie)
             keep_exports(engine, connection, branch, movie_id=movie.movie_id, has_motion=has_motion)
             if movie.is_current:
-                exports.mark_published(connection, movie, at=at)
+                exports.mark_published(connection, movie, at=at, problem=found.problem)
                 tell_elogbook(connection, movie, params=params, files=files, at=at)
     except LedgerError:
         texts = (layout.ctf_text(movie.product_name), layout.motion(movie.product_name))

@@ -182,12 +182,14 @@ def _sources(*, only: BindParameter[int] | None = None) -> Select[Any]:  # Any: 
     )
 
 
-def mark_published(connection: Connection, published: MovieToProcess, *, at: datetime) -> bool:
-    """Record that a movie's results are out. Return whether that is new."""
+def mark_published(
+    connection: Connection, published: MovieToProcess, *, at: datetime, problem: str | None = None
+) -> bool:
+    """Record that a movie's results are out, and what they lack. Return whether that is new."""
     changed = connection.execute(
         update(movie)
         .where(movie.c.id == published.movie_id, movie.c.state != "published")
-        .values(state="published", published_at=func.coalesce(movie.c.published_at, at), problem=None)
+        .values(state="published", published_at=func.coalesce(movie.c.published_at, at), problem=problem)
         .returning(movie.c.id)
     ).first()
     if changed is None:

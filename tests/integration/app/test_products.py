@@ -22,12 +22,12 @@ from cryodaq.wiring.engines import engines_named
 RUN = "a_00001"
 
 
-def process(bench: Bench, folder: Path, products: AlignmentProducts) -> set[str]:
+def process(bench: Bench, folder: Path, products: AlignmentProducts, *, diameter_ang: float = 40.0) -> set[str]:
     """Run all stages of a small movie; return the names of the pictures that are left."""
     counts = np.random.default_rng(1).poisson(1.0, (6, 256, 288)).astype(np.uint8)
     tifffile.imwrite(folder / "movie.tif", counts)
     bench.without_gain()
-    bench.add_sample(params=PARAMS | {"particle_size": 40.0})
+    bench.add_sample(params=PARAMS | {"particle_size": diameter_ang})
     prepare_sample(bench.preparation, bench.sample)
     movie = bench.add_movie(RUN, copy_of=folder / "movie.tif")
     bench.wait(11)
@@ -55,3 +55,17 @@ def test_the_unaligned_sum_goes_when_it_has_served_unless_it_is_kept(bench: Benc
 def test_halves_and_spectra_lie_beside_the_micrograph(bench: Bench, tmp_path: Path) -> None:
     left = process(bench, tmp_path, AlignmentProducts(halves=True, power_spectrum=True, half_precision=True))
     assert left == {f"{RUN}{ending}.mrc" for ending in ("", "_DW", "_EVN", "_ODD", "_PS")}
+
+
+def test_a_movie_in_which_particles_cannot_be_picked_is_published_and_says_so(bench: Bench, tmp_path: Path) -> None:
+    process(bench, tmp_path, AlignmentProducts(), diameter_ang=400.0)
+    with bench.engine.begin() as connection:
+        movie = connection.execute(select(tables.movie)).one()
+    assert movie.state == "published"
+    assert movie.problem == (
+        "It has no particles: a particle of 400 Å is 400 pixels wide in a micrograph of 288 x 256; "
+        "correct the diameter or the pixel size"
+    )
+    layout = SampleLayout(root=Path(bench.sample.folder)).branch("live")
+    assert Path(layout.preview(RUN)).is_file()
+    assert not Path(layout.coordinates(RUN)).exists()
