@@ -133,7 +133,7 @@ def test_the_particles_can_be_hidden_and_a_micrograph_put_out(open_page: OpenPag
     expect(circles.first).to_be_visible()
     page.get_by_label(re.compile("Particles")).press("Space")
     expect(circles.first).to_be_hidden()
-    page.get_by_text("Say something").press("Enter")
+    page.get_by_text("Comment, rate, or mark in or out").press("Enter")
     page.get_by_label("This micrograph is").select_option("out")
     page.get_by_label("Comment").fill("thick ice")
     page.get_by_role("button", name="Save").press("Enter")

@@ -78,6 +78,8 @@ def _send(logbook: Logbook, entry: Delivery) -> None:
             logbook.register_files(experiment, run, files=[_registered_file(entry) for entry in payload["files"]])
         case "end_run":
             logbook.end_run(experiment, run, ended_at=_time(payload["ended_at"]))
+        case "add_note":
+            logbook.add_note(experiment, payload["text"], tags=payload["tags"], once=payload["once"])
         case other:
             message = f"the outbox holds an unknown call {other!r}"
             raise LogbookError(message)

@@ -10,7 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryodaq.domain.access import AccessPlan, Grant, plan_access
+from cryodaq.domain.access import AccessPlan, Grant, Reader, plan_access, standings
+from cryodaq.domain.experiment import Collaborator
 from cryodaq.errors import LedgerError, StoreError
 from cryodaq.ledger import events, samples
 from cryodaq.ledger.events import Subject
@@ -104,6 +105,11 @@ def repair_access(keeping: AccessKeeping, experiment: str, *, confirmed: bool) -
 def applied_readers(engine: Engine, experiment: str, *, always: Readers) -> Readers:
     """Return who reads an experiment's files by what was set last."""
     return always | readers_of(_applied(engine, experiment) or [])
+
+
+def reader_standings(engine: Engine, experiment: str, listed: Sequence[Collaborator]) -> list[Reader]:
+    """Return who is on the elogbook's list, and whether the files' access was set for them."""
+    return standings(_applied(engine, experiment) or [], listed)
 
 
 def grant_as_applied(engine: Engine, always: Readers, sample: SampleRecord, files: Sequence[Path]) -> None:

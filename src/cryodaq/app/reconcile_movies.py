@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from cryodaq.app.note_failures import note_failures
 from cryodaq.domain.failures import RunState, rerun_pause
 from cryodaq.errors import SchedulerError
 from cryodaq.ledger import events, files, healing, movies, samples, stuck
@@ -37,6 +38,8 @@ class Reconciliation:
     engine: Engine
     scheduler: Scheduler
     microscope: str
+    notes_failures: bool
+    """Whether the log of an experiment says why its movies failed."""
     now: Callable[[], datetime]
 
 
@@ -70,6 +73,8 @@ def reconcile_movies(reconciliation: Reconciliation) -> Reconciled:
     except SchedulerError as error:
         log.warning("runs cannot be compared", extra={"problem": str(error)})
     _tell_what_is_stuck(reconciliation)
+    if reconciliation.notes_failures:
+        note_failures(reconciliation.engine, reconciliation.microscope, at=reconciliation.now())
     return Reconciled(
         lost=decided["lost"], anew=decided["anew"], given_up=decided["given up"], unregistered=unregistered
     )

@@ -64,7 +64,7 @@ def begin_reprocessing(
         sample, settings = _changed_settings(connection, sample_id, params)
         movies = branches.movies_to_process_again(connection, sample.id)
         if not movies:
-            raise LedgerError("no movie of this sample was published yet; change its parameters from now on instead")
+            raise LedgerError("no movie of this sample was processed yet; change its parameters from now on instead")
         name = _add_branch(connection, sample, settings, at=at)
         made = samples.find_branch(connection, sample.id, name)
         assert made is not None  # noqa: S101  # just made

@@ -21,7 +21,7 @@ class Elogbook(Table):
     user: str = Field(default="cryodaq", description="Account of this program.")
     token_file: AbsolutePath | None = Field(default=None, description="File with its token or password.")
     poll_s: float = Field(default=1.0, gt=0, le=5, description="Seconds between two questions about what is current.")
-    alarms: bool = Field(default=True, description="Whether alarms become entries of the experiment's log.")
+    alarms: bool = Field(default=True, description="Whether alarms and failures become entries of a log.")
 
     @model_validator(mode="after")
     def _foreign_needs_url(self) -> Elogbook:
@@ -32,7 +32,7 @@ class Elogbook(Table):
 
 
 class SignOn(Table):
-    """The site's single sign-on, where a proxy before the pages says who asks."""
+    """The proxy before the pages, where the site has one, and how it says who asks."""
 
     header: str | None = Field(
         default=None,
@@ -40,13 +40,14 @@ class SignOn(Table):
         description="Header in which the proxy names the user, such as X-Forwarded-User; the proxy must overwrite it.",
     )
     proxies: tuple[IPvAnyNetwork, ...] = Field(
-        default=(), description="Addresses or networks of the proxy; from anywhere else the header does not count."
+        default=(),
+        description="Addresses or networks of the proxy: from there alone the header and X-Forwarded-* count.",
     )
 
     @model_validator(mode="after")
     def _header_needs_proxies(self) -> SignOn:
-        if (self.header is None) != (not self.proxies):
-            message = "header and proxies belong together"
+        if self.header is not None and not self.proxies:
+            message = "a header counts from proxies only; name them"
             raise ValueError(message)
         return self
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from cryodaq.domain.experiment import Collaborator
 
@@ -64,3 +65,46 @@ def plan_access(applied: Sequence[Grant], collaborators: Sequence[Collaborator])
 
 def _identity(grant: Grant) -> tuple[bool, int | None]:
     return grant.is_group, grant.posix_id
+
+
+class Standing(StrEnum):
+    """Whether somebody of the elogbook's list can read the files."""
+
+    EFFECTIVE = "effective"
+    PENDING = "pending"
+    """Set by one of the next passes."""
+    UNRESOLVABLE = "unresolvable"
+    """Nobody knows the number; what was set before, if anything, goes on."""
+    LEAVING = "leaving"
+    """Gone from the list; taken away by one of the next passes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Somebody of an experiment, and whether the files know it."""
+
+    person: Collaborator
+    standing: Standing
+
+
+def standings(applied: Sequence[Grant], collaborators: Sequence[Collaborator]) -> list[Reader]:
+    """Compare what was set last with the elogbook's answer, person by person; who is leaving stands last."""
+    plan = plan_access(applied, collaborators)
+    set_before = {(grant.uid, grant.posix_id) for grant in applied if grant.posix_id is not None}
+    found = []
+    for person in sorted(collaborators, key=lambda one: one.uid):
+        if person.uid in plan.unknown:
+            standing = Standing.UNRESOLVABLE
+        else:
+            known = (person.uid, person.posix_id) in set_before
+            standing = Standing.EFFECTIVE if known else Standing.PENDING
+        found.append(Reader(person=person, standing=standing))
+    listed = {person.uid for person in collaborators}
+    gone = [grant for grant in plan.revoked if grant.uid not in listed]
+    return found + [
+        Reader(
+            person=Collaborator(uid=grant.uid, is_group=grant.is_group, posix_id=grant.posix_id),
+            standing=Standing.LEAVING,
+        )
+        for grant in gone
+    ]

@@ -7,7 +7,7 @@ settings of the transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -45,6 +45,7 @@ def changes(
     experiment: str | None,
     uid: str | None,
     table: str | None,
+    without: Collection[str] = (),
     older_than: int | None,
     limit: int,
 ) -> list[dict[str, object]]:
@@ -52,6 +53,8 @@ def changes(
 
     Parameters
     ----------
+    without
+        Tables that are left out, such as those that programs fill movie by movie.
     older_than
         Only what came before the change of this `_id`: the next page.
     limit
@@ -61,6 +64,8 @@ def changes(
     statement = sa.select(t.audit).order_by(a.id.desc()).limit(min(limit, MAX_ROWS))
     chosen = ((a.experiment_name, experiment), (a.uid, uid), (a.table_name, table))
     statement = statement.where(*(column == value for column, value in chosen if value is not None))
+    if without:
+        statement = statement.where(a.table_name.not_in(without))
     if older_than is not None:
         statement = statement.where(a.id < older_than)
     return [

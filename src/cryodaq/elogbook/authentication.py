@@ -74,7 +74,7 @@ def find_principal(
     header = request.headers.get("authorization")
     if header is not None:
         return _by_token(connection, header, from_where)
-    if settings.sso_header is not None and origin.comes_through_sso(request, settings):
+    if settings.sso_header is not None and origin.comes_through_proxy(request, settings):
         named = request.headers.get(settings.sso_header, "").partition("@")[0].strip()
         if named:
             return _by_name(connection, named, from_where)

@@ -30,8 +30,8 @@ def sender(request: Request) -> str:
     return UNKNOWN if request.client is None else request.client.host
 
 
-def comes_through_sso(request: Request, settings: ElogbookSettings) -> bool:
-    """Whether the connection comes from the site's single sign-on proxy."""
+def comes_through_proxy(request: Request, settings: ElogbookSettings) -> bool:
+    """Whether the connection comes from the site's proxy."""
     try:
         address = ip_address(sender(request))
     except ValueError:
@@ -49,10 +49,14 @@ def comes_from_web(connection: Connection, request: Request, settings: ElogbookS
 
 
 def address_of(connection: Connection, request: Request, settings: ElogbookSettings) -> str:
-    """Return the address of whoever asks; what others say of it counts only from the pages' own server."""
+    """Return the address of whoever asks; what others say of it counts from the pages' own server and the proxy."""
     stated = request.headers.get(CLIENT_HEADER)
     if stated is not None and comes_from_web(connection, request, settings):
         return stated[:_MAX_LENGTH]
+    if comes_through_proxy(request, settings):
+        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        if forwarded.isascii() and forwarded.isprintable() and forwarded:
+            return forwarded[:_MAX_LENGTH]
     return sender(request)
 
 

@@ -53,7 +53,7 @@ class ElogbookSettings:
     sso_header: str | None = None
     """Header in which the site's single sign-on proxy names who asks; None: no such proxy."""
     sso_proxies: frozenset[IPv4Network | IPv6Network] = frozenset()
-    """Where that proxy is; the header counts from nowhere else."""
+    """Where the site's proxy is; that header, and X-Forwarded-For, count from nowhere else."""
     web_account: str | None = None
     """Account whose token the pages' server shows when it says for which address it asks."""
     after_login_url: str = "/"

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from cryodaq.ledger.events import Alarm, open_alarms
 from cryodaq.ledger.tables import current_state, experiment, exposure, file, movie, sample, share_state
+from cryodaq.ledger.versions import superseded
 
 RATE_WINDOW = timedelta(hours=1)
 _UNFINISHED = ("seen", "held", "complete", "copying", "copied")
@@ -173,25 +174,16 @@ def sample_progress(connection: Connection, sample_ids: Sequence[str]) -> dict[s
     return {sample_id: SampleProgress(**values) for sample_id, values in counts.items()}
 
 
-def recent_samples(connection: Connection, *, limit: int = 100) -> list[RecentSample]:
-    """Return the samples that were in use last, of all microscopes."""
+def recent_samples(connection: Connection, *, experiment: str | None = None, limit: int = 100) -> list[RecentSample]:
+    """Return the samples that were in use last, of one experiment or of all microscopes."""
     columns = [sample.c[name] for name in RecentSample.__dataclass_fields__]
     query = select(*columns).order_by(sample.c.last_active_at.desc()).limit(limit)
+    if experiment is not None:
+        query = query.where(sample.c.experiment == experiment)
     return [RecentSample(**row) for row in connection.execute(query).mappings()]
 
 
 def _file_counts(sample_ids: list[str]) -> Select[Any]:  # Any: read by the columns' names
-    later = file.alias("later")
-    superseded = (
-        select(later.c.id)
-        .where(
-            later.c.exposure_id == file.c.exposure_id,
-            later.c.path == file.c.path,
-            later.c.version > 1,
-            later.c.version == file.c.version + 1,
-        )
-        .exists()
-    )
     return (
         select(
             exposure.c.sample_id,
@@ -204,24 +196,13 @@ def _file_counts(sample_ids: list[str]) -> Select[Any]:  # Any: read by the colu
             exposure.c.sample_id.in_(sample_ids),
             file.c.role == "movie",
             or_(file.c.state != "vanished", file.c.copied_at.is_not(None)),
-            ~superseded,
+            ~superseded(file, of="exposure_id"),
         )
         .group_by(exposure.c.sample_id)
     )
 
 
 def _movie_counts(sample_ids: list[str]) -> Select[Any]:  # Any: read by the columns' names
-    later = movie.alias("later")
-    superseded = (
-        select(later.c.id)
-        .where(
-            later.c.sample_id == movie.c.sample_id,
-            later.c.path == movie.c.path,
-            later.c.version > 1,
-            later.c.version == movie.c.version + 1,
-        )
-        .exists()
-    )
     return (
         select(
             movie.c.sample_id,
@@ -231,7 +212,7 @@ def _movie_counts(sample_ids: list[str]) -> Select[Any]:  # Any: read by the col
             func.count().filter(movie.c.state == "kept").label("kept"),
             func.count().filter(movie.c.state == "waiting").label("waiting"),
         )
-        .where(movie.c.sample_id.in_(sample_ids), ~superseded)
+        .where(movie.c.sample_id.in_(sample_ids), ~superseded(movie, of="sample_id"))
         .group_by(movie.c.sample_id)
     )
 

@@ -22,6 +22,7 @@ from cryodaq.ledger.tables import (
     stage_result,
     trigger,
 )
+from cryodaq.ledger.versions import superseded
 
 AT_ONCE = 500
 """Triggers written in one statement."""
@@ -52,7 +53,7 @@ class BranchState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovieAgain:
-    """A published movie that could be processed once more."""
+    """A movie that could be processed once more."""
 
     id: int
     run_name: str
@@ -100,20 +101,11 @@ def branch_states(connection: Connection, sample_id: str) -> list[BranchState]:
 
 
 def movies_to_process_again(connection: Connection, sample_id: str) -> list[MovieAgain]:
-    """Return the published movies of a sample; of a changed source the newest version."""
-    later = movie.alias("later")
-    superseded = (
-        select(later.c.id)
-        .where(
-            later.c.sample_id == movie.c.sample_id,
-            later.c.path == movie.c.path,
-            later.c.version > 1,
-            later.c.version == movie.c.version + 1,
-        )
-        .exists()
-    )
+    """Return the movies of a sample that were published or failed; of a changed source the newest version."""
     columns = [movie.c[name] for name in MovieAgain.__dataclass_fields__]
-    query = select(*columns).where(movie.c.sample_id == sample_id, movie.c.state == "published", ~superseded)
+    query = select(*columns).where(
+        movie.c.sample_id == sample_id, movie.c.state.in_(("published", "failed")), ~superseded(movie, of="sample_id")
+    )
     return [MovieAgain(**row) for row in connection.execute(query.order_by(movie.c.id)).mappings()]
 
 
@@ -125,7 +117,7 @@ def queue_again(
     runs: Sequence[tuple[int, str, Mapping[str, object]]],
     at: datetime,
 ) -> None:
-    """Write triggers of published movies into the outbox: (movie id, run id, parameters). The movies stay published."""
+    """Write triggers of movies into the outbox: (movie id, run id, parameters). What is published stays so."""
     rows = [
         {
             "movie_id": movie_id,
@@ -160,12 +152,38 @@ def published_in(connection: Connection, branch_id: int) -> list[int]:
 def forget_branch(
     connection: Connection, found: SampleRecord, state: BranchState, *, asked_by: str, at: datetime
 ) -> None:
-    """Delete a branch's rows: triggers that wait, results, measurements, exports."""
+    """Delete a branch's rows: triggers that wait, results, measurements, exports.
+
+    Movies that were published in it alone are failed again, as before it.
+    """
+    _fail_again(connection, state.id)
     for table in (measurement, export_row, export_state, stage_result, trigger):
         connection.execute(delete(table).where(table.c.branch_id == state.id))
     connection.execute(delete(branch).where(branch.c.id == state.id))
     facts = {"branch": state.name, "by": asked_by}
     record_event(connection, "branch_deleted", at=at, subject=found.subject, facts=facts)
+
+
+def _fail_again(connection: Connection, branch_id: int) -> None:
+    """Give the movies that only one branch published the state and the problem that they have without it."""
+    elsewhere = trigger.alias("elsewhere")
+    mine = select(trigger.c.movie_id).where(trigger.c.branch_id == branch_id, trigger.c.outcome == "published")
+    kept = select(elsewhere.c.id).where(
+        elsewhere.c.movie_id == movie.c.id, elsewhere.c.branch_id != branch_id, elsewhere.c.outcome == "published"
+    )
+    failed = stage_result.alias("failed")
+    problem = (
+        select(failed.c.stage + ": " + failed.c.problem)
+        .where(failed.c.movie_id == movie.c.id, failed.c.branch_id != branch_id, failed.c.problem.is_not(None))
+        .order_by(failed.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    connection.execute(
+        update(movie)
+        .where(movie.c.id.in_(mine), movie.c.state == "published", ~kept.exists())
+        .values(state="failed", problem=problem, published_at=None)
+    )
 
 
 def compare(connection: Connection, first_id: int, second_id: int) -> list[Comparison]:

@@ -12,7 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 from cryodaq.ledger.events import Subject, clear_alarm, raise_alarm
 from cryodaq.ledger.tables import delivery
 
-CALLS = ("start_run", "change_sample", "add_run_params", "register_files", "end_run")
+CALLS = ("start_run", "change_sample", "add_run_params", "register_files", "end_run", "add_note")
+LOG = ""
+"""In the place of a run's name: the call is about the experiment's log."""
 LONGEST_PAUSE = timedelta(minutes=5)
 """Between two attempts at the same delivery."""
 _SENDER_LOCK = 0x6C6F_6762_6F6F_6B

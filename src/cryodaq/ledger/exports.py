@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from cryodaq.ledger.events import record_event
 from cryodaq.ledger.results import MovieToProcess
 from cryodaq.ledger.tables import export_row, export_state, file, movie, stage_result, trigger
+from cryodaq.ledger.versions import superseded
 
 _BRANCH = bindparam("branch", type_=BigInteger)
 
@@ -143,17 +144,6 @@ def _published_sources() -> Select[Any]:  # Any: many columns
 
 
 def _sources(*, only: BindParameter[int] | None = None) -> Select[Any]:  # Any: many columns
-    later = movie.alias("later")
-    superseded = (
-        select(later.c.id)
-        .where(
-            later.c.sample_id == movie.c.sample_id,
-            later.c.path == movie.c.path,
-            later.c.version > 1,
-            later.c.version == movie.c.version + 1,
-        )
-        .exists()
-    )
     align, ctf, pick = (_newest(stage, only=only) for stage in ("align", "ctf", "pick"))
     return (
         select(
@@ -178,7 +168,7 @@ def _sources(*, only: BindParameter[int] | None = None) -> Select[Any]:  # Any: 
         .join(pick, pick.c.movie_id == movie.c.id)
         .join(trigger, (trigger.c.movie_id == movie.c.id) & (trigger.c.branch_id == _BRANCH))
         .outerjoin(export_row, (export_row.c.movie_id == movie.c.id) & (export_row.c.branch_id == _BRANCH))
-        .where(~superseded)
+        .where(~superseded(movie, of="sample_id"))
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from cryodaq.ledger.tables import branch, delivery, exposure, file, movie, stage_result, trigger
@@ -306,8 +306,12 @@ def _movie_row(row: Mapping[Any, Any], stages: Mapping[str, Mapping[str, Any]]) 
             thumbnail=results["publish"]["thumbnail"],
             others=_others(results),
         )
+    failed = next((found for found in stages.values() if found["state"] == "failed"), None)
+    shown = dict(row)
+    if row["state"] == "published" and failed is not None and "publish" not in results:  # only in another branch
+        shown |= {"state": "failed", "problem": f"{failed['stage']}: {failed['problem']}"}
     return MovieRow(
-        **row,
+        **shown,
         running_stage=running[0] if running else None,
         measured=measurements(results),
         pictures=pictures,
@@ -334,7 +338,7 @@ def _results(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, 
 def _stage_results(
     connection: Connection, movie_ids: Sequence[int], branch_name: str
 ) -> dict[int, dict[str, Mapping[str, Any]]]:  # Any: one row
-    """Return, for each movie and stage, the attempt that counts: the newest that succeeded, else one that runs."""
+    """Return, for each movie and stage, the attempt that counts: the newest that succeeded, else the newest."""
     if not movie_ids:
         return {}
     query = (
@@ -343,13 +347,13 @@ def _stage_results(
             stage_result.c.movie_id,
             stage_result.c.stage,
             stage_result.c.state,
+            stage_result.c.problem,
             stage_result.c.result,
         )
         .join(branch, stage_result.c.branch_id == branch.c.id)
         .where(
             stage_result.c.movie_id.in_(list(movie_ids)),
             branch.c.name == branch_name,
-            or_(stage_result.c.state == "succeeded", stage_result.c.state == "running"),
         )
         .ext(distinct_on(stage_result.c.movie_id, stage_result.c.stage))
         .order_by(

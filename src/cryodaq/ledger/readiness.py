@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from cryodaq.ledger.tables import gain_copy, gain_reference
+from cryodaq.ledger.tables import alarm, gain_copy, gain_reference, movie, sample, stage_result
+
+RECENT_SAMPLES, RECENT_MOVIES = 3, 20
+"""How far back it is looked how gain references fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +49,53 @@ def last_used_gain_bytes(connection: Connection, microscope: str) -> int | None:
         .order_by(gain_copy.c.copied_at.desc())
         .limit(1)
     ).scalar_one_or_none()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GainUse:
+    """How the gain references of a microscope's last movies fitted, by the imaging itself."""
+
+    orientations: Mapping[str, int]
+    """Movies by how the gain had to be turned; without those of which that could not be told."""
+    gain_name: str | None
+    """Base name of what the newest of these movies was corrected with."""
+    misfits: int
+    """Movies that wait because no gain reference has the size of their frames."""
+    residual: str | None
+    """What the watch over the pattern that gains leave behind says; None: nothing is wrong."""
+
+
+def gain_use(connection: Connection, microscope: str) -> GainUse:
+    """Return how gain references fitted the movies of the samples that were in use last."""
+    newest = (
+        select(sample.c.id)
+        .where(sample.c.microscope == microscope)
+        .order_by(sample.c.last_active_at.desc())
+        .limit(RECENT_SAMPLES)
+    )
+    samples = list(connection.execute(newest).scalars())
+    mine = movie.c.sample_id.in_(samples)
+    corrected = (
+        select(movie.c.id, movie.c.gain_target)
+        .where(mine, movie.c.gain_target.is_not(None), movie.c.state == "published")
+        .order_by(movie.c.id.desc())
+        .limit(RECENT_MOVIES)
+    )
+    gains = {row.id: str(row.gain_target) for row in connection.execute(corrected)}
+    turned = select(stage_result.c.movie_id, stage_result.c.result["gain_orientation"].astext.label("turned")).where(
+        stage_result.c.movie_id.in_(gains), stage_result.c.stage == "align", stage_result.c.state == "succeeded"
+    )
+    found = {row.movie_id: str(row.turned) for row in connection.execute(turned) if row.turned is not None}
+    misfits = select(func.count()).where(mine, movie.c.state == "waiting", movie.c.problem.contains("none fits:"))
+    residual = (
+        select(alarm.c.text)
+        .where(alarm.c.cleared_at.is_(None), alarm.c.key.in_([f"gain:{one}" for one in samples]))
+        .order_by(alarm.c.raised_at.desc())
+        .limit(1)
+    )
+    return GainUse(
+        orientations=Counter(found.values()),
+        gain_name=PurePosixPath(gains[max(gains)]).name if gains else None,
+        misfits=connection.execute(misfits).scalar_one(),
+        residual=connection.execute(residual).scalar_one_or_none(),
+    )

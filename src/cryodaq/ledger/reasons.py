@@ -107,6 +107,11 @@ def reasons(connection: Connection, microscope: str) -> Reasons:
     )
 
 
+def failures(connection: Connection, microscope: str, *, used_since: datetime) -> tuple[Reason, ...]:
+    """Return why movies failed, of samples that were in use since a time."""
+    return _movies(connection, microscope, "failed", used_since=used_since)
+
+
 def periods(connection: Connection, microscope: str, *, limit: int = LISTED) -> tuple[Period, ...]:
     """Return what the elogbook said was current, newest first."""
     columns = [current_state.c[name] for name in Period.__dataclass_fields__]
@@ -159,7 +164,9 @@ def _held(connection: Connection, microscope: str) -> tuple[Reason, ...]:
     return tuple(Reason(**row, example_id=None) for row in connection.execute(query).mappings())
 
 
-def _movies(connection: Connection, microscope: str, state: str) -> tuple[Reason, ...]:
+def _movies(
+    connection: Connection, microscope: str, state: str, *, used_since: datetime | None = None
+) -> tuple[Reason, ...]:
     problem = func.coalesce(movie.c.problem, "")
     groups = (
         select(
@@ -171,7 +178,11 @@ def _movies(connection: Connection, microscope: str, state: str) -> tuple[Reason
             func.max(movie.c.id).label("example_id"),
         )
         .join(sample, movie.c.sample_id == sample.c.id)
-        .where(sample.c.microscope == microscope, movie.c.state == state)
+        .where(
+            sample.c.microscope == microscope,
+            movie.c.state == state,
+            *([] if used_since is None else [sample.c.last_active_at >= used_since]),
+        )
         .group_by(movie.c.sample_id, sample.c.name, sample.c.experiment, problem)
         .order_by(func.count().desc(), func.max(movie.c.id).desc())
         .limit(LISTED)

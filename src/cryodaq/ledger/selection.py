@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, String, and_, case, cast, false, func, literal, select, true
 
 from cryodaq.ledger.gallery import MOVIE_STATES, MovieRow, movies_by_id
+from cryodaq.ledger.limits import Limits
 from cryodaq.ledger.measurements import QUANTITIES
 from cryodaq.ledger.tables import branch, judgement, measurement, movie
 
@@ -21,8 +22,6 @@ MOST_GROUPS = 500
 PROBES = 2000
 """So many movies at most make trends and the ranges of histograms."""
 BINS = 40
-Limits = Mapping[str, tuple[float | None, float | None]]
-"""By quantity: smallest and largest value that is in, in the column's unit; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -262,6 +262,16 @@ judgement = Table(
     comment="What people say of single movies.",
 )
 
+sample_limits = Table(
+    "sample_limits",
+    metadata,
+    Column("sample_id", Text, ForeignKey(sample.c.id), primary_key=True),
+    Column("limits", JSONB, nullable=False, comment="quantity: [smallest, largest] that is in; null for no limit"),
+    Column("kept_by", Text, nullable=False),
+    _time("kept_at", required=True),
+    comment="Which micrographs of a sample are in, unless a person says otherwise of one.",
+)
+
 trigger = Table(
     "trigger",
     metadata,

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
-from cryodaq.domain.experiment import Collaborator, ParameterValue, Sample
+from cryodaq.domain.experiment import Collaborator, Instrument, ParameterValue, Sample
 from cryodaq.errors import LogbookError
 from cryodaq.logbook import reading
 from cryodaq.logbook.access import SESSION_COOKIE, is_session
@@ -101,6 +101,25 @@ class LogEntry:
     deleted_by: str
     """Empty while it stands."""
     attachments: tuple[AttachedFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change in the elogbook."""
+
+    id: int
+    at: datetime | None
+    user: str
+    address: str
+    """From where; empty where it was no request."""
+    request: str
+    action: str
+    """insert, update or delete."""
+    table: str
+    key: str
+    experiment: str
+    before: Mapping[str, object] | None
+    after: Mapping[str, object] | None
 
 
 class Desk:
@@ -216,6 +235,16 @@ class Desk:
         found = self._ask(session, "GET", "/lgbk/get_modal_param_definitions", query={"modal_type": "samples"})
         return reading.objects(found.get("params") if isinstance(found, dict) else None, what="the definitions")
 
+    def instruments(self, session: str) -> list[Instrument]:
+        """Return the microscopes that the elogbook knows."""
+        found = self._ask(session, "GET", "/lgbk/ws/instruments")
+        return [reading.instrument(entry) for entry in reading.objects(found, what="the instruments")]
+
+    def update_instrument(self, session: str, changed: Instrument) -> None:
+        """Replace a microscope's description and parameters."""
+        document = {"_id": changed.id, "description": changed.description, "params": dict(changed.params)}
+        self._ask(session, "PUT", f"/lgbk/ws/instruments/{quote(changed.id, safe='')}", body=document)
+
     def register(self, session: str, new: NewExperiment) -> None:
         """Register an experiment."""
         document = {
@@ -229,9 +258,19 @@ class Desk:
         query = {"experiment_name": new.name}
         self._ask(session, "POST", "/lgbk/ws/register_new_experiment", query=query, body=document)
 
-    def add_collaborator(self, session: str, experiment: str, uid: str) -> None:
-        """Let somebody read an experiment."""
-        self._ask(session, "POST", _path(experiment, "add_collaborator"), query={"uid": f"uid:{uid}"})
+    def add_collaborator(self, session: str, experiment: str, uid: str, *, role: str = "Reader") -> None:
+        """Give somebody a role in an experiment; whoever has one may read its files."""
+        query = {"uid": f"uid:{uid}", "role_fq_name": f"LogBook/{role}"}
+        self._ask(session, "POST", _path(experiment, "add_collaborator"), query=query)
+
+    def toggle_role(self, session: str, experiment: str, player: str, *, role: str) -> None:
+        """Give somebody a role in an experiment, or take it away; `player` is `uid:<user>` or a group."""
+        query = {"uid": player, "role_fq_name": f"LogBook/{role}"}
+        self._ask(session, "POST", _path(experiment, "toggle_role"), query=query)
+
+    def remove_collaborator(self, session: str, experiment: str, player: str) -> None:
+        """Take all roles in an experiment away."""
+        self._ask(session, "POST", _path(experiment, "remove_collaborator"), query={"uid": player})
 
     def create_sample(
         self,
@@ -269,6 +308,33 @@ class Desk:
         """Make no sample current."""
         self._ask(session, "POST", _path(experiment, "stop_current_sample"), query={"sample_name": sample})
 
+    def changes(
+        self,
+        session: str,
+        experiment: str | None,
+        *,
+        narrowed: Mapping[str, str],
+        without: Sequence[str] = (),
+        before: int | None,
+        limit: int,
+    ) -> list[Change]:
+        """Return what was changed in an experiment, or everywhere, newest first.
+
+        Parameters
+        ----------
+        narrowed
+            `user` and `table`, as far as only those are wanted.
+        without
+            Tables that are left out.
+        before
+            Only what came before the change of this id.
+        """
+        path = "/lgbk/ws/audit" if experiment is None else _path(experiment, "audit")
+        query = [*narrowed.items(), *(("without", table) for table in without), ("limit", str(limit))]
+        query += [] if before is None else [("before", str(before))]
+        found = self._ask(session, "GET", f"{path}?{urlencode(query)}")
+        return [_change(document) for document in reading.objects(found, what="the changes")]
+
     def log(self, session: str, experiment: str, *, search: str = "") -> list[LogEntry]:
         """Return an experiment's log, oldest entry first; `search` is words, or `t:` and a tag."""
         if search:
@@ -297,6 +363,24 @@ class Desk:
         reply = self._transport.ask("GET", path, query=query, headers=self._headers(session))
         check(reply)
         return FormFile(name=attachment, type=reply.media_type.partition(";")[0].strip(), content=reply.body)
+
+
+def _change(document: reading.Json) -> Change:
+    origin, before, after = document.get("origin"), document.get("before"), document.get("after")
+    came: Mapping[str, object] = origin if isinstance(origin, dict) else {}
+    return Change(
+        id=reading.integer(document.get("_id"), what="the change's number"),
+        at=reading.moment(document, "at"),
+        user=reading.text(document, "user", default=""),
+        address=reading.text(came, "address", default=""),
+        request=reading.text(came, "request", default=""),
+        action=reading.text(document, "action", default=""),
+        table=reading.text(document, "table", default=""),
+        key=reading.text(document, "key", default=""),
+        experiment=reading.text(document, "experiment", default=""),
+        before=before if isinstance(before, dict) else None,
+        after=after if isinstance(after, dict) else None,
+    )
 
 
 def _entry(document: reading.Json) -> LogEntry:

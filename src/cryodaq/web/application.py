@@ -17,7 +17,10 @@ from starlette.staticfiles import StaticFiles
 
 from cryodaq.errors import LogbookError, LogbookUnreachableError
 from cryodaq.web import (
+    audit_pages,
     board_pages,
+    experiment_pages,
+    instrument_pages,
     live_stream,
     log_pages,
     login_pages,
@@ -72,6 +75,9 @@ def create_app(settings: WebSettings) -> FastAPI:
         board_pages,
         microscope_pages,
         switch_pages,
+        experiment_pages,
+        audit_pages,
+        instrument_pages,
         session_pages,
         sample_pages,
         quarantine_pages,
@@ -116,7 +122,7 @@ def make_server(settings: WebSettings, *, host: str, port: int) -> uvicorn.Serve
             access_log=False,
             log_config=None,
             server_header=False,
-            proxy_headers=not settings.proxies,  # else `origin` decides whose word counts
+            proxy_headers=False,  # `origin` decides whose word counts
             timeout_graceful_shutdown=5,
         )
     )

@@ -129,8 +129,15 @@ def show_board(request: Request, who: Visitor = Depends(visitor)) -> HTMLRespons
         "readable": readable,
         "general_alarms": general if who.sees_all_names else (),
         "silent": silence(states),
+        "may_begin": _switched_here(request, who),
     }
     return render(request, "board.html", visitor=who, topic="board", since=since, values=values)
+
+
+def _switched_here(request: Request, who: Visitor) -> frozenset[str]:
+    """Return the microscopes that these pages switch, for whoever may switch them all; their own pages ask for one."""
+    settings = web_settings(request)
+    return frozenset(settings.stands if settings.desk is not None and "switch" in who.person.privileges else ())
 
 
 @router.get("/samples", response_class=HTMLResponse)

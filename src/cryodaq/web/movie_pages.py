@@ -20,7 +20,7 @@ from cryodaq.ledger.gallery import MovieHistory
 from cryodaq.ledger.judgements import Judgement, find_judgement, process_again, save_judgement
 from cryodaq.ledger.samples import SampleRecord, find_sample
 from cryodaq.web.drawings import curves, picks, read_json
-from cryodaq.web.operators import NotAllowedError, RefusedError
+from cryodaq.web.operators import RefusedError, require_post
 from cryodaq.web.plots import track
 from cryodaq.web.rendering import render
 from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
@@ -214,7 +214,7 @@ def judge(
     )
     with engine.begin() as connection:
         history, _ = _readable(connection, movie_id, who)
-        _require_post(who, history.row.experiment)
+        require_post(who, history.row.experiment)
         save_judgement(connection, movie_id, said)
     return RedirectResponse(f"/movies/{movie_id}", status_code=303)
 
@@ -231,18 +231,12 @@ def run_again(
     try:
         with engine.begin() as connection:
             history, sample = _readable(connection, movie_id, who)
-            _require_post(who, history.row.experiment)
+            require_post(who, history.row.experiment)
             process_again(connection, movie_id, branch_name=sample.current_branch, asked_by=who.person.user, at=at)
     except LedgerError as error:
         message = f"Nothing was changed: {error}."
         raise RefusedError(message) from error
     return RedirectResponse(f"/movies/{movie_id}", status_code=303)
-
-
-def _require_post(who: Visitor, experiment: str) -> None:
-    if not _may_post(who, experiment):
-        message = f"You may read {experiment}, but not write in it."
-        raise NotAllowedError(message)
 
 
 class RunUrl:

@@ -79,3 +79,10 @@ def state_of(request: Request, name: str) -> MicroscopeState:
     engine: Engine = request.app.state.engine
     with engine.connect() as connection:
         return board(connection, [name], now=web_settings(request).clock())[0]
+
+
+def require_post(who: Visitor, experiment: str) -> None:
+    """Refuse whoever may read an experiment, but not write in it. Raises `NotAllowedError`."""
+    if "post" not in who.access.privileges(who.session, experiment):
+        message = f"You may read {experiment}, but not write in it."
+        raise NotAllowedError(message)

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryodaq.domain.microscope import Microscope
 from cryodaq.domain.session_checks import Check, Verdict
 from cryodaq.ledger.board import MicroscopeState, ShareState
-from cryodaq.ledger.readiness import GainState
+from cryodaq.ledger.readiness import GainState, GainUse
 from cryodaq.web.presentation import count, duration, size
 
 STALE = timedelta(minutes=5)
@@ -27,6 +27,7 @@ class Found:
     state: MicroscopeState
     gain: GainState | None
     last_gain_bytes: int | None
+    gain_use: GainUse
 
 
 def preflight(microscope: Microscope, found: Found, *, storage: Check | None, now: datetime) -> list[Check]:
@@ -76,7 +77,26 @@ def _gain(microscope: Microscope, found: Found) -> Check:
     if found.last_gain_bytes not in {None, gain.size_bytes}:
         text += f"; the last movies had one of {size(found.last_gain_bytes)}: does it fit the camera's mode?"
         return Check(subject="Gain reference", verdict=Verdict.DOUBT, text=text)
-    return Check(subject="Gain reference", verdict=Verdict.GOOD, text=text)
+    verdict, fit = _fit(gain, found.gain_use)
+    return Check(subject="Gain reference", verdict=verdict, text=f"{text}; {fit}")
+
+
+def _fit(gain: GainState, use: GainUse) -> tuple[Verdict, str]:
+    """Say what the imaging found of the last movies' gain references: size, orientation, what pattern stays."""
+    if use.misfits:
+        waits = f"{count(use.misfits, 'recent movie')} wait because no gain reference has the size of their frames"
+        return Verdict.DOUBT, waits
+    if use.residual is not None:
+        return Verdict.DOUBT, use.residual
+    if len(use.orientations) > 1:
+        ways = ", ".join(f"{count(number, 'movie')}: {way}" for way, number in sorted(use.orientations.items()))
+        return Verdict.DOUBT, f"it had to be turned differently from movie to movie ({ways})"
+    if not use.orientations:
+        return Verdict.GOOD, "whether it fits is known with the first aligned movie"
+    ((way, number),) = use.orientations.items()
+    is_it = use.gain_name is not None and use.gain_name.startswith(Path(gain.path).stem)
+    whose = "this one" if is_it else f"an earlier one, {use.gain_name},"
+    return Verdict.GOOD, f"{whose} fitted the last {count(number, 'movie')}, orientation {way}"
 
 
 class StorageProbe:

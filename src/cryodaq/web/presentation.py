@@ -169,6 +169,7 @@ def environment(settings: WebSettings) -> Environment:
     made.globals |= {
         "site_name": settings.site_name,
         "elogbook_url": settings.elogbook_url,
+        "has_desk": settings.desk is not None,
         "movie_badge": partial(state_badge, words=MOVIE_STATES),
         "file_badge": partial(state_badge, words=FILE_STATES),
         "attempt_badge": partial(state_badge, words=ATTEMPT_STATES),

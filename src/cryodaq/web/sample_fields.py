@@ -171,7 +171,7 @@ def read_params(
         if field.options and text not in [value for value, _ in field.options]:
             problems[field.name] = f"{field.label} cannot be {text[:40]}."
         elif field.number:
-            number = _number(text)
+            number = read_number(text)
             if number is None:
                 problems[field.name] = f"{field.label}: {text[:40]} is not a number."
             else:
@@ -181,7 +181,7 @@ def read_params(
     return params, problems
 
 
-def _number(text: str) -> float | None:
+def read_number(text: str) -> float | None:
     """Read a number as people write it, with a comma too; None for anything that is no finite number."""
     try:
         value = float(text.replace(",", ".", 1) if text.count(",") == 1 and "." not in text else text)
@@ -206,7 +206,7 @@ def as_sent(groups: Sequence[FieldGroup], params: Mapping[str, object]) -> dict[
 def _same(known: str, text: str) -> bool:
     if known == text:
         return True
-    left, right = _number(known), _number(text)
+    left, right = read_number(known), read_number(text)
     return left is not None and left == right
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from cryodaq.app.export_selection import Kind, export_selection
 from cryodaq.domain.names import check_sample_id
@@ -17,18 +18,21 @@ from cryodaq.ledger import gallery
 from cryodaq.ledger.board import sample_progress
 from cryodaq.ledger.branches import branch_states
 from cryodaq.ledger.events import last_event_id, open_alarms
+from cryodaq.ledger.limits import find_limits, keep_limits
 from cryodaq.ledger.measurements import QUANTITIES
 from cryodaq.ledger.samples import SampleRecord, find_branch, find_sample
 from cryodaq.ledger.selection import count_selection, distributions, groups, selected_ids, selected_movies
+from cryodaq.web.operators import require_post
 from cryodaq.web.plots import panels
 from cryodaq.web.rendering import render
-from cryodaq.web.selection_form import Asked, read_query
+from cryodaq.web.selection_form import Asked, read_limits, read_query, said_limits
 from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 router = APIRouter()
+MOST_FIELDS = 60
 _TYPES = {"star": "text/plain; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 
 
@@ -53,7 +57,9 @@ def show_sample(
             "alarms": [alarm for alarm in open_alarms(connection) if alarm.subject.sample_id == sample.id],
             "states": tuple(gallery.MOVIE_STATES),
             "quantities": QUANTITIES,
-            "cleared": {f"{end}_{key}": "" for key in QUANTITIES for end in ("min", "max")},
+            "kept": find_limits(connection, sample.id),
+            "said_limits": said_limits(asked.selection.limits),
+            "may_keep": "post" in who.access.privileges(who.session, sample.experiment),
             **_listing(connection, asked),
             **_sheet(connection, sample, branch=asked.selection.branch_name),
             "branches": branch_states(connection, sample.id),
@@ -75,8 +81,13 @@ def asked_of(connection: Connection, request: Request, sample: SampleRecord) -> 
     wanted = request.query_params.get("branch", "")
     known = wanted and find_branch(connection, sample.id, wanted[:100]) is not None
     branch = wanted if known else sample.current_branch
+    kept = find_limits(connection, sample.id)
     return read_query(
-        request.query_params, sample_id=sample.id, branch_name=branch, current_branch=sample.current_branch
+        request.query_params,
+        sample_id=sample.id,
+        branch_name=branch,
+        current_branch=sample.current_branch,
+        kept=None if kept is None else kept.limits,
     )
 
 
@@ -132,6 +143,28 @@ def export(
     name = quote(f"{sample.experiment}_{sample.id}_{selection.which}.{kind}", safe="")
     headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
     return StreamingResponse(lines(), media_type=_TYPES[kind], headers=headers)
+
+
+@router.post("/samples/{sample_id}/limits")
+async def change_limits(
+    request: Request,
+    sample_id: str,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> Response:
+    """Keep limits for a sample, for everybody and for the exports; none forgets those that were kept."""
+    form = await request.form(max_fields=MOST_FIELDS)
+    sent = {key: value for key, value in form.multi_items() if isinstance(value, str)}
+    return await run_in_threadpool(_keep, request, sample_id, sent, who)
+
+
+def _keep(request: Request, sample_id: str, sent: dict[str, str], who: Visitor) -> Response:
+    engine: Engine = request.app.state.engine
+    with engine.begin() as connection:
+        sample = readable_sample(connection, sample_id, who)
+        require_post(who, sample.experiment)
+        at = web_settings(request).clock()
+        keep_limits(connection, sample, read_limits(sent), kept_by=who.person.user, at=at)
+    return RedirectResponse(f"/samples/{sample.id}#movies", status_code=303)
 
 
 def readable_sample(connection: Connection, sample_id: str, who: Visitor) -> SampleRecord:

@@ -10,11 +10,14 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from cryodaq.ledger.gallery import MOVIE_STATES
+from cryodaq.ledger.limits import Limits
 from cryodaq.ledger.measurements import QUANTITIES, Quantity
 from cryodaq.ledger.selection import Selection
 
 MOST_PAGES = 100_000
 VIEWS = ("gallery", "table", "squares", "holes")
+NO_LIMITS = "none"
+"""Says in an address that the limits which are kept for the sample shall not hold there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,8 @@ class Asked:
     page: int
     query: Mapping[str, str]
     """The address's query without what is as usual."""
+    kept: Limits | None = None
+    """The limits that are kept for the sample; in force where the address has none of its own."""
 
     def address(self, **changes: str) -> str:
         """Return the query of a page that differs in some values; an empty value is left out."""
@@ -51,36 +56,56 @@ class Asked:
 
     def limit_fields(self) -> list[LimitField]:
         """Return the fields of all quantities."""
+        found = self.selection.limits
         return [
-            LimitField(
-                quantity=one, low=self.query.get(f"min_{one.key}", ""), high=self.query.get(f"max_{one.key}", "")
-            )
+            LimitField(quantity=one, low=_shown(low, one), high=_shown(high, one))
             for one in QUANTITIES.values()
+            for low, high in [found.get(one.key, (None, None))]
         ]
+
+    def without_limits(self) -> str:
+        """Return the query of the page without limits, and without what else narrows it."""
+        unlimited = {f"{end}_{key}": "" for key in QUANTITIES for end in ("min", "max")}
+        narrowing = dict.fromkeys(("state", "which", "square", "hole", "q"), "")
+        return self.address(**unlimited, **narrowing, limits="" if self.kept is None else NO_LIMITS)
+
+    def with_kept_limits(self) -> str:
+        """Return the query of the page with the limits that are kept for the sample."""
+        return self.address(**{f"{end}_{key}": "" for key in QUANTITIES for end in ("min", "max")}, limits="")
+
+    @property
+    def limits_are_kept(self) -> bool:
+        """Whether the limits in force are those that are kept for the sample."""
+        return self.kept is not None and self.selection.limits is self.kept
 
     @property
     def is_narrowed(self) -> bool:
         """Whether anything but the order is asked for."""
-        return any(key not in {"view", "sort", "order", "page", "branch"} for key in self.query)
+        return any(key not in {"view", "sort", "order", "page", "branch", "limits"} for key in self.query)
 
 
-def read_query(sent: QueryParams, *, sample_id: str, branch_name: str, current_branch: str | None = None) -> Asked:
+def read_query(
+    sent: QueryParams,
+    *,
+    sample_id: str,
+    branch_name: str,
+    current_branch: str | None = None,
+    kept: Limits | None = None,
+) -> Asked:
     """Read an address's query; what makes no sense counts as not said.
 
     Parameters
     ----------
+    kept
+        The sample's own limits, where it has any.
     branch_name
         The branch that is meant; addresses say it where it is not `current_branch`.
     """
     said = {"branch": branch_name} if branch_name != (current_branch or branch_name) else {}
-    limits: dict[str, tuple[float | None, float | None]] = {}
-    for one in QUANTITIES.values():
-        low, high = (_limit(sent.get(f"{end}_{one.key}", "")) for end in ("min", "max"))
-        for end, value in (("min", low), ("max", high)):
-            if value is not None:
-                said[f"{end}_{one.key}"] = f"{value:g}"
-        if low is not None or high is not None:
-            limits[one.key] = (_in_column(low, one), _in_column(high, one))
+    limits = read_limits(sent)
+    said |= said_limits(limits)
+    if kept is not None and not limits:
+        said |= _choice(sent, "limits", ("", NO_LIMITS), usual="")
     said |= _choice(sent, "state", tuple(MOVIE_STATES), usual="all")
     said |= _choice(sent, "which", ("all", "in", "out"), usual="all")
     said |= _choice(sent, "view", VIEWS, usual="gallery")
@@ -94,7 +119,7 @@ def read_query(sent: QueryParams, *, sample_id: str, branch_name: str, current_b
         sample_id=sample_id,
         branch_name=branch_name,
         state=said.get("state", "all"),
-        limits=limits,
+        limits=kept if kept is not None and not limits and "limits" not in said else limits,
         which=said.get("which", "all"),
         square=said.get("square"),
         hole=said.get("hole"),
@@ -102,7 +127,31 @@ def read_query(sent: QueryParams, *, sample_id: str, branch_name: str, current_b
         sort=said.get("sort", "time"),
         descending=said.get("order", "down") == "down",
     )
-    return Asked(selection=selection, view=said.get("view", "gallery"), page=page, query=said)
+    return Asked(selection=selection, view=said.get("view", "gallery"), page=page, query=said, kept=kept)
+
+
+def read_limits(sent: Mapping[str, str]) -> dict[str, tuple[float | None, float | None]]:
+    """Return the limits that an address or a form names, in the columns' units."""
+    limits: dict[str, tuple[float | None, float | None]] = {}
+    for one in QUANTITIES.values():
+        low, high = (_limit(sent.get(f"{end}_{one.key}", "")) for end in ("min", "max"))
+        if low is not None or high is not None:
+            limits[one.key] = (_in_column(low, one), _in_column(high, one))
+    return limits
+
+
+def said_limits(limits: Limits) -> dict[str, str]:
+    """Return limits as an address or a form names them, in the shown units."""
+    return {
+        f"{end}_{key}": _shown(value, QUANTITIES[key])
+        for key, pair in limits.items()
+        for end, value in zip(("min", "max"), pair, strict=True)
+        if value is not None
+    }
+
+
+def _shown(value: float | None, quantity: Quantity) -> str:
+    return "" if value is None else f"{value * quantity.scale:g}"
 
 
 def _limit(text: str) -> float | None:

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from cryodaq.domain.session_checks import Check, Verdict
 from cryodaq.errors import LogbookError, LogbookUnreachableError
 from cryodaq.ledger.board import board, recent_samples
-from cryodaq.ledger.readiness import last_used_gain_bytes, newest_gain
+from cryodaq.ledger.readiness import gain_use, last_used_gain_bytes, newest_gain
 from cryodaq.ledger.samples import find_sample
 from cryodaq.web.new_session import NEW, Reading, SessionStepError, begin_session, read_form
 from cryodaq.web.operators import Stand, stand
@@ -100,7 +100,7 @@ def _begin(request: Request, name: str, form: FormData, who: Visitor) -> Respons
     if reading.problems or wrong:
         problem = "Something is missing or wrong; it is marked below. Nothing was changed."
     elif doubts and sheet.sent.get("accept") != "yes":
-        problem = "Please look at the doubts under “Checks”, then correct them or tick that they are meant so."
+        problem = "Please read what is marked “look” under Checks; correct it, or tick that it is meant so."
     elif sheet.sent.get("seen") != place.mark:
         problem = f"Meanwhile something else was switched on {place.title}. Look again, then send the form."
     if problem is None:
@@ -171,6 +171,7 @@ def _ready(request: Request, place: Stand) -> list[Check]:
             state=board(connection, [name], now=now)[0],
             gain=newest_gain(connection, name),
             last_gain_bytes=last_used_gain_bytes(connection, name),
+            gain_use=gain_use(connection, name),
         )
     return preflight(place.microscope, found, storage=probe.check(), now=now)
 

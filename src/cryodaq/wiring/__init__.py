@@ -297,13 +297,15 @@ class System:
         """Find movies that were never handed over or that the scheduler lost, and hand them over."""
         from cryodaq.app.reconcile_movies import Reconciliation, reconcile_movies
 
-        reconciliation = Reconciliation(
-            engine=self.engine,
-            scheduler=self.scheduler,
-            microscope=self.facility.microscope(microscope).name,
-            now=utc_now,
+        return reconcile_movies(
+            Reconciliation(
+                engine=self.engine,
+                scheduler=self.scheduler,
+                microscope=self.facility.microscope(microscope).name,
+                notes_failures=self.facility.elogbook.alarms,
+                now=utc_now,
+            )
         )
-        return reconcile_movies(reconciliation)
 
     def wait_for_current_sample(self, microscope: str, *, stop: Callable[[], bool]) -> str | None:
         """Return the current sample's id, or None after up to a minute in which nothing was current."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
-from tests.integration.app.conftest import Bench
+from tests.integration.app.conftest import EXPERIMENT, Bench
 
+from cryodaq.app.deliver_results import deliver_due
 from cryodaq.app.prepare_sample import prepare_sample
 from cryodaq.app.reconcile_movies import Reconciled, Reconciliation, reconcile_movies
 from cryodaq.app.trigger_preprocessing import admit_movies, send_triggers
@@ -58,7 +59,9 @@ def runner(bench: Bench) -> Iterator[Runner]:
 
 def reconcile(bench: Bench) -> Reconciled:
     return reconcile_movies(
-        Reconciliation(engine=bench.engine, scheduler=bench.scheduler, microscope="tem1", now=bench.clock)
+        Reconciliation(
+            engine=bench.engine, scheduler=bench.scheduler, microscope="tem1", notes_failures=True, now=bench.clock
+        )
     )
 
 
@@ -252,3 +255,23 @@ def test_work_that_nobody_begins_is_named(bench: Bench, runner: Runner) -> None:
         connection.execute(update(tables.trigger).values(settled_at=bench.now, outcome="failed"))
     reconcile(bench)
     assert bench.alarms() == []
+
+
+def test_the_log_says_once_why_movies_failed(bench: Bench, runner: Runner) -> None:
+    movies = collect(bench, 4)
+    runner.will = dict.fromkeys(movies[:3], Cause.LASTING)
+    hand_over(bench)
+    with bench.engine.begin() as connection:
+        for number, movie in enumerate(movies[:3]):
+            problem = f"align: movie {number} has 7 frames" if number < 2 else "ctf: no disk"
+            connection.execute(
+                update(tables.movie).where(tables.movie.c.id == movie).values(state="failed", problem=problem)
+            )
+    for _ in range(3):
+        bench.wait(61)
+        reconcile(bench)
+        deliver_due(bench.engine, bench.logbook, clock=bench.clock)
+    notes = [note for note in bench.logbook.recorded_notes(EXPERIMENT) if "cannot be processed" in note]
+    assert len(notes) == 2
+    assert "ctf: no disk" in "".join(notes)
+    assert notes[0].count("movie 0") + notes[0].count("movie 1") <= 1

@@ -18,8 +18,9 @@ from cryodaq.app.reprocess_sample import (
     process_from_now_on,
 )
 from cryodaq.database import open_engine
+from cryodaq.domain.failures import Cause
 from cryodaq.errors import LedgerError, ParameterError
-from cryodaq.ledger import branches, results, samples, triggers
+from cryodaq.ledger import branches, exports, gallery, results, samples, triggers
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.branches import BranchState
 from cryodaq.ledger.samples import save_branch
@@ -66,10 +67,12 @@ def movies(seed: LedgerSeeder, engine: Engine) -> list[SeededMovie]:
     for movie in made:
         seed.add_measurements(movie, fit=example_fit(resolution_ang=4.0))
         seed.publish_pictures(movie, preview=b"p", thumbnail=b"t")
-    seed.add_movie(sample, "m3", state="failed")
+    third = seed.add_movie(sample, "m3", state="failed")
     with engine.begin() as connection:
         connection.execute(t.sample.update().values(dag_state="parsed"))
         connection.execute(t.trigger.update().values(settled_at=NOW, outcome="published"))
+        failed = t.trigger.c.movie_id == third.id
+        connection.execute(t.trigger.update().where(failed).values(outcome="failed"))
     return made
 
 
@@ -95,17 +98,17 @@ def finish(engine: Engine, seed: LedgerSeeder, movies: list[SeededMovie], name: 
         connection.execute(t.trigger.update().where(mine).values(sent_at=NOW, settled_at=NOW, outcome="published"))
 
 
-def test_every_published_movie_waits_in_the_branch_with_its_own_run_and_the_new_parameters(
+def test_every_movie_waits_in_the_branch_with_its_own_run_and_the_new_parameters(
     parts: Reprocessing, movies: list[SeededMovie], engine: Engine
 ) -> None:
     assert begin_reprocessing(parts, A, params={**PARAMS, "apix": 0.53}, asked_by="olga") == "r1"
     found = states(engine)
     assert (found["live"].is_current, found["r1"].is_current) == (True, False)
-    assert (found["r1"].movies, found["r1"].waiting, found["r1"].in_flight) == (2, 2, 0)
+    assert (found["r1"].movies, found["r1"].waiting, found["r1"].in_flight) == (3, 3, 0)
     with engine.connect() as connection:
         rows = connection.execute(select(t.trigger).where(t.trigger.c.branch_id == found["r1"].id)).all()
         movie_states = connection.execute(select(t.movie.c.state).order_by(t.movie.c.id)).scalars().all()
-    assert sorted(row.run_id for row in rows) == ["m1~b-r1", "m2~b-r1"]
+    assert sorted(row.run_id for row in rows) == ["m1~b-r1", "m2~b-r1", "m3~b-r1"]
     assert {row.parameters["pixel_size_ang"]["value"] for row in rows} == {0.53}
     assert movie_states == ["published", "published", "failed"]
     assert begin_reprocessing(parts, A, params={**PARAMS, "apix": 0.9}, asked_by="olga") == "r2"
@@ -119,7 +122,7 @@ def test_what_is_collected_now_goes_first(
     with engine.begin() as connection:
         connection.execute(t.trigger.update().where(t.trigger.c.movie_id == live.id).values(sent_at=None))
         due = triggers.due_triggers(connection, "tem1", at=NOW)
-    assert [one.run_id for one in due] == ["m9", "m2~b-r1", "m1~b-r1"]
+    assert [one.run_id for one in due] == ["m9", "m3~b-r1", "m2~b-r1", "m1~b-r1"]
 
 
 def test_both_branches_are_compared_movie_by_movie(
@@ -138,10 +141,10 @@ def test_a_finished_branch_becomes_current_and_the_elogbook_hears_of_its_results
     parts: Reprocessing, movies: list[SeededMovie], seed: LedgerSeeder, engine: Engine
 ) -> None:
     begin_reprocessing(parts, A, params={**PARAMS, "apix": 0.53}, asked_by="olga")
-    with pytest.raises(LedgerError, match="2 movies of r1 are still to be processed"):
+    with pytest.raises(LedgerError, match="3 movies of r1 are still to be processed"):
         make_current(parts, A, "r1", asked_by="olga")
     finish(engine, seed, movies, "r1")
-    assert make_current(parts, A, "r1", asked_by="olga") == 2
+    assert make_current(parts, A, "r1", asked_by="olga") == 3
     with engine.connect() as connection:
         live = samples.live_branch(connection, A)
         calls = connection.execute(
@@ -224,7 +227,41 @@ def test_a_refused_run_of_a_branch_does_not_fail_the_published_movie(
     with engine.begin() as connection:
         for due in triggers.due_triggers(connection, "tem1", at=NOW):
             triggers.refuse_trigger(connection, due, "no", at=NOW)
-    assert states(engine)["r1"].failed == 2
+    assert states(engine)["r1"].failed == 3
     with engine.connect() as connection:
         found = connection.execute(select(t.movie.c.state).order_by(t.movie.c.id)).scalars().all()
     assert found == ["published", "published", "failed"]
+
+
+def test_what_failed_is_processed_once_more_and_fails_again_with_the_branch(
+    parts: Reprocessing, movies: list[SeededMovie], engine: Engine, seed: LedgerSeeder
+) -> None:
+    with engine.begin() as connection:
+        row = connection.execute(select(t.movie).where(t.movie.c.state == "failed")).one()
+        live = samples.find_branch(connection, A, "live")
+        assert live is not None
+        target = results.movie_to_process(connection, row.id, live.id)
+        assert target is not None
+        attempt = results.begin_attempt(connection, target, "align", log="", at=NOW)
+        results.fail(
+            connection, target, attempt, stage="align", problem="a frame is missing", cause=Cause.LASTING, at=NOW
+        )
+    begin_reprocessing(parts, A, params={**PARAMS, "total_frames": "39"}, asked_by="olga")
+    assert states(engine)["r1"].movies == 3
+    with engine.begin() as connection:
+        made = samples.find_branch(connection, A, "r1")
+        assert made is not None
+        target = results.movie_to_process(connection, row.id, made.id)
+        assert target is not None
+        attempt = results.begin_attempt(connection, target, "publish", log="", at=NOW)
+        result = {"preview": "p", "thumbnail": "t"}
+        results.succeed(connection, target, attempt, stage="publish", result=result, at=NOW)
+        exports.mark_published(connection, target, at=NOW)
+        shown = {name: gallery.find_movie(connection, row.id, branch_name=name) for name in ("live", "r1")}
+    assert [one.state if one else None for one in shown.values()] == ["failed", "published"]
+    assert shown["live"] is not None
+    assert shown["live"].problem == "align: a frame is missing"
+    delete_branch(parts, A, "r1", asked_by="olga")
+    with engine.connect() as connection:
+        after = connection.execute(select(t.movie.c.state, t.movie.c.problem).where(t.movie.c.id == row.id)).one()
+    assert tuple(after) == ("failed", "align: a frame is missing")

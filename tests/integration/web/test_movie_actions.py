@@ -150,3 +150,25 @@ def test_only_those_who_may_write_change_anything(
     with engine.connect() as connection:
         assert connection.execute(select(t.judgement)).all() == []
         assert connection.execute(select(t.trigger.c.reruns)).scalar_one() == 0
+
+
+def test_limits_are_kept_with_the_sample_and_followed_by_what_is_exported(
+    client: TestClient, movie: SeededMovie
+) -> None:
+    writer = enter(client, "writer")
+    tried = writer.get(f"/samples/{A}", params={"max_fit_resolution_ang": "2.5"}).text
+    assert "Keep these limits for the sample" in tried
+    assert "m1" in writer.get(f"/samples/{A}/selection.csv").text
+    kept = writer.post(f"/samples/{A}/limits", data={"max_fit_resolution_ang": "2.5", "min_defocus_ang": "nan"})
+    assert kept.status_code == 303
+    reader = enter(client, "reader")
+    page = reader.get(f"/samples/{A}").text
+    assert "kept for the sample" in page
+    assert "Forget these limits" not in page
+    assert "<strong>0</strong> in, <strong>1</strong> out" in page
+    assert "m1" not in reader.get(f"/samples/{A}/selection.csv").text
+    assert "m1" in reader.get(f"/samples/{A}/selection.csv", params={"limits": "none"}).text
+    assert "<strong>1</strong> in" in reader.get(f"/samples/{A}", params={"max_fit_resolution_ang": "9"}).text
+    assert reader.post(f"/samples/{A}/limits", data={}).status_code == 403
+    assert enter(client, "writer").post(f"/samples/{A}/limits", data={}).status_code == 303
+    assert "kept for the sample" not in reader.get(f"/samples/{A}").text

@@ -14,14 +14,30 @@ Limit = Annotated[int, Query(ge=1, le=audit.MAX_ROWS)]
 Before = Annotated[int | None, Query(ge=0, lt=2**63, description="_id of the last change of the page before")]
 
 
+Without = Annotated[tuple[str, ...], Query(max_length=20, description="Tables that are left out")]
+
+
 @router.get("/lgbk/ws/audit")
 def list_changes(
-    gate: Entry, user: str | None = None, table: str | None = None, before: Before = None, limit: Limit = 100
+    gate: Entry,
+    user: str | None = None,
+    table: str | None = None,
+    without: Without = (),
+    before: Before = None,
+    limit: Limit = 100,
 ) -> Answer:
     """List what was changed, by whom, from where: the newest first. Needs `config_edit`."""
     with gate.site("config_edit") as work:
         return value(
-            audit.changes(work.connection, experiment=None, uid=user, table=table, older_than=before, limit=limit)
+            audit.changes(
+                work.connection,
+                experiment=None,
+                uid=user,
+                table=table,
+                without=without,
+                older_than=before,
+                limit=limit,
+            )
         )
 
 
@@ -31,12 +47,19 @@ def list_changes_of_experiment(
     experiment: str,
     user: str | None = None,
     table: str | None = None,
+    without: Without = (),
     before: Before = None,
     limit: Limit = 100,
 ) -> Answer:
     """List what was changed in one experiment. Needs `manage_groups` there."""
     with gate.experiment(experiment, needs="manage_groups") as (work, _):
         found = audit.changes(
-            work.connection, experiment=experiment, uid=user, table=table, older_than=before, limit=limit
+            work.connection,
+            experiment=experiment,
+            uid=user,
+            table=table,
+            without=without,
+            older_than=before,
+            limit=limit,
         )
         return value(found)

@@ -1,4 +1,5 @@
 // Helps with the form of a new session: the experiment's name, accounts, an earlier sample's values, live checks.
+// `quietly` is people.js's.
 "use strict";
 
 const guide = document.getElementById("guide");
@@ -12,29 +13,6 @@ function nameExperiment() {
   const day = byId("begins").value.replaceAll("-", "") || "date";
   byId("experiment-name").textContent = `${day}-${byId("proposal").value.trim() || "proposal"}`;
 }
-
-// Runs `act` once its caller has been quiet for a moment.
-function quietly(act, pauseMs) {
-  let timer = null;
-  return (...given) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => act(...given), pauseMs);
-  };
-}
-
-const searchPeople = quietly(async (text) => {
-  if (text.trim().length < 2) return;
-  const answer = await fetch(`/people?${new URLSearchParams({ q: text.trim() })}`);
-  if (!answer.ok) return;
-  byId("people-found").replaceChildren(
-    ...(await answer.json()).map((person) => {
-      const option = document.createElement("option");
-      option.value = person.uid;
-      option.label = person.full_name;
-      return option;
-    }),
-  );
-}, 200);
 
 function addPerson() {
   const field = byId("person-search");
@@ -75,7 +53,6 @@ const check = quietly(async () => {
 }, 350);
 
 guide.addEventListener("input", (event) => {
-  if ("people" in event.target.dataset) searchPeople(event.target.value);
   nameExperiment();
   if (event.target.name) check();
 });

@@ -1,0 +1,133 @@
+"""Who changed what in the elogbook, from where, before and after: for those whom the elogbook lets see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from cryodaq.logbook.desk import Change
+from cryodaq.web.operators import NotAllowedError
+from cryodaq.web.rendering import render
+from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
+
+router = APIRouter()
+PAGE_SIZE = 100
+MOST_TEXT = 300
+"""Letters of a value that are shown."""
+DECIDED, EVERYTHING = "", "all"
+TABLES: Mapping[str, str] = {
+    DECIDED: "what people decide",
+    "experiment": "experiments",
+    "experiment_switch": "switches",
+    "sample": "samples and their parameters",
+    "sample_activation": "samples made current or stopped",
+    "experiment_player": "people of experiments",
+    "instrument_player": "people of instruments",
+    "site_player": "people of the site",
+    "elog_entry": "log entries",
+    "instrument": "instruments",
+    "account": "accounts",
+    "token": "tokens",
+    "run": "runs",
+    EVERYTHING: "everything, programs' writing too",
+}
+WRITTEN_BY_PROGRAMS = ("run", "run_file", "run_param_description", "browser_session", "login_ticket", "failed_login")
+Text = Annotated[str, Query(max_length=80)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One value that a change made another."""
+
+    key: str
+    before: str
+    """Empty where it was not there."""
+    after: str
+
+
+def differences(change: Change) -> list[Difference]:
+    """Return what differs between before and after, by column; nested parameters each by their own name."""
+    before, after = _flat(change.before), _flat(change.after)
+    return [
+        Difference(key=key, before=before.get(key, ""), after=after.get(key, ""))
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key, "") != after.get(key, "")
+    ]
+
+
+def _flat(document: Mapping[str, object] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in (document or {}).items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{inner}": _said(one) for inner, one in value.items()}
+        else:
+            found[key] = _said(value)
+    return found
+
+
+def _said(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}…"
+
+
+@router.get("/audit", response_class=HTMLResponse)
+def show_audit(
+    request: Request,
+    user: Text = "",
+    table: Text = "",
+    before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> HTMLResponse:
+    """Show every change, for whoever may configure the site."""
+    if "config_edit" not in who.person.privileges:
+        raise NotAllowedError("What was changed everywhere is shown to those who may configure the site.")
+    return _page(request, who, experiment=None, asked={"user": user.strip(), "table": table}, before=before)
+
+
+@router.get("/experiments/{experiment}/audit", response_class=HTMLResponse)
+def show_audit_of_experiment(
+    request: Request,
+    experiment: str,
+    user: Text = "",
+    table: Text = "",
+    before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+) -> HTMLResponse:
+    """Show the changes of one experiment, for whoever may say who has access to it."""
+    held = who.access.privileges(who.session, experiment)
+    if "read" not in held:
+        raise NotThereError("experiment")
+    if "manage_groups" not in held:
+        message = f"You may read {experiment}; who changed what is shown to those who manage its people."
+        raise NotAllowedError(message)
+    return _page(request, who, experiment=experiment, asked={"user": user.strip(), "table": table}, before=before)
+
+
+def _page(
+    request: Request, who: Visitor, *, experiment: str | None, asked: Mapping[str, str], before: int | None
+) -> HTMLResponse:
+    desk = web_settings(request).desk
+    if desk is None:
+        raise NotThereError("page")
+    given = {key: value for key, value in asked.items() if value}
+    narrowed = {key: value for key, value in given.items() if value != EVERYTHING}
+    without = () if asked["table"] else WRITTEN_BY_PROGRAMS
+    found: Sequence[Change] = desk.changes(
+        who.session, experiment, narrowed=narrowed, without=without, before=before, limit=PAGE_SIZE
+    )
+    older = urlencode({**given, "before": str(found[-1].id)}) if len(found) == PAGE_SIZE else None
+    values: dict[str, object] = {
+        "experiment": experiment,
+        "changes": [(one, differences(one)) for one in found],
+        "asked": asked,
+        "tables": TABLES,
+        "older": older,
+        "newest": before is None,
+    }
+    return render(request, "audit.html", visitor=who, values=values)

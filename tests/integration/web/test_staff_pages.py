@@ -1,0 +1,82 @@
+"""What those who run the site look up: who changed what, and the microscopes themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cryodaq.domain.experiment import ParameterValue
+from cryodaq.elogbook import accounts
+from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, OperatedFacility, operated_facility
+from cryodaq.web.instrument_pages import read_params
+from cryodaq.web.settings import SESSION_COOKIE
+
+Enter = Callable[[str], httpx.Client]
+
+
+@pytest.fixture
+def facility(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
+    with operated_facility(database_url, tmp_path) as made:
+        with made.engine.begin() as connection:
+            accounts.grant_site_role(connection, "uid:otto", role="SiteAdmin")
+            accounts.grant_site_role(connection, "uid:pi1", role="DAQOperators")
+        yield made
+
+
+@pytest.fixture
+def enter(facility: OperatedFacility) -> Iterator[Enter]:
+    clients: list[httpx.Client] = []
+
+    def be(uid: str) -> httpx.Client:
+        client = httpx.Client(base_url=facility.url, headers={"origin": facility.url}, timeout=20)
+        client.cookies.set(SESSION_COOKIE, facility.session(uid))
+        clients.append(client)
+        return client
+
+    yield be
+    for client in clients:
+        client.close()
+
+
+def test_a_change_stands_with_who_when_from_where_before_and_after(enter: Enter) -> None:
+    otto = enter("otto")
+    otto.post("/instruments/TEM1", data={"description": "the <b>new</b> one", "new_key": "cs", "new_value": "2.7"})
+    page = otto.get("/audit").text
+    assert "the &lt;b&gt;new&lt;/b&gt; one" in page
+    assert "PUT /" in page
+    assert "127.0.0.1" in page
+    assert "changed: instruments" in page
+    only = otto.get("/audit", params={"table": "instrument", "user": "otto"}).text
+    assert "changed: instruments" in only
+    assert "switches<br>" not in only
+    assert "No change is like that" in otto.get("/audit", params={"user": "nobody<script>"}).text
+
+
+def test_the_audit_of_an_experiment_is_for_those_who_manage_it(enter: Enter) -> None:
+    page = enter("otto").get(f"/experiments/{EXPERIMENT}/audit").text
+    assert "added: samples and their parameters" in page
+    assert EARLIER not in page
+    assert enter("uwe").get(f"/experiments/{EXPERIMENT}/audit").status_code == 403
+    assert enter("student1").get(f"/experiments/{EXPERIMENT}/audit").status_code == 404
+    assert enter("uwe").get("/audit").status_code == 403
+
+
+def test_instruments_are_shown_to_staff_and_changed_by_whom_the_elogbook_lets(enter: Enter) -> None:
+    pi1, otto = enter("pi1"), enter("otto")
+    page = pi1.get("/instruments").text
+    assert "in the facility file" in page
+    assert "2.70\u00a0mm" in page
+    assert "Change" not in page
+    assert pi1.post("/instruments/TEM1", data={"description": "mine"}).status_code == 409
+    assert otto.post("/instruments/TEM1", data={"description": "x" * 2000}).status_code == 303
+    assert otto.post("/instruments/TEM9", data={"description": ""}).status_code == 404
+    assert enter("uwe").get("/instruments").status_code == 404
+
+
+def test_a_number_stays_a_number_and_what_is_emptied_goes() -> None:
+    before: dict[str, ParameterValue] = {"cs": 2.7, "tags": "a b", "keV": 300, "elog": "x"}
+    sent = {"k:cs": "2,5", "k:tags": "", "k:keV": "soon", "new_key": "colour", "new_value": "blue"}
+    assert read_params(sent, before) == {"cs": 2.5, "keV": "soon", "elog": "x", "colour": "blue"}
