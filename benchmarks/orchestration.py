@@ -32,13 +32,20 @@ from cryodaq.ledger.samples import NewSample
 
 NOOP = Path(__file__).parent / "without_imaging"
 EXPERIMENT, SAMPLE = "20260101-CS01", "6258a1f2c0ffee0123456789"
-IDLE_S = 30.0
+SETTLE_S, IDLE_S = 45.0, 30.0
+"""Before idle use is measured, while what a start leaves to do is done; and how long that is measured."""
 DRAIN_LIMIT_S = 1800.0
 LATENCIES = """
 select extract(epoch from t.sent_at - t.created_at), extract(epoch from min(s.started_at) - t.sent_at),
        extract(epoch from max(s.ended_at) - min(s.started_at)), extract(epoch from max(s.ended_at) - t.created_at)
 from ledger.trigger t join ledger.stage_result s on s.movie_id = t.movie_id
 where t.outcome = 'published' group by t.id
+"""
+GAPS = """
+select gap from (
+    select extract(epoch from started_at - lag(ended_at) over (partition by movie_id order by id)) as gap
+    from ledger.stage_result) as gaps
+where gap is not null
 """
 NAMES = ("copied to triggered", "triggered to first task", "first task to published", "copied to published")
 
@@ -182,6 +189,7 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
     with system:
         engine = open_engine(system.database_url)
         branch = add_sample(engine, system, home)
+        time.sleep(SETTLE_S)
         before, at = cpu_s(home), time.monotonic()
         time.sleep(IDLE_S)
         idle = (cpu_s(home) - before) / (time.monotonic() - at)
@@ -194,8 +202,10 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
         done = published(engine)
         with engine.connect() as connection:
             rows = connection.execute(sa.text(LATENCIES)).all()
+            gaps = sorted(float(gap) for gap in connection.execute(sa.text(GAPS)).scalars())
         engine.dispose()
     columns = {name: sorted(float(row[place]) for row in rows) for place, name in enumerate(NAMES)}
+    columns["task to task"] = gaps
     return {
         "executor": options.executor,
         "movies": count,
@@ -214,7 +224,7 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
 def _percentiles(values: list[float]) -> dict[str, float]:
     if len(values) < 2:
         return {}
-    cuts = statistics.quantiles(values, n=100)
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": round(cuts[49], 2), "p95": round(cuts[94], 2), "most": round(values[-1], 2)}
 
 

@@ -143,7 +143,7 @@ class EmbeddedAirflow:
                 "task_acks_late": True,
                 "operation_timeout": 5,  # a broker that starts again answers within seconds
             },
-            "celery_broker_transport_options": {"visibility_timeout": VISIBILITY_TIMEOUT_S},
+            "celery_broker_transport_options": {"visibility_timeout": VISIBILITY_TIMEOUT_S, "socket_keepalive": True},
         }
 
     def migrate_command(self) -> list[str]:

@@ -120,6 +120,16 @@ def test_every_service_of_ours_runs_as_the_sites_account_and_is_limited() -> Non
     assert all("memory" in service["deploy"]["resources"]["limits"] for service in services.values())
 
 
+def test_connections_to_a_node_without_power_end_and_every_service_says_how_its_health_is_known() -> None:
+    services = rendered()["services"]
+    ours = {name: service for name, service in services.items() if name not in rendering.OPTIONAL}
+    assert all(service["sysctls"] == rendering.DEAD_PEERS for service in ours.values())
+    assert services["postgres"]["command"].count("-c") == 6
+    assert all("healthcheck" in service for service in services.values())
+    asked = {name for name, service in ours.items() if "test" in service["healthcheck"]}
+    assert asked == {"airflow-api", "airflow-scheduler", "airflow-dag-processor", "elogbook", "web"}
+
+
 def test_secrets_that_the_facility_file_names_reach_those_who_read_them() -> None:
     mail = '[notifications.smtp]\nhost = "mail.example.org"\nsender = "daq@example.org"\n'
     stack = rendered(TEXT.replace("[pools]", mail + 'password_file = "/run/secrets/mail_password"\n[pools]', 1))
