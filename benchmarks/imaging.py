@@ -26,7 +26,7 @@ import relion_peer
 import tifffile
 from likeness import BANDS_ANG, signal_to_noise
 from made_movies import MadeMovie, MovieCase, make_movie, sum_by_truth
-from motion_profile import Stopwatch
+from motion_child import places
 from numpy.typing import NDArray
 
 SMALL = {"shape_yx": (1024, 1024), "frame_count": 20, "flow_ang": 4.0}
@@ -72,11 +72,7 @@ def main() -> None:
     cli.add_argument("--seed-offset", type=int, default=0, help="other movies of the same kinds")
     cli.add_argument("--profile", action="store_true", help="print what each step of ours took")
     cli.add_argument("--keep", type=Path, help="folder in which made movies are kept for the next run")
-    cli.add_argument("--align", type=Path, help=argparse.SUPPRESS)  # a child's folder
     args = cli.parse_args()
-    if args.align:
-        align(args.align, profile=args.profile)
-        return
     if args.relion:
         relion_peer.install()
     print(f"{os.cpu_count()} cores, {_processor()}; load {os.getloadavg()[0]:.1f}")
@@ -126,7 +122,8 @@ def _ours(
     case = movie.case
     order = {"pixel": case.pixel_size_ang, "dose": case.dose_per_frame_e_ang2, "patches": patches_yx}
     (folder / "order.json").write_text(json.dumps(order))
-    command = [sys.executable, __file__, "--align", str(folder), *(["--profile"] if profile else [])]
+    child = Path(__file__).with_name("motion_child.py")
+    command = [sys.executable, str(child), str(folder), *(["--profile"] if profile else [])]
     wall_s, cpu_s, peak_gb = relion_peer.timed(command, folder)
     with relion_peer.mrcfile.open(folder / "micrograph.mrc") as made:
         ratios = signal_to_noise(made.data, movie.truth, pixel_size_ang=case.pixel_size_ang) / best
@@ -162,45 +159,9 @@ def _relion(movie: MadeMovie, folder: Path, patches_yx: tuple[int, int], best: N
     )
 
 
-def align(folder: Path, *, profile: bool) -> None:
-    """Align the movie in a folder, as the pipeline's stage does, and leave the found track beside it (a child)."""
-    watch = Stopwatch()
-    if profile:
-        with watch.step("imports"):
-            watch.watch()
-    _align(folder)
-    if profile:
-        (folder / "profile.txt").write_text(watch.table())
-
-
-def _align(folder: Path) -> None:
-    from cryodaq.formats.gain import read_gain
-    from cryodaq.formats.movie import read_frames
-    from cryodaq.formats.mrc import write_micrograph
-    from cryodaq.imaging.motion import AlignmentOptions, align_movie
-
-    order = json.loads((folder / "order.json").read_text())
-    aligned = align_movie(
-        read_frames(folder / "movie.tif"),
-        gain=read_gain(folder / "gain.mrc"),
-        pixel_size_ang=order["pixel"],
-        dose_per_frame_e_ang2=order["dose"],
-        voltage_kv=300.0,
-        options=AlignmentOptions(patches_yx=tuple(order["patches"])),
-    )
-    write_micrograph(folder / "micrograph.mrc", aligned.unweighted, pixel_size_ang=order["pixel"])
-    write_micrograph(folder / "micrograph_DW.mrc", aligned.dose_weighted, pixel_size_ang=order["pixel"])
-    np.save(folder / "track.npy", aligned.field.displacement_px_yx(_places(aligned.field.shape_yx)))
-
-
-def _places(shape_yx: tuple[int, int]) -> NDArray[np.float64]:  # (25, yx)
-    y, x = np.meshgrid(*((np.arange(5) + 0.5) * n / 5 for n in shape_yx), indexing="ij")
-    return np.stack([y.ravel(), x.ravel()], axis=1)
-
-
 def _true_track(movie: MadeMovie) -> NDArray[np.float64]:  # (frame, 25, yx)
-    places = _places(movie.case.shape_yx)
-    track = np.array([movie.displacement_yx(places, frame) for frame in range(movie.case.frame_count)])
+    points = places(movie.case.shape_yx)
+    track = np.array([movie.displacement_yx(points, frame) for frame in range(movie.case.frame_count)])
     return np.asarray(track - track[0])
 
 

@@ -29,8 +29,8 @@ STEPS = (
     ("smooth tracks", "cryodaq.imaging.local_motion", "likeliest_tracks"),
     ("local motion, rest", "cryodaq.imaging.local_motion", "estimate_field"),
     ("warp and add", "cryodaq.imaging.summation", "_sum_terms"),
-    ("final transforms", "cryodaq.imaging.summation", "sum_aligned"),
-    ("write", "cryodaq.formats.mrc", "write_micrograph"),
+    ("final transforms", "cryodaq.imaging.summation", "_transform_in_place"),
+    ("combine, rest of summing", "cryodaq.imaging.summation", "sum_aligned"),
     ("rest", "cryodaq.imaging.motion", "align_movie"),
 )
 

@@ -55,6 +55,7 @@ class NativeMotionCorrection:
         """
         from cryodaq.formats.gain import read_event_gain, read_gain
         from cryodaq.formats.movie import read_frames, read_header
+        from cryodaq.imaging.compiled import available_cores
         from cryodaq.imaging.motion import align_movie
 
         started = time.monotonic()
@@ -63,7 +64,7 @@ class NativeMotionCorrection:
         options = self._options(parameters)
         gathered = header.stored_frame_count // header.frame_count
         aligned = align_movie(
-            read_frames(movie),
+            read_frames(movie, threads=available_cores()),
             gain=None if gain is None else (read_event_gain if movie.suffix.lower() == ".eer" else read_gain)(gain),
             pixel_size_ang=parameters.pixel_size_ang.value,
             dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
@@ -92,13 +93,17 @@ class NativeMotionCorrection:
 
     def _write(self, aligned: AlignedMovie, folder: Path, *, pixel_size_ang: float) -> None:
         from cryodaq.formats.mrc import write_micrograph
+        from cryodaq.imaging.compiled import for_each
 
         sums = {MICROGRAPH: aligned.unweighted, DOSE_WEIGHTED: aligned.dose_weighted, UNALIGNED: aligned.unaligned}
         if aligned.even_odd is not None:
             sums |= {EVEN: aligned.even_odd[0], ODD: aligned.even_odd[1]}
-        for name, picture in sums.items():
-            half = self.products.half_precision and _fits_half_precision(picture, name=name)
-            write_micrograph(folder / name, picture, pixel_size_ang=pixel_size_ang, half_precision=half)
+
+        def write(name: str) -> None:
+            half = self.products.half_precision and _fits_half_precision(sums[name], name=name)
+            write_micrograph(folder / name, sums[name], pixel_size_ang=pixel_size_ang, half_precision=half)
+
+        for_each(write, sums)
         if self.products.power_spectrum:
             _write_spectrum(aligned.unweighted, folder, pixel_size_ang=pixel_size_ang)
 

@@ -32,8 +32,9 @@ def read_gain(path: Path) -> NDArray[np.float32]:
         if sections.shape[0] != 1:
             raise FormatError(path, problem=f"it has {sections.shape[0]} images where one gain reference is expected")
         gain = sections[0]
-    factor = gain.astype(np.float32)
-    if not np.isfinite(factor).all() or (factor < 0).any() or not factor.any():
+    factor = gain.astype(np.float32, copy=False)
+    # The smallest and the largest are NaN where any value is.
+    if not (factor.min() >= 0 and 0 < factor.max() < np.inf):
         raise FormatError(path, problem="it holds values that are no gain: negative, infinite, or zero everywhere")
     return factor
 

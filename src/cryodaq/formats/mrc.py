@@ -21,6 +21,7 @@ MAX_EXTENDED_HEADER_BYTES = 256 * 1024 * 1024
 
 _CODE_OF_MODE = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _IMOD_STAMP = 1146047817
+_ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,8 @@ def write_micrograph(
         raise FormatError(path, problem=f"an array of shape {micrograph.shape} is no micrograph")
     with np.errstate(over="ignore"):  # what 16 bits cannot hold is refused below
         pixels = np.ascontiguousarray(micrograph, dtype="<f2" if half_precision else "<f4")
-    if not np.isfinite(pixels).all():
+    least, most, mean, deviation = _statistics(pixels)
+    if not np.isfinite([least, most]).all():
         raise FormatError(path, problem="the micrograph holds values that are not finite and was not written")
     rows, columns = pixels.shape
     header = bytearray(HEADER_BYTES)
@@ -151,12 +153,11 @@ def write_micrograph(
     struct.pack_into("<3i", header, 28, columns, rows, 1)
     struct.pack_into("<3f", header, 40, columns * pixel_size_ang, rows * pixel_size_ang, pixel_size_ang)
     struct.pack_into("<3f3i", header, 52, 90.0, 90.0, 90.0, 1, 2, 3)
-    mean = float(pixels.mean(dtype=np.float64))
-    struct.pack_into("<3f", header, 76, float(pixels.min()), float(pixels.max()), mean)
+    struct.pack_into("<3f", header, 76, least, most, mean)
     struct.pack_into("<i", header, 108, 20140)
     header[208:216] = b"MAP \x44\x44\0\0"
     label = b"cryodaq".ljust(80)
-    struct.pack_into("<fi80s", header, 216, float(pixels.std(dtype=np.float64)), 1, label)
+    struct.pack_into("<fi80s", header, 216, deviation, 1, label)
     with path.open("wb") as handle:
         handle.write(header)
         handle.write(pixels.data)
@@ -180,6 +181,23 @@ def write_turned_micrograph(source: Path, target: Path) -> None:
     with target.open("wb") as handle:
         handle.write(head)
         handle.write(np.ascontiguousarray(sections[0, ::-1], dtype=header.dtype).data)
+
+
+def _statistics(pixels: NDArray[np.floating]) -> tuple[float, float, float, float]:
+    """Return minimum, maximum, mean and standard deviation; the first two are not finite where a pixel is not.
+
+    Some rows at a time, because a picture in double precision would take more memory than all else here.
+    """
+    found = []
+    for top in range(0, len(pixels), _ROWS_AT_ONCE):
+        rows = pixels[top : top + _ROWS_AT_ONCE]
+        exact = rows.astype(np.float64).ravel()
+        if not np.isfinite(exact.sum()):
+            return float(pixels.min()), float(pixels.max()), 0.0, 0.0
+        found.append((float(rows.min()), float(rows.max()), float(exact.sum()), float(exact @ exact)))
+    least, most, sums, squares = (np.array(column) for column in zip(*found, strict=True))
+    mean = float(sums.sum()) / pixels.size
+    return float(least.min()), float(most.max()), mean, float(np.sqrt(max(squares.sum() / pixels.size - mean**2, 0.0)))
 
 
 def _byte_order(data: bytes, *, path: PurePath) -> str:

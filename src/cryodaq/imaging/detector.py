@@ -126,7 +126,9 @@ def sum_frames(frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None)
     defects = factors == 0
     hot = find_hot_pixels(total, defects=defects)
     bad = hot | defects
-    detector = make_detector(np.where(bad, np.float32(0), factors), hot_pixels=int(np.count_nonzero(hot)))
+    even = factors.copy()
+    even[bad] = 0
+    detector = make_detector(even, hot_pixels=int(np.count_nonzero(hot)))
     sum_bad_pixels(countable(frames)[0], *detector.correction, total)
     mean = float(total.mean(dtype=np.float64)) / frames.shape[0]
     return CorrectedSum(
@@ -199,6 +201,7 @@ def find_hot_pixels(
     counts (the ratio of variance to mean). A bad pixel is far from the mean of its surroundings and from the
     median of its 5 x 5 neighbours, so an edge of carbon or of the beam is not taken for one.
     """
+    from cryodaq.imaging.compiled import available_cores, for_each
     from cryodaq.imaging.movie_kernels import find_outside
 
     background, electron = _surroundings(total)
@@ -210,7 +213,8 @@ def find_hot_pixels(
     low = electron * (np.maximum(root - limit, 0) ** 2 - 0.375)
     places = [_between_tiles(n, count) for n, count in zip(total.shape, background.shape, strict=True)]
     suspects = np.empty(total.shape, np.bool_)
-    find_outside(total, low, high, places[0], places[1], suspects)
+    blocks = row_blocks(len(total), -(-len(total) // (4 * available_cores())))
+    for_each(lambda rows: find_outside(total, low, high, (places[0], places[1]), suspects, rows), blocks)
     suspects &= ~defects
     return _confirmed(suspects, total / electron, limit=limit) if suspects.any() else suspects
 

@@ -80,12 +80,12 @@ def fit_gain(
         )
         raise ImagingError(problem)
     first = next(iter(shaped))
-    slopes = {name: _slope(turned, total) for name, turned in shaped.items()}
-    slope, error = slopes[first]
+    slope, error = _slope(shaped[first], total)
     if error * CERTAIN > BELONGS or slope > BELONGS:
         return _accepted(shaped, first, certain=error * CERTAIN <= BELONGS, gain_shape=gain.shape)
-    best = max(slopes, key=lambda name: slopes[name][0])
-    if slopes[best][0] > BELONGS:
+    slopes = {name: _slope(turned, total)[0] for name, turned in shaped.items()}
+    best = max(slopes, key=lambda name: slopes[name])
+    if slopes[best] > BELONGS:
         return _accepted(shaped, best, certain=True, gain_shape=gain.shape)
     if halves is not None and _fixed_pattern(halves, factors) > BELONGS:
         problem = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from cryodaq.imaging.detector import Detector
     from cryodaq.imaging.device import Device
     from cryodaq.imaging.motion_field import MotionField
+    from cryodaq.imaging.sum_plan import DoseCurve
     from cryodaq.imaging.summation import AlignedSums
+    from cryodaq.imaging.workspace import Workspace
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -106,8 +110,9 @@ def align_movie(
     """
     from cryodaq.imaging.detector import check_stack, countable, sum_frames
     from cryodaq.imaging.device import gpu_for
-    from cryodaq.imaging.summation import bin_in_fourier, binned_shape
+    from cryodaq.imaging.summation import bin_in_fourier, binned_shape, sum_aligned
     from cryodaq.imaging.trajectory import motion_statistics
+    from cryodaq.imaging.workspace import Workspace
 
     options = options or AlignmentOptions()
     _check_physics(pixel_size_ang, dose_per_frame_e_ang2, voltage_kv)
@@ -117,7 +122,15 @@ def align_movie(
     plain = sum_frames(used, gain=gain)
     counts, _ = countable(used)
     brightness = _brightness(plain.counts_per_frame)
-    field = _find_motion(counts, plain.detector, brightness=brightness, pixel_size_ang=pixel_size_ang, options=options)
+    workspace = Workspace()
+    field = _find_motion(
+        counts,
+        plain.detector,
+        brightness=brightness,
+        pixel_size_ang=pixel_size_ang,
+        options=options,
+        workspace=workspace,
+    )
     exposure = Exposure(
         dose_e_ang2=dose_per_frame_e_ang2 * brightness / np.median(brightness),
         earlier_dose_e_ang2=options.throw * dose_per_frame_e_ang2,
@@ -125,12 +138,10 @@ def align_movie(
         pixel_size_ang=pixel_size_ang,
     )
     binned = binned_shape((frames.shape[1], frames.shape[2]), options.fourier_bin)
-    sums = _sums(counts, plain.detector, field, exposure=exposure, binned=binned, device=device)
-    halves = (
-        _halves(counts, plain.detector, field, exposure=exposure, binned=binned, device=device)
-        if options.halves
-        else None
-    )
+    dose = _dose_curve(exposure)
+    add_up = partial(sum_aligned, detector=plain.detector, binned_shape_yx=binned, device=device, workspace=workspace)
+    sums = add_up(counts, field=field, dose=dose)
+    halves = _halves(counts, field, dose, add_up=add_up) if options.halves else None
     return AlignedMovie(
         unweighted=sums.unweighted,
         dose_weighted=sums.dose_weighted,
@@ -169,51 +180,30 @@ def _brightness(counts_per_frame: Float64) -> Float64:
     return np.asarray(relative if uneven else np.ones_like(relative))
 
 
-def _sums(
-    counts: NDArray[np.generic],  # (frame, y, x)
-    detector: Detector,
-    field: MotionField,
-    *,
-    exposure: Exposure,
-    binned: tuple[int, int],
-    device: str | None,
-    which: slice = slice(None),
-) -> AlignedSums:
-    """Sums of some of the frames; each keeps the weight of its place in the exposure."""
+def _dose_curve(exposure: Exposure) -> DoseCurve:
     from cryodaq.imaging.dose_weighting import dose_weights
     from cryodaq.imaging.sum_plan import DoseCurve
-    from cryodaq.imaging.summation import sum_aligned
 
     step = 0.5**0.5 / (DOSE_CURVE_POINTS - 1)
     weights = dose_weights(
         np.arange(DOSE_CURVE_POINTS) * step / exposure.pixel_size_ang,
-        frame_count=field.frame_count,
+        frame_count=len(exposure.dose_e_ang2),
         dose_per_frame_e_ang2=exposure.dose_e_ang2,
         voltage_kv=exposure.voltage_kv,
         earlier_dose_e_ang2=exposure.earlier_dose_e_ang2,
     )
-    dose = DoseCurve(step=step, weights=weights[:, which])
-    return sum_aligned(
-        counts[which], detector=detector, field=field.of(which), dose=dose, binned_shape_yx=binned, device=device
-    )
+    return DoseCurve(step=step, weights=weights)
 
 
 def _halves(
-    counts: NDArray[np.generic],
-    detector: Detector,
-    field: MotionField,
-    *,
-    exposure: Exposure,
-    binned: tuple[int, int],
-    device: str | None,
+    counts: NDArray[np.generic], field: MotionField, dose: DoseCurve, *, add_up: Callable[..., AlignedSums]
 ) -> tuple[Float, Float] | None:
+    """Sums of even and of odd frames; each frame keeps the weight of its place in the exposure."""
     if field.frame_count < 2:
         return None
     even, odd = (
-        _sums(
-            counts, detector, field, exposure=exposure, binned=binned, device=device, which=slice(half, None, 2)
-        ).dose_weighted
-        for half in (0, 1)
+        add_up(counts[half], field=field.of(half), dose=dose.of(half)).dose_weighted
+        for half in (slice(0, None, 2), slice(1, None, 2))
     )
     return even, odd
 
@@ -252,6 +242,7 @@ def _find_motion(
     brightness: Float64,  # (frame,)
     pixel_size_ang: float,
     options: AlignmentOptions,
+    workspace: Workspace,
 ) -> MotionField:
     """Bin each frame in real space, which costs no transform at full size, and find the motion in what remains."""
     from cryodaq.imaging.compiled import for_each
@@ -265,7 +256,7 @@ def _find_motion(
     if frame_count == 1:
         return still_field(1, shape_yx=(height, width))
     size = int(max(1, min(options.bin_to_ang / pixel_size_ang, min(height, width) / SMALLEST_BINNED_PX)))
-    binned = np.empty((frame_count, height // size, width // size), np.float32)
+    binned = workspace.empty((frame_count, height // size, width // size), np.float32)
     for_each(lambda frame: bin_frame(counts, frame, detector.correction, binned[frame]), range(frame_count))
     rough = rough_track(
         binned_spectra(binned, bin_px=size, pixel_size_ang=pixel_size_ang), b_factor_ang2=options.b_factor_ang2
@@ -274,7 +265,12 @@ def _find_motion(
     # Patches also tell the noise, so there are some even when all move alike.
     wanted = options.patches_yx if local else WHOLE_FIELD_PATCHES
     patches_yx = fitting_patches(wanted, binned_shape_yx=(binned.shape[1], binned.shape[2]))
-    patches = cut_patches(binned, patches_yx, bin_px=size, pixel_size_ang=pixel_size_ang, track_px_yx=rough)
-    return estimate_field(
+    patches = cut_patches(
+        binned, patches_yx, bin_px=size, pixel_size_ang=pixel_size_ang, track_px_yx=rough, workspace=workspace
+    )
+    workspace.give_back(binned)
+    field = estimate_field(
         patches, patches_yx, track_px_yx=rough, shape_yx=(height, width), local=local, brightness=brightness
     )
+    workspace.give_back(patches.spectra)
+    return field

@@ -38,7 +38,7 @@ class MotionField:
         """Displacement of what lay at these pixels."""
         place = 2 * (points_px_yx + 0.5) / np.array(self.shape_yx) - 1
         terms = basis(place, self.degrees_yx)
-        return np.asarray(np.matmul(terms, self.coefficients))
+        return np.asarray(np.einsum("pk,fkd->fpd", terms, self.coefficients))
 
     def mean_px_yx(self) -> Float64:  # (frame, yx)
         """Mean displacement of the field."""

@@ -20,6 +20,9 @@ Counts = NDArray[np.generic]
 unsigned = np.uint64
 """Indices that cannot be negative: loops over them need no test for counting from the end, and run several at once."""
 
+AT_ONCE = 4
+"""Moved frames that are added at once: each sum is then fetched and stored a quarter as often."""
+
 
 @compiled_exactly
 def sum_rows(
@@ -76,12 +79,13 @@ def find_outside(
     total: Float,  # (y, x)
     low: Float,  # (tile y, tile x)
     high: Float,
-    at_y: Float,  # (y,), where each row lies between tiles
-    at_x: Float,
+    places: tuple[Float, Float],  # (y,), (x,), where each row and column lies between tiles
     outside: NDArray[np.bool_],  # (y, x), written
+    row_range: tuple[int, int],
 ) -> None:
-    """Compare each pixel with limits that are interpolated between tiles."""
-    for y in range(total.shape[0]):
+    """Compare the pixels of some rows with limits that are interpolated between tiles."""
+    at_y, at_x = places
+    for y in range(row_range[0], row_range[1]):
         upper = min(int(at_y[y]), max(low.shape[0] - 2, 0))
         lower = min(upper + 1, low.shape[0] - 1)
         share = at_y[y] - upper
@@ -196,61 +200,82 @@ def corrected_piece(
             piece[place] = np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
 
 
-@compiled
-def add_weighted_rows(
-    rows: Float,  # (y, x)
-    count: int,
-    weights: Float,  # (sum, frame)
-    f: int,
-    sums: Float,  # (sum, y, x), added to
-    corner: tuple[int, int],  # where the first row begins in the sums
+@inlined
+def move_tile(
+    frames: Counts,  # (frame, y, x)
+    place: tuple[int, int, int, int, int],  # frame, first row and column, rows, columns
+    moved_yx: tuple[float, float],
+    correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
+    scratch: tuple[Float, Float],  # (x,), (y, x)
+    tile: Float,  # (y, x), written
 ) -> None:
-    """Add some rows of a frame into each sum with its weight."""
-    for y in range(count):
-        for s in range(sums.shape[0]):
-            weight = weights[s, f]
-            for x in range(rows.shape[1]):
-                sums[s, unsigned(corner[0] + y), unsigned(corner[1] + x)] += weight * rows[y, x]
+    """Move one tile of one frame back by its displacement."""
+    f, top, left, tall, wide = place
+    piece, across = scratch
+    whole_y, whole_x = int(np.floor(moved_yx[0])), int(np.floor(moved_yx[1]))
+    y0, y1, y2, y3 = spline_taps(moved_yx[0] - whole_y)
+    x0, x1, x2, x3 = spline_taps(moved_yx[1] - whole_x)
+    for r in range(tall + 3):
+        y = (top + r + whole_y - 1) % frames.shape[1]
+        corrected_piece(frames, (f, y, left + whole_x - 1), correction, piece, wide + 3)
+        for x in range(wide):
+            across[r, x] = x0 * piece[x] + x1 * piece[x + 1] + x2 * piece[x + 2] + x3 * piece[x + 3]
+    for r in range(tall):
+        for x in range(wide):
+            tile[r, x] = y0 * across[r, x] + y1 * across[r + 1, x] + y2 * across[r + 2, x] + y3 * across[r + 3, x]
+
+
+@inlined
+def add_weighted(
+    moved: Float,  # (AT_ONCE, y, x)
+    weights: Float,  # (term, AT_ONCE)
+    terms: Float,  # (term, y, x), added to
+) -> None:
+    """Add a few frames into each term with their weights."""
+    for term in range(terms.shape[0]):
+        w0, w1, w2, w3 = weights[term, 0], weights[term, 1], weights[term, 2], weights[term, 3]
+        for y in range(terms.shape[1]):
+            for x in range(terms.shape[2]):
+                terms[term, y, x] += (
+                    w0 * moved[0, y, x] + w1 * moved[1, y, x] + w2 * moved[2, y, x] + w3 * moved[3, y, x]
+                )
 
 
 @compiled
 def sum_moved_tiles(
     frames: Counts,  # (frame, y, x)
-    area: tuple[int, int, int, int],  # first and last row, first and last column; starts at a tile's corner
+    area: tuple[int, int, int, int],  # first and last row, first and last column; one row of tiles, from a corner on
     tile_yx: tuple[int, int],
     displacement: NDArray[np.float64],  # (frame, tile y, tile x, 2)
-    weights: Float,  # (sum, frame)
+    weights: Float,  # (term, frame)
     correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
-    sums: Float,  # (sum, y, x), added to
+    pairs: NDArray[np.complex64],  # (pair, y, x), written
 ) -> None:
     """Move frames back by the displacement of each tile, and add them into several weighted sums at once.
 
-    The area stays in cache while all frames pass by. Taps are cubic B-spline values of the raw pixels; the
-    spline's prefilter is left to be applied once, to the sums (it commutes with the shifts). What moves out
-    at one side comes in at the other, as with a shift in Fourier space.
+    Two sums are the real and the imaginary part of one picture. The area stays in cache while all frames pass
+    by. Taps are cubic B-spline values of the raw pixels; the spline's prefilter is left to be applied once, to the
+    sums (it commutes with the shifts). What moves out at one side comes in at the other, as with a shift in
+    Fourier space.
     """
-    height = frames.shape[1]
-    piece = np.empty(tile_yx[1] + 3, np.float32)
-    across = np.empty((tile_yx[0] + 3, tile_yx[1]), np.float32)
-    moved = np.empty((tile_yx[0], area[3] - area[2]), np.float32)
-    for f in range(frames.shape[0]):
-        for top in range(area[0], area[1], tile_yx[0]):
-            tall = min(tile_yx[0], area[1] - top)
-            for left in range(area[2], area[3], tile_yx[1]):
+    tall, first_column = area[1] - area[0], area[2]
+    scratch = np.empty(tile_yx[1] + 3, np.float32), np.empty((tall + 3, tile_yx[1]), np.float32)
+    moved = np.zeros((AT_ONCE, tall, area[3] - first_column), np.float32)
+    terms = np.zeros((2 * pairs.shape[0], tall, area[3] - first_column), np.float32)
+    share = np.zeros((len(terms), AT_ONCE), np.float32)
+    for first in range(0, frames.shape[0], AT_ONCE):
+        count = min(AT_ONCE, frames.shape[0] - first)
+        share[:, count:] = 0
+        share[: len(weights), :count] = weights[:, first : first + count]
+        for k in range(count):
+            for left in range(first_column, area[3], tile_yx[1]):
                 wide = min(tile_yx[1], area[3] - left)
-                moved_y = displacement[f, top // tile_yx[0], left // tile_yx[1], 0]
-                moved_x = displacement[f, top // tile_yx[0], left // tile_yx[1], 1]
-                whole_y, whole_x = int(np.floor(moved_y)), int(np.floor(moved_x))
-                y0, y1, y2, y3 = spline_taps(moved_y - whole_y)
-                x0, x1, x2, x3 = spline_taps(moved_x - whole_x)
-                for r in range(tall + 3):
-                    y = (top + r + whole_y - 1) % height
-                    corrected_piece(frames, (f, y, left + whole_x - 1), correction, piece, wide + 3)
-                    for x in range(wide):
-                        across[r, x] = x0 * piece[x] + x1 * piece[x + 1] + x2 * piece[x + 2] + x3 * piece[x + 3]
-                for r in range(tall):
-                    for x in range(wide):
-                        moved[r, unsigned(left - area[2] + x)] = (
-                            y0 * across[r, x] + y1 * across[r + 1, x] + y2 * across[r + 2, x] + y3 * across[r + 3, x]
-                        )
-            add_weighted_rows(moved, tall, weights, f, sums, (top, area[2]))
+                moved_yx = displacement[first + k, area[0] // tile_yx[0], left // tile_yx[1]]
+                place = first + k, area[0], left, tall, wide
+                tile = moved[k, :, left - first_column : left - first_column + wide]
+                move_tile(frames, place, (moved_yx[0], moved_yx[1]), correction, scratch, tile)
+        add_weighted(moved, share, terms[: len(weights)])
+    for pair in range(pairs.shape[0]):
+        for y in range(tall):
+            for x in range(terms.shape[2]):
+                pairs[pair, area[0] + y, first_column + x] = complex(terms[2 * pair, y, x], terms[2 * pair + 1, y, x])

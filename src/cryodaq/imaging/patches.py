@@ -9,6 +9,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from cryodaq.imaging.compiled import for_each
+from cryodaq.imaging.patch_kernels import cut_pair, take_apart
+from cryodaq.imaging.workspace import Workspace
 
 Complex = NDArray[np.complex64]
 Float = NDArray[np.float32]
@@ -40,8 +42,16 @@ class PatchSpectra:
         columns = int(np.count_nonzero(self.frequency_x <= limit))
         if len(rows) == len(self.frequency_y) and columns == len(self.frequency_x):
             return self
+        cropped = np.empty((*self.spectra.shape[:2], len(rows), columns), np.complex64)
+        upper = int(np.count_nonzero(rows < len(self.frequency_y) / 2))
+
+        def crop(patch: int) -> None:
+            cropped[patch, :, :upper] = self.spectra[patch, :, :upper, :columns]
+            cropped[patch, :, upper:] = self.spectra[patch, :, rows[upper] :, :columns]
+
+        for_each(crop, range(len(cropped)))
         return PatchSpectra(
-            spectra=np.ascontiguousarray(self.spectra[:, :, rows, :columns]),
+            spectra=cropped,
             frequency_y=self.frequency_y[rows],
             frequency_x=self.frequency_x[:columns],
             followed_px_yx=self.followed_px_yx,
@@ -88,6 +98,7 @@ def cut_patches(
     bin_px: int,
     pixel_size_ang: float,
     track_px_yx: Float64,  # (frame, yx), rough
+    workspace: Workspace,
 ) -> PatchSpectra:
     """Cut overlapping windows out of all frames, following the specimen by whole pixels, and transform them.
 
@@ -97,6 +108,8 @@ def cut_patches(
         Frames in which one pixel is `bin_px` raw pixels wide.
     track_px_yx
         Displacement of the specimen, raw pixels.
+    workspace
+        Memory for the transforms.
     """
     frame_count, *shape = binned.shape
     sizes = [_patch_size(n, count) for n, count in zip(shape, patches_yx, strict=True)]
@@ -107,15 +120,20 @@ def cut_patches(
     follow = np.rint(track_px_yx / bin_px).astype(int)
     # Windows stay inside the frame: where the drift is long, patches at the border look at what is left.
     tops, lefts = (np.rint(corner).astype(int) for corner in corners)
-    window = _taper(sizes[0])[:, None] * _taper(sizes[1])[None, :]
+    windows = _taper(sizes[0]), _taper(sizes[1])
     places = np.array([(y, x) for y in tops for x in lefts])
     kept = np.array([np.clip(places + step, 0, np.array(shape) - sizes) - places for step in follow])
-    spectra = np.empty((len(places), frame_count, sizes[0], sizes[1] // 2 + 1), np.complex64)
+    spectra = workspace.empty((len(places), frame_count, sizes[0], sizes[1] // 2 + 1), np.complex64)
 
     def transform(frame: int) -> None:
-        for patch, (top, left) in enumerate(places + kept[frame]):
-            cut = binned[frame, top : top + sizes[0], left : left + sizes[1]]
-            spectra[patch, frame] = scipy.fft.rfft2((cut - cut.mean()) * window)
+        pair = np.empty(sizes, np.complex64)
+        corners = places + kept[frame]
+        for one in range(0, len(corners), 2):
+            # An odd one out travels with itself.
+            other = min(one + 1, len(corners) - 1)
+            cut_pair(binned[frame], (*corners[one], *corners[other]), windows, pair)
+            pair = scipy.fft.fft2(pair, overwrite_x=True)
+            take_apart(pair, spectra[one, frame], spectra[other, frame])
 
     for_each(transform, range(frame_count))
     frequency_y = (scipy.fft.fftfreq(sizes[0]) / bin_px).astype(np.float32)

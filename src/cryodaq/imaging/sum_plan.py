@@ -33,6 +33,10 @@ class DoseCurve:
     step: float
     weights: Float64
 
+    def of(self, frames: slice) -> DoseCurve:
+        """The weights of some of the frames."""
+        return DoseCurve(step=self.step, weights=self.weights[:, frames])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SumPlan:

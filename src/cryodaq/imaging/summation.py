@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -13,7 +15,8 @@ from cryodaq.imaging.detector import Detector, row_blocks
 from cryodaq.imaging.motion_field import MotionField
 from cryodaq.imaging.movie_kernels import sum_moved_tiles
 from cryodaq.imaging.sum_plan import DoseCurve, SumPlan, kept_rows, plan_sums
-from cryodaq.imaging.term_kernels import combine_terms
+from cryodaq.imaging.term_kernels import combine_pairs
+from cryodaq.imaging.workspace import Workspace
 
 Complex = NDArray[np.complex64]
 Float = NDArray[np.float32]
@@ -38,6 +41,7 @@ def sum_aligned(
     dose: DoseCurve,
     binned_shape_yx: tuple[int, int] | None = None,
     device: str | None = None,
+    workspace: Workspace | None = None,
 ) -> AlignedSums:
     """Unweighted and dose-weighted sum of frames moved back by their displacement.
 
@@ -52,6 +56,8 @@ def sum_aligned(
         Size of the sums when they are binned, by leaving out high frequencies; counts of pixels add up.
     device
         torch's name of a GPU; None: this machine's cores.
+    workspace
+        Memory that earlier steps are done with; the sums lie in it.
     """
     plan = plan_sums(field, dose, kept_yx=binned_shape_yx or (frames.shape[1], frames.shape[2]))
     if device is not None:
@@ -59,15 +65,23 @@ def sum_aligned(
 
         unweighted, dose_weighted = sum_on_device(frames, detector=detector, plan=plan, device=device)
         return AlignedSums(unweighted=unweighted, dose_weighted=dose_weighted)
-    terms = _transformed(_sum_terms(frames, detector, plan), plan.kept_yx)
-    both = np.empty((2, *terms.shape[1:]), np.complex64)
+    workspace = workspace or Workspace()
+    pairs = _sum_terms(frames, detector, plan, workspace)
+    for pair in pairs:
+        _transform_in_place(scipy.fft.fft2, pair)
+    both = workspace.empty(plan.kept_yx, np.complex64)
     curves = plan.plain_factors, plan.dose_curves, plan.shares
     given = curves, plan.power, plan.waves, (*plan.axes, plan.per_step)
+    rows = plan.kept_yx[0] // 2 + 1
     for_each(
-        lambda block: combine_terms(terms, *given, both, block),
-        row_blocks(plan.kept_yx[0], -(-plan.kept_yx[0] // (2 * available_cores()))),
+        lambda block: combine_pairs(pairs, *given, both, block), row_blocks(rows, -(-rows // (4 * available_cores())))
     )
-    return AlignedSums(unweighted=_back(both[0], plan.kept_yx), dose_weighted=_back(both[1], plan.kept_yx))
+    workspace.give_back(pairs)
+    _transform_in_place(scipy.fft.ifft2, both)
+    sums = workspace.empty((2, *plan.kept_yx), np.float32)
+    for_each(lambda block: _split(both, sums, block), row_blocks(plan.kept_yx[0], 64))
+    workspace.give_back(both)
+    return AlignedSums(unweighted=sums[0], dose_weighted=sums[1])
 
 
 def binned_shape(shape_yx: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -85,27 +99,32 @@ def bin_in_fourier(picture: Float, shape_yx: tuple[int, int]) -> Float:
     return _back(_cropped(transform, kept_rows(len(picture), shape_yx[0]), shape_yx[1] // 2 + 1), shape_yx)
 
 
-def _sum_terms(frames: NDArray[np.generic], detector: Detector, plan: SumPlan) -> Float:  # (term, y, x)
-    sums = np.zeros((len(plan.weights), *frames.shape[1:]), np.float32)
+def _sum_terms(
+    frames: NDArray[np.generic], detector: Detector, plan: SumPlan, workspace: Workspace
+) -> Complex:  # (pair, y, x)
+    """Terms of the sums, two of them as the real and the imaginary part of one picture."""
+    pairs = workspace.empty(((len(plan.weights) + 1) // 2, *frames.shape[1:]), np.complex64)
     wide = max(plan.tile_yx[1], CACHED_COLUMNS // plan.tile_yx[1] * plan.tile_yx[1])
     areas = [
         (*rows, *columns)
         for rows in row_blocks(frames.shape[1], plan.tile_yx[0])
         for columns in row_blocks(frames.shape[2], wide)
     ]
-    given = plan.tile_yx, plan.displacement, plan.weights, detector.correction, sums
+    given = plan.tile_yx, plan.displacement, plan.weights, detector.correction, pairs
     for_each(lambda area: sum_moved_tiles(frames, area, *given), areas)
-    return sums
+    return pairs
 
 
-def _transformed(pictures: Float, kept_yx: tuple[int, int]) -> Complex:  # (term, y, x)
-    """Half transforms of pictures (term, y, x), with the frequencies that a picture of the kept size has."""
-    terms = np.empty((len(pictures), kept_yx[0], kept_yx[1] // 2 + 1), np.complex64)
-    rows = kept_rows(pictures.shape[1], kept_yx[0])
-    for term, picture in zip(terms, pictures, strict=True):
-        transform = np.asarray(scipy.fft.rfft2(picture, workers=available_cores()))
-        term[:] = _cropped(transform, rows, terms.shape[2])
-    return terms
+def _transform_in_place(transform: Callable[..., Any], picture: Complex) -> None:  # Any: scipy has no types
+    made = transform(picture, workers=available_cores(), overwrite_x=True)
+    if not np.may_share_memory(made, picture):
+        picture[:] = made
+
+
+def _split(pair: Complex, pictures: Float, rows: tuple[int, int]) -> None:
+    """Real and imaginary part of some rows as two pictures (2, y, x)."""
+    some = slice(*rows)
+    pictures[0, some], pictures[1, some] = pair[some].real, pair[some].imag
 
 
 def _cropped(transform: Complex, rows: NDArray[np.int64], columns: int) -> Complex:

@@ -112,7 +112,7 @@ def likeliest_tracks(
         # Exactly at rest: a trace of noise taken for motion would breed more of it in the next round.
         share[1:] = 0
     likely = np.flatnonzero(share >= 1e-4)
-    gain = np.tensordot(share[likely] / share[likely].sum(), priors.gains[likely], axes=1)
+    gain = np.einsum("k,kfg->fg", share[likely] / share[likely].sum(), priors.gains[likely])
     return np.asarray(centred @ gain.T + offset)
 
 
@@ -140,8 +140,9 @@ def likeliest_noise(
 
 
 def _misfits(centred: Float64, priors: TrackPriors) -> Float64:  # (kind,)
-    second = np.asarray(centred.T @ centred, np.float32).ravel()
-    return np.asarray(priors.contrasts.reshape(len(priors.contrasts), -1) @ second, dtype=np.float64)
+    # Not as a matrix product: the threads of a BLAS go on spinning long after so small a one.
+    second = np.asarray(centred.T @ centred, np.float32)
+    return np.asarray(np.einsum("kfg,fg->k", priors.contrasts, second), np.float64)
 
 
 @lru_cache(maxsize=2 * len(NOISE_WALKS))

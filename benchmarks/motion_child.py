@@ -1,0 +1,59 @@
+"""The process that is timed: aligns the movie in a folder and leaves sums and track beside it.
+
+It imports what a stage imports and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from motion_profile import Stopwatch
+from numpy.typing import NDArray
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    if sys.argv[2:] != ["--profile"]:
+        align(folder, Stopwatch())
+        return
+    watch = Stopwatch()
+    with watch.step("imports"):
+        watch.watch()
+    align(folder, watch)
+    (folder / "profile.txt").write_text(watch.table() + "\n")
+
+
+def align(folder: Path, watch: Stopwatch) -> None:
+    """Read, align, and write both sums."""
+    from cryodaq.formats.gain import read_gain
+    from cryodaq.formats.movie import read_frames
+    from cryodaq.formats.mrc import write_micrograph
+    from cryodaq.imaging.compiled import for_each
+    from cryodaq.imaging.motion import AlignmentOptions, align_movie
+
+    order = json.loads((folder / "order.json").read_text())
+    aligned = align_movie(
+        read_frames(folder / "movie.tif"),
+        gain=read_gain(folder / "gain.mrc"),
+        pixel_size_ang=order["pixel"],
+        dose_per_frame_e_ang2=order["dose"],
+        voltage_kv=300.0,
+        options=AlignmentOptions(patches_yx=tuple(order["patches"])),
+    )
+    sums = {"micrograph.mrc": aligned.unweighted, "micrograph_DW.mrc": aligned.dose_weighted}
+    with watch.step("write"):
+        for_each(lambda name: write_micrograph(folder / name, sums[name], pixel_size_ang=order["pixel"]), sums)
+    np.save(folder / "track.npy", aligned.field.displacement_px_yx(places(aligned.field.shape_yx)))
+
+
+def places(shape_yx: tuple[int, int]) -> NDArray[np.float64]:  # (25, yx)
+    """Where tracks are compared with the truth."""
+    y, x = np.meshgrid(*((np.arange(5) + 0.5) * n / 5 for n in shape_yx), indexing="ij")
+    return np.stack([y.ravel(), x.ravel()], axis=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Sums of frames that did not move are known exactly, whatever their size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cryodaq.imaging.detector import sum_frames
+from cryodaq.imaging.dose_weighting import dose_weights
+from cryodaq.imaging.motion_field import still_field
+from cryodaq.imaging.sum_plan import DoseCurve
+from cryodaq.imaging.summation import bin_in_fourier, sum_aligned
+from cryodaq.imaging.workspace import Workspace
+
+STEP = 0.5**0.5 / 127
+
+
+def still_sums(shape_yx: tuple[int, int], binned: tuple[int, int] | None = None, frame_count: int = 6):
+    frames = np.random.default_rng(5).poisson(3.0, (frame_count, *shape_yx)).astype(np.uint8)
+    plain = sum_frames(frames, gain=None)
+    weights = dose_weights(
+        np.arange(128) * STEP / 1.5, frame_count=frame_count, dose_per_frame_e_ang2=4.0, voltage_kv=300.0
+    )
+    found = sum_aligned(
+        frames,
+        detector=plain.detector,
+        field=still_field(frame_count, shape_yx=shape_yx),
+        dose=DoseCurve(step=STEP, weights=weights),
+        binned_shape_yx=binned,
+    )
+    spectra = np.fft.fft2(frames * np.float64(1))
+    radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in shape_yx), indexing="ij"))
+    curves = [np.interp(radius, np.arange(128) * STEP, weights[:, frame]) for frame in range(frame_count)]
+    weighted = np.fft.ifft2((spectra * curves).sum(axis=0)).real.astype(np.float32)
+    return plain.total, weighted, found
+
+
+@pytest.mark.parametrize("shape_yx", [(64, 96), (65, 96), (64, 97), (63, 65), (40, 700)])
+@pytest.mark.parametrize("frame_count", [1, 6, 9])
+def test_a_still_movie_gives_its_plain_and_its_weighted_sum(shape_yx, frame_count) -> None:
+    plain, weighted, found = still_sums(shape_yx, frame_count=frame_count)
+    # The products that the weights are made of err by up to a thousandth.
+    np.testing.assert_allclose(found.unweighted, plain, atol=0.005 * plain.std())
+    np.testing.assert_allclose(found.dose_weighted, weighted, atol=0.01 * plain.std())
+
+
+@pytest.mark.parametrize("binned", [(32, 48), (42, 64)])
+def test_binned_sums_hold_the_low_frequencies_of_whole_ones(binned) -> None:
+    plain, weighted, found = still_sums((64, 96), binned)
+    np.testing.assert_allclose(found.unweighted, bin_in_fourier(plain, binned), atol=0.005 * plain.std())
+    np.testing.assert_allclose(found.dose_weighted, bin_in_fourier(weighted, binned), atol=0.01 * plain.std())
+
+
+def test_memory_that_was_given_back_serves_the_next_array_that_fits() -> None:
+    workspace = Workspace()
+    first, second = workspace.empty((100, 100), np.float32), workspace.empty((10,), np.complex64)
+    second[:] = 7
+    workspace.give_back(first)
+    again = workspace.empty((2, 50, 30), np.complex64)
+    assert np.shares_memory(again, first)
+    assert again.shape == (2, 50, 30)
+    larger = workspace.empty((1000, 1000), np.uint8)
+    assert not np.shares_memory(larger, first)
+    again[:] = 0
+    assert (second == 7).all()
