@@ -170,3 +170,23 @@ def test_as_many_tasks_process_as_have_a_core_and_the_memory_of_a_movie(
     pools = Pools.model_validate(given)
     assert pools.slots(cores=cores, memory_bytes=int(memory_gb * 1e9)) == slots
     assert pools.in_flight(cores=cores, memory_bytes=int(memory_gb * 1e9)) == 2 * slots + 8
+
+
+def test_what_became_of_the_file_that_was_activated_is_said(tmp_path: Path) -> None:
+    file, home = tmp_path / "facility.toml", tmp_path / "home"
+    home.mkdir()
+    assert config.problem_of_source(home) is None
+    file.write_text(GOOD)
+    config.activate(file, home=home)
+    assert config.problem_of_source(home) is None
+    file.write_text(GOOD.replace("voltage_kv", "voltage_kw"))
+    problem = config.problem_of_source(home)
+    assert problem is not None
+    assert "voltage_kw" in problem
+    assert "goes on with the facility file that passed the check last" in problem
+    file.write_text(GOOD.replace("300", "200"))
+    assert "restart to use it" in (config.problem_of_source(home) or "")
+    file.write_text(GOOD)
+    assert config.problem_of_source(home) is None
+    file.unlink()
+    assert config.problem_of_source(home) is None

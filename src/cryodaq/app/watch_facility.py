@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryodaq.app.notify_people import Notifying, notify, send_at_once
 from cryodaq.domain.notifications import MessageKind
 from cryodaq.errors import NotificationError
 from cryodaq.ledger import events, notifications
-from cryodaq.ledger.events import Subject
+from cryodaq.ledger.events import Severity, Subject
 from cryodaq.ledger.notifications import ShareRoom
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ CLOCK_TOLERANCE_S = 5.0
 CLOCK_REMEMBERED = timedelta(hours=1)
 """How long people see that a clock jumped."""
 LOOK_S = 10.0
+LEAST_STATE_BYTES = 1_000_000_000
+"""Free for logs and backups; with less, tasks soon cannot write their logs and fail."""
+FACILITY_FILE = "facility-file"
+"""Key of the alarm about a facility file that is not the active one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,10 @@ class Watching:
     notifying: Notifying
     filling_alarm_h: Mapping[str, float]
     """Hours left at which people are told, by microscope."""
+    state_folder: Path
+    """Logs, backups and the active facility file."""
+    facility_problem: Callable[[], str | None] = lambda: None
+    """What is wrong with the facility file as it is now, in a sentence; None while it is the active one."""
     clock: Callable[[], float] = time.monotonic
 
 
@@ -61,11 +71,26 @@ class Watcher:
             with notifying.engine.begin() as connection:
                 self._tell_clock(connection, jump_s)
                 self._tell_rooms(connection)
+                self._tell(connection, FACILITY_FILE, self.watching.facility_problem(), severity="warning")
+                self._tell(connection, f"state-disk:{socket.gethostname()}", self._full_disk(), severity="error")
             notify(notifying)
         except (OperationalError, InterfaceError) as error:
             self._no_ledger(str(error.orig).strip().splitlines()[0])
         else:
             self._ledger_is_back()
+
+    def _tell(self, connection: Connection, key: str, problem: str | None, *, severity: Severity) -> None:
+        """Keep one alarm for as long as there is a problem."""
+        at = self.watching.notifying.now()
+        if problem is None:
+            events.clear_alarm(connection, key, at=at)
+        else:
+            events.raise_alarm(connection, key, severity=severity, message=problem, at=at, subject=Subject())
+
+    def _full_disk(self) -> str | None:
+        folder = self.watching.state_folder
+        free = shutil.disk_usage(folder).free
+        return None if free >= LEAST_STATE_BYTES else full_state_disk(folder, free_bytes=free)
 
     def _jump_s(self) -> float:
         """Return by how much the wall clock moved against the monotonic one since the last look, s."""
@@ -137,6 +162,14 @@ class Watcher:
             else:
                 taken = True
         return taken
+
+
+def full_state_disk(folder: Path, *, free_bytes: int) -> str:
+    """Return what to tell of the disk of logs and backups."""
+    return (
+        f"the disk of {folder} has {free_bytes / 1e9:.2f} GB free: logs and backups cannot be written; make room, such "
+        "as by removing old files of its logs and backups"
+    )
 
 
 def hours_left(room: ShareRoom) -> float | None:

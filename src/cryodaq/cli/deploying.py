@@ -11,6 +11,9 @@ from cryodaq.cli.config_commands import ConfigOption
 from cryodaq.cli.places import facility_file, home_folder
 from cryodaq.errors import ConfigError
 
+DEPLOYED_FILE = "facility-file:deployed"
+"""Key of the alarm about a facility file that `prepare` refused."""
+
 app = typer.Typer(help="Render, check and prepare a docker swarm stack.", no_args_is_help=True)
 
 
@@ -92,7 +95,11 @@ def prepare(
 
     folder = home_folder(home)
     (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
-    facility = config.activate(config_path or Path(FACILITY_PLACE), home=folder)
+    try:
+        facility = config.activate(config_path or Path(FACILITY_PLACE), home=folder)
+    except ConfigError as error:
+        _tell_of_mistake(folder, error)
+        raise
     write_log(facility.site.log_format)
 
     def make_accounts(url: str) -> None:
@@ -101,5 +108,31 @@ def prepare(
         engine.dispose()
 
     secret(Home(folder).metrics_token)
-    Preparing(home=Home(folder), facility=facility, make_accounts=make_accounts).run()
+    preparing = Preparing(home=Home(folder), facility=facility, make_accounts=make_accounts)
+    preparing.run()
+    _tell_of_mistake(folder, None)
     print("prepared")
+
+
+def _tell_of_mistake(home: Path, mistake: ConfigError | None) -> None:
+    """Keep an alarm while the deployed facility file has a mistake and an earlier one goes on; None ends it."""
+    from sqlalchemy.exc import OperationalError
+
+    from cryodaq.config import ACTIVE_NAME, first_line
+    from cryodaq.ledger import events
+    from cryodaq.wiring import open_system, utc_now
+
+    if not (home / ACTIVE_NAME).exists():
+        return
+    try:
+        with open_system(home).engine.begin() as connection:
+            if mistake is None:
+                events.clear_alarm(connection, DEPLOYED_FILE, at=utc_now())
+                return
+            message = f"{first_line(mistake)}; the system goes on with the facility file that passed the check last"
+            subject = events.Subject()
+            events.raise_alarm(
+                connection, DEPLOYED_FILE, severity="warning", message=message, at=utc_now(), subject=subject
+            )
+    except OperationalError:
+        return  # the sentence stands in this service's log

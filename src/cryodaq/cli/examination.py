@@ -32,6 +32,7 @@ def examine(system: System) -> list[Finding]:
     """Look at every part; a part that cannot be looked at is a finding of its own."""
     parts: list[tuple[str, Callable[[System], Iterator[Finding]]]] = [
         ("facility file", _facility),
+        ("state", _state),
         ("storage", _storage),
         ("access", _access),
         ("shares", _shares),
@@ -55,8 +56,23 @@ def examine(system: System) -> list[Finding]:
 
 
 def _facility(system: System) -> Iterator[Finding]:
+    from cryodaq.config import problem_of_source
+
     names = ", ".join(table.name for table in system.facility.microscopes)
     yield Finding(what="facility file", good=True, sentence=f"the active one describes {names}")
+    if (problem := problem_of_source(system.home.root)) is not None:
+        yield Finding(what="facility file", good=False, sentence=problem)
+
+
+def _state(system: System) -> Iterator[Finding]:
+    """Whether logs and backups can be written."""
+    from cryodaq.app.watch_facility import LEAST_STATE_BYTES, full_state_disk
+
+    folder = system.home.root
+    free = shutil.disk_usage(folder).free
+    good = free >= LEAST_STATE_BYTES
+    sentence = f"{folder}: {free / 1e9:.0f} GB free" if good else full_state_disk(folder, free_bytes=free)
+    yield Finding(what="logs and backups", good=good, sentence=sentence)
 
 
 def _storage(system: System) -> Iterator[Finding]:

@@ -31,7 +31,8 @@ from cryodaq.errors import ConfigError
 
 SYSTEM_MEMORY_GB = 4.0
 """Left for databases, Airflow and pages of a machine that has everything."""
-ACTIVE_NAME = "facility.active.toml"
+ACTIVE_NAME, SOURCE_NAME = "facility.active.toml", "facility.source"
+"""The facility file that passed the check last, and where it came from; in the state's folder."""
 
 
 class CalibratedPixelSize(Table):
@@ -454,11 +455,34 @@ def activate(path: Path, *, home: Path) -> Facility:
     facility = load(path)
     active = home / ACTIVE_NAME
     text = path.read_text(encoding="utf-8")
-    if not active.exists() or active.read_text(encoding="utf-8") != text:
-        part = active.with_name(f".{ACTIVE_NAME}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(active)
+    for place, content in ((active, text), (home / SOURCE_NAME, str(path.absolute()))):
+        if not place.exists() or place.read_text(encoding="utf-8") != content:
+            part = place.with_name(f".{place.name}.part")
+            part.write_text(content, encoding="utf-8")
+            part.replace(place)
     return facility
+
+
+def first_line(error: ConfigError) -> str:
+    """Return the first of a file's problems, and how many more there are."""
+    first, *more = str(error).splitlines()
+    return f"{first} (and {len(more)} more)" if more else first
+
+
+def problem_of_source(home: Path) -> str | None:
+    """Return why the facility file that was activated last is not the active one any more; None while it is."""
+    try:
+        source = Path((home / SOURCE_NAME).read_text(encoding="utf-8"))
+        text = source.read_text(encoding="utf-8")
+        if text == (home / ACTIVE_NAME).read_text(encoding="utf-8"):
+            return None
+    except (OSError, UnicodeDecodeError):  # not on this machine, or being written
+        return None
+    try:
+        parse(text, source=str(source))
+    except ConfigError as error:
+        return f"{first_line(error)}; the system goes on with the facility file that passed the check last"
+    return f"{source} was changed and is correct: restart to use it, or cryodaq config check --activate {source}"
 
 
 def load_active(home: Path) -> Facility:

@@ -474,9 +474,14 @@ class System:
     def watching(self) -> Watching:
         """Return what watching the facility needs. Raises `ConfigError`."""
         from cryodaq.app.watch_facility import Watching
+        from cryodaq.config import problem_of_source
 
-        limits = {one.name: one.filling_alarm_h for one in self.facility.microscopes if one.filling_alarm_h}
-        return Watching(notifying=self.notifying(), filling_alarm_h=limits)
+        return Watching(
+            notifying=self.notifying(),
+            filling_alarm_h={one.name: one.filling_alarm_h for one in self.facility.microscopes if one.filling_alarm_h},
+            state_folder=self.home.root,
+            facility_problem=partial(problem_of_source, self.home.root),
+        )
 
     def run_stage(self, stage: str, movie_id: int, branch_id: int) -> dict[str, object]:
         """Run one stage of one movie."""

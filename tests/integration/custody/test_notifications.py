@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -248,11 +249,24 @@ def test_what_a_chat_refuses_is_said_without_its_address(status: int | None) -> 
     assert caught.value.__cause__ is None
 
 
-def watcher(custody: Custody, channel: Channel, *, engine: Engine | None = None) -> tuple[Watcher, list[float]]:
+def watcher(
+    custody: Custody,
+    channel: Channel,
+    *,
+    engine: Engine | None = None,
+    state_folder: Path | None = None,
+    problem: Callable[[], str | None] = lambda: None,
+) -> tuple[Watcher, list[float]]:
     """Return a watcher and its monotonic clock, which the test sets."""
     steady = [0.0]
     notifying = replace(telling(custody, channel), engine=engine or custody.engine)
-    watching = Watching(notifying=notifying, filling_alarm_h={"tem1": 12.0}, clock=lambda: steady[0])
+    watching = Watching(
+        notifying=notifying,
+        filling_alarm_h={"tem1": 12.0},
+        state_folder=state_folder or Path.cwd(),
+        facility_problem=problem,
+        clock=lambda: steady[0],
+    )
     return Watcher(watching), steady
 
 
@@ -282,6 +296,32 @@ def test_a_share_that_fills_up_is_told_with_the_hours_left(custody: Custody, mai
         look.look()
         assert ("filling" in keys(custody)) is told, free_bytes
     assert "is full in 14.0 h" in next(row["text"] for row in custody.rows("alarm") if row["key"].startswith("filling"))
+
+
+def test_a_facility_file_with_a_mistake_is_told_until_it_is_corrected(custody: Custody, mailbox: Mailbox) -> None:
+    custody.now = datetime.now(UTC)
+    problems: list[str | None] = [None, "facility.toml: microscopes[0].voltage_kw: unknown", "another", None]
+    said = iter(problems)
+    look, _ = watcher(custody, staff(email(mailbox)), problem=lambda: next(said))
+    for problem in problems:
+        look.look()
+        told = [row["text"] for row in custody.rows("alarm") if row["key"] == "facility-file" and not row["cleared_at"]]
+        assert told == ([] if problem is None else [problem])
+
+
+def test_a_full_disk_of_logs_is_told_before_it_stops_anything(
+    custody: Custody, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    custody.now = datetime.now(UTC)
+    look, _ = watcher(custody, staff(email(mailbox)), state_folder=tmp_path)
+    monkeypatch.setattr("cryodaq.app.watch_facility.LEAST_STATE_BYTES", 1 << 62)
+    look.look()
+    (told,) = [row["text"] for row in custody.rows("alarm") if row["key"].startswith("state-disk")]
+    assert str(tmp_path) in told
+    assert "make room" in told
+    monkeypatch.setattr("cryodaq.app.watch_facility.LEAST_STATE_BYTES", 0)
+    look.look()
+    assert "state-disk" not in keys(custody)
 
 
 def test_a_clock_that_jumps_is_told_for_an_hour(custody: Custody, mailbox: Mailbox) -> None:
