@@ -129,12 +129,12 @@ def write_pair(total: Float, scale: Float, row: Complex, opposite: Complex) -> N
         for part in range(4):
             total[0, part, x] *= scale[part // 2, x]
             total[1, part, x] *= scale[part // 2, x]
-    if 2 * last == size:
-        # The highest frequency of an even size is its own opposite.
+    # Frequency 0, and the highest one of an even size, are their own opposites.
+    for own in (0, last if 2 * last == size else 0):
         for part in range(4):
             sign = 1 - 2 * (part % 2)
-            shared = (total[0, part, last] + sign * total[1, part, last]) / 2
-            total[0, part, last], total[1, part, last] = shared, sign * shared
+            shared = (total[0, part, own] + sign * total[1, part, own]) / 2
+            total[0, part, own], total[1, part, own] = shared, sign * shared
     for x in range(last + 1):
         row[x] = complex(total[0, 0, x] - total[0, 3, x], total[0, 1, x] + total[0, 2, x])
         opposite[x] = complex(total[1, 0, x] - total[1, 3, x], total[1, 1, x] + total[1, 2, x])
