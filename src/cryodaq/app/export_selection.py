@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from cryodaq.app.exporting.described import described
+from cryodaq.app.exporting.keeping import known_optics
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.ledger import exports
 from cryodaq.ledger.samples import Branch, SampleRecord
@@ -34,7 +35,10 @@ def export_selection(
         for source in exports.exported_sources(connection, branch.id)
         if source.movie_id in wanted
     ]
-    groups = optics_groups([movie.aligned.optics for movie in movies])
+    state = exports.export_state_of(connection, branch.id)
+    used = {movie.aligned.optics for movie in movies}
+    numbers = optics_groups([movie.aligned.optics for movie in movies], known=known_optics(state))
+    groups = {one: number for one, number in numbers.items() if one in used}
     names = list(movies[0].facts) if movies else []
     yield sample_tables.heads(groups, with_motion=False, fact_names=names)[name]
     for movie in movies:

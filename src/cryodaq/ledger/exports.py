@@ -16,7 +16,6 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
-    delete,
     func,
     literal,
     or_,
@@ -54,17 +53,20 @@ class ExportSource:
     """Of its lines in the files; None where it has none yet."""
     has_motion: bool
     """Whether the files name its motion STAR."""
+    sample_id: str
+    beam_shift_group: str | None
+    """Empty where it is not told apart from others; None where nobody looked yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportState:
     """How far a branch's files were written."""
 
-    optics: Sequence[Mapping[str, Any]]  # Any: JSON of publish.star.Optics
-    """Optics groups in the order of their numbers."""
+    optics: Sequence[Mapping[str, Any] | None]  # Any: JSON of publish.star.Optics
+    """Optics groups in the order of their numbers; None where one is no longer used."""
     with_motion: bool
     files: Mapping[str, Mapping[str, Any]]  # Any: JSON
-    """By name: `bytes` that count, and the digest of the `head`."""
+    """By name: `bytes` that count, and the digest of the `head`; empty where all have to be made anew."""
 
 
 def lock_exports(connection: Connection, branch_id: int) -> None:
@@ -74,7 +76,7 @@ def lock_exports(connection: Connection, branch_id: int) -> None:
 
 
 def export_state_of(connection: Connection, branch_id: int) -> ExportState | None:
-    """Return how far a branch's files were written; None where they have to be made anew."""
+    """Return how far a branch's files were written; None where they never were."""
     query = select(export_state.c.optics, export_state.c.with_motion, export_state.c.files)
     row = connection.execute(query.where(export_state.c.branch_id == branch_id)).first()
     return None if row is None else ExportState(**row._mapping)  # noqa: SLF001  # SQLAlchemy's public name
@@ -88,8 +90,8 @@ def save_export_state(connection: Connection, branch_id: int, state: ExportState
 
 
 def forget_export_state(connection: Connection, branch_id: int) -> None:
-    """Let the next publication make a branch's files anew."""
-    connection.execute(delete(export_state).where(export_state.c.branch_id == branch_id))
+    """Let the next publication make a branch's files anew; optics groups keep their numbers."""
+    connection.execute(update(export_state).where(export_state.c.branch_id == branch_id).values(files={}))
 
 
 def save_export_rows(connection: Connection, branch_id: int, rows: Sequence[tuple[int, str, bool]]) -> None:
@@ -160,6 +162,8 @@ def _sources(*, only: BindParameter[int] | None = None) -> Select[Any]:  # Any: 
             pick.c.result.label("pick"),
             export_row.c.digest,
             func.coalesce(export_row.c.has_motion, False).label("has_motion"),  # SQL's false
+            movie.c.sample_id,
+            movie.c.beam_shift_group,
         )
         .select_from(movie)
         .join(file, file.c.id == movie.c.file_id)

@@ -177,7 +177,9 @@ def published_movies(connection: Connection, exposures: Collection[int]) -> list
 def give_movie(connection: Connection, movie_id: int, *, owner: Mapping[str, object], state: str) -> None:
     """Give a movie its new sample, experiment and names, and count the move."""
     anew = {"triggered_at": None, "published_at": None, "gain_target": None, "problem": None}
-    values = {**owner, "state": state, "moves": movie.c.moves + 1} | ({} if state == "published" else anew)
+    values = {**owner, "state": state, "moves": movie.c.moves + 1, "beam_shift_group": None} | (
+        {} if state == "published" else anew
+    )
     connection.execute(update(movie).where(movie.c.id == movie_id).values(**values))
     connection.execute(delete(export_row).where(export_row.c.movie_id == movie_id))
 

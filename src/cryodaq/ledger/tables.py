@@ -105,6 +105,7 @@ sample = Table(
         server_default="live",
         comment="name of the branch that new movies are processed in",
     ),
+    Column("beam_shifts", JSONB, comment="publish.beam_shifts.Pattern: the places in which its exposures' shifts lie"),
 )
 
 exposure = Table(
@@ -192,6 +193,7 @@ movie = Table(
     Column("problem", Text, comment="why it waits or failed, for people"),
     Column("metadata", JSONB, comment="domain.acquisition.AcquisitionMetadata"),
     Column("gain_target", Text, comment="absolute path of the copied gain reference"),
+    Column("beam_shift_group", Text, comment="name in its sample; empty: not told apart; null: not published yet"),
     _time("registered_at", required=True),
     _time("triggered_at"),
     _time("published_at"),
@@ -347,7 +349,9 @@ export_state = Table(
     "export_state",
     metadata,
     Column("branch_id", BigInteger, ForeignKey(branch.c.id), primary_key=True, autoincrement=False),
-    Column("optics", JSONB, nullable=False, comment="optics groups in the order of their numbers"),
+    Column(
+        "optics", JSONB, nullable=False, comment="optics groups in the order of their numbers; null: no longer used"
+    ),
     Column("with_motion", Boolean, nullable=False, comment="whether every micrograph has its motion STAR"),
     Column("files", JSONB, nullable=False, comment="by name: bytes that count, digest of the head"),
     comment="How far a branch's growing files were written; without a row they are made anew.",

@@ -9,7 +9,8 @@ from cryodaq.formats.coordinates import read_coordinates
 from cryodaq.publish import sample_tables
 from cryodaq.publish.project import MadeProject
 from cryodaq.publish.project_files import make_link, write_tables
-from cryodaq.publish.sample_folder import SampleTables, Table, read_sample_tables, row_count, with_beam_shift_groups
+from cryodaq.publish.sample_folder import SampleTables, Table, read_sample_tables, row_count
+from cryodaq.publish.shifted_optics import with_beam_shift_groups
 
 
 def make_cryosparc_folder(sample_folder: Path, target: Path) -> MadeProject:

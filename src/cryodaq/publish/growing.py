@@ -48,3 +48,17 @@ def append(path: Path, line: str, *, length_bytes: int) -> int | None:
     finally:
         os.close(descriptor)
     return length_bytes + len(data)
+
+
+def with_other_head(path: Path, head: str, line: str, *, old_head_bytes: int, length_bytes: int) -> int | None:
+    """Write a file with another head and one more line; what lies between is kept as it is.
+
+    Returns the new length, or None where the file is missing or shorter than `length_bytes`: nothing was written.
+    """
+    try:
+        kept = path.read_bytes()[old_head_bytes:length_bytes]
+    except FileNotFoundError:
+        return None
+    if len(kept) != length_bytes - old_head_bytes:
+        return None
+    return write_anew(path, [head, kept.decode(), line])

@@ -19,7 +19,8 @@ from cryodaq.formats.mrc import read_mrc_header, write_turned_micrograph
 from cryodaq.formats.star import Value
 from cryodaq.publish.project import TURNED, MadeProject, lay_out_project
 from cryodaq.publish.relion import METADATA_COLUMN, relion_turns_rows
-from cryodaq.publish.sample_folder import SampleTables, Table, read_sample_tables, with_beam_shift_groups
+from cryodaq.publish.sample_folder import SampleTables, Table, read_sample_tables
+from cryodaq.publish.shifted_optics import with_beam_shift_groups
 
 UNWEIGHTED_COLUMN = "rlnMicrographNameNoDW"
 

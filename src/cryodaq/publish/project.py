@@ -14,7 +14,8 @@ from cryodaq.publish import sample_tables
 from cryodaq.publish.growing import write_anew
 from cryodaq.publish.project_files import make_link, write_tables
 from cryodaq.publish.relion import METADATA_COLUMN
-from cryodaq.publish.sample_folder import SampleTables, read_sample_tables, row_count, with_beam_shift_groups
+from cryodaq.publish.sample_folder import SampleTables, read_sample_tables, row_count
+from cryodaq.publish.shifted_optics import with_beam_shift_groups
 
 LINKED_FOLDERS = ("raw", "aligned", "ctf", "particles", "branches")
 AUTOPICK = "AutoPick/cryodaq"

@@ -10,7 +10,6 @@ from pathlib import Path
 from cryodaq.errors import ExportError, FormatError
 from cryodaq.formats.star import Value, read_star
 from cryodaq.publish import sample_tables
-from cryodaq.publish.beam_shifts import area_of, group_beam_shifts
 
 Table = dict[str, list[Value]]
 
@@ -55,44 +54,6 @@ def read_sample_tables(folder: Path) -> SampleTables:
         coordinates=_columns(coordinates, "coordinate_files"),
         facts=facts,
     )
-
-
-def with_beam_shift_groups(sample: SampleTables) -> SampleTables:
-    """Split the optics groups by the beam's shift where the shifts fall into clusters."""
-    shifts = [_shift(fact) for fact in sample.facts]
-    names = group_beam_shifts(shifts, areas=[area_of(fact["run"]) for fact in sample.facts])
-    if len(set(names)) < 2:
-        return sample
-    group_of = dict(zip((fact["micrograph_dose_weighted"] for fact in sample.facts), names, strict=True))
-    pairs = [
-        (int(group), group_of.get(str(name), ""))
-        for name, group in zip(sample.corrected["rlnMicrographName"], sample.corrected["rlnOpticsGroup"], strict=True)
-    ]
-    numbers = {pair: number for number, pair in enumerate(sorted(set(pairs)), start=1)}
-    place = {int(group): row for row, group in enumerate(sample.optics["rlnOpticsGroup"])}
-    optics = {key: [column[place[group]] for group, _ in numbers] for key, column in sample.optics.items()}
-    optics["rlnOpticsGroup"] = list(numbers.values())
-    optics["rlnOpticsGroupName"] = [name or f"opticsGroup{group}" for group, name in numbers]
-
-    def renumbered(table: Table) -> Table:
-        groups = zip(table["rlnMicrographName"], table["rlnOpticsGroup"], strict=True)
-        return {**table, "rlnOpticsGroup": [numbers[int(old), group_of.get(str(name), "")] for name, old in groups]}
-
-    return SampleTables(
-        folder=sample.folder,
-        optics=optics,
-        corrected=renumbered(sample.corrected),
-        with_ctf=renumbered(sample.with_ctf),
-        coordinates=sample.coordinates,
-        facts=sample.facts,
-    )
-
-
-def _shift(fact: Mapping[str, str]) -> tuple[float, float] | None:
-    try:
-        return float(fact["beam_shift_x"]), float(fact["beam_shift_y"])
-    except (KeyError, ValueError):  # an empty cell: the shift of this exposure is not known
-        return None
 
 
 def _read_table(path: Path) -> dict[str, dict[str, list[Value] | Value]]:

@@ -78,9 +78,17 @@ def as_columns(rows: Sequence[Sequence[Value]], names: Sequence[str]) -> dict[st
     return {name: [row[index] for row in rows] for index, name in enumerate(names)}
 
 
-def optics_groups(optics: Sequence[Optics]) -> dict[Optics, int]:
-    """Return the number of each group, counted from 1 in the order in which they come."""
-    return {one: number for number, one in enumerate(dict.fromkeys(optics), start=1)}
+def optics_groups(optics: Sequence[Optics], *, known: Sequence[Optics | None] = ()) -> dict[Optics, int]:
+    """Return the number of each group, counted from 1 in the order in which they come.
+
+    Parameters
+    ----------
+    known
+        Groups in the order of the numbers that they have already and keep; None where one is no longer used.
+    """
+    numbers = {one: number for number, one in enumerate(known, start=1) if one is not None}
+    new = [one for one in dict.fromkeys(optics) if one not in numbers]
+    return {**numbers, **{one: number for number, one in enumerate(new, start=len(known) + 1)}}
 
 
 def optics_block(groups: dict[Optics, int]) -> Block:

@@ -119,7 +119,9 @@ def test_files_made_anew_by_a_process_that_died_are_made_anew_again(seed: Ledger
     keep_exports(engine, connection, branch, movie_id=first.id, has_motion=False)
     connection.close()
     with engine.connect() as connection:
-        assert exports.export_state_of(connection, first.branch_id) is None
+        state = exports.export_state_of(connection, first.branch_id)
+    assert state is not None
+    assert state.files == {}
     publish(engine, again, found_again)
     table = starfile.read(first.layout.micrographs_star, always_dict=True)["micrographs"]
     assert list(table["rlnMicrographName"]) == ["aligned/m1_DW.mrc", "aligned/m2_DW.mrc"]

@@ -12,14 +12,17 @@ from tempfile import gettempdir
 
 import mrcfile
 import numpy as np
+import pandas as pd
 import pytest
 import starfile
+from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from cryodaq.cli.commands import app
 from cryodaq.errors import ExportError, FormatError
 from cryodaq.publish.cryosparc import make_cryosparc_folder
 from cryodaq.publish.project import make_relion_project
+from cryodaq.testing.seeded_ledger import LedgerSeeder
 
 BOX = 32
 Publish = Callable[..., object]
@@ -117,23 +120,74 @@ def test_a_project_is_renewed_and_links_what_is_there(publish_spots: Publish, tm
     assert (project / "AutoPick/cryodaq/aligned/m2_DW_autopick.star").is_file()
 
 
-def test_exposures_of_one_beam_shift_become_an_optics_group(
+def groups_of(star: Path) -> tuple[dict[str, int], dict[int, str]]:
+    """Return the optics group of each run, and the names of the groups."""
+    blocks = starfile.read(star, always_dict=True)
+    runs = [Path(name).name.removesuffix("_DW.mrc") for name in blocks["micrographs"]["rlnMicrographName"]]
+    optics = blocks["optics"]
+    return (
+        dict(zip(runs, blocks["micrographs"]["rlnOpticsGroup"], strict=True)),
+        dict(zip(optics["rlnOpticsGroup"], optics["rlnOpticsGroupName"], strict=True)),
+    )
+
+
+def test_exposures_of_one_beam_shift_become_an_optics_group_that_stays(
     publish_spots: Publish, tmp_path: Path, own_folder: Path
 ) -> None:
     shifts = [(-0.1, 0.0), (0.1, 0.0)]
-    for number in range(14):
+    told: dict[str, int] = {}
+    inodes = set()
+    for number in range(18):
         x, y = shifts[number % 2]
         publish_spots(f"m{number:02d}", beam_shift_xy=(x + number * 1e-4, y))
+        living = sample_folder(tmp_path) / "micrographs_ctf.star"
+        groups, names = groups_of(living)
+        assert told.items() <= groups.items()  # what was once written stays
+        told = groups
+        inodes.add(living.stat().st_ino)
     publish_spots("unknown")
+    publish_spots("elsewhere", beam_shift_xy=(0.1, 0.4))
+    groups, names = groups_of(living)
+    assert told.items() <= groups.items()
+    assert names == {1: "opticsGroup1", 2: "beamShift002", 3: "beamShift001", 4: "beamShift003"}
+    assert [groups[f"m{number:02d}"] for number in range(18)] == [1] * 11 + [2, 3, 2, 3, 2, 3, 2]
+    assert (groups["unknown"], groups["elsewhere"]) == (1, 4)
+    assert groups_of(living.with_name("corrected_micrographs.star")) == (groups, names)
+    assert len(inodes) <= 4  # written anew for a new group only
+    # A project gives the first ones to their groups, too, and keeps the numbers.
+    made = make_relion_project(living.parent, own_folder / "p")
+    joined, _ = groups_of(own_folder / "p/micrographs_ctf.star")
+    assert made.optics_groups == 4
+    assert [joined[f"m{number:02d}"] for number in range(18)] == [3, 2] * 9
+    assert (joined["unknown"], joined["elsewhere"]) == (1, 4)
+
+
+def test_tables_written_anew_keep_the_numbers_of_groups(
+    publish_spots: Publish, seed: LedgerSeeder, engine: Engine, tmp_path: Path
+) -> None:
+    for number in range(16):
+        publish_spots(f"m{number:02d}", beam_shift_xy=(0.1 * (number % 2) + number * 1e-4, 0.0))
+    living = sample_folder(tmp_path) / "micrographs_ctf.star"
+    before = groups_of(living)
+    living.unlink()
+    publish_spots("m16", beam_shift_xy=(0.0, 0.0))
+    groups, names = groups_of(living)
+    assert groups.pop("m16") == before[0]["m14"]
+    assert (groups, names) == before
+
+
+def test_a_sample_from_before_groups_were_kept_is_split_in_its_project(
+    publish_spots: Publish, engine: Engine, tmp_path: Path, own_folder: Path
+) -> None:
+    for number in range(14):
+        publish_spots(f"m{number:02d}", beam_shift_xy=(0.1 * (number % 2) + number * 1e-4, 0.0))
+    csv_file = sample_folder(tmp_path) / "micrographs.csv"
+    table = pd.read_csv(csv_file)
+    table["beam_shift_group"] = ""
+    table.to_csv(csv_file, index=False)
     made = make_relion_project(sample_folder(tmp_path), own_folder / "p")
-    assert made.optics_groups == 3
-    blocks = starfile.read(own_folder / "p/micrographs_ctf.star", always_dict=True)
-    groups = list(blocks["micrographs"]["rlnOpticsGroup"])
-    assert groups[:14] == [groups[0], groups[1]] * 7
-    assert len(set(groups)) == 3
-    names = dict(zip(blocks["optics"]["rlnOpticsGroup"], blocks["optics"]["rlnOpticsGroupName"], strict=True))
-    assert names[groups[14]] == "opticsGroup1"
-    assert len(blocks["optics"]) == 3
+    groups, _ = groups_of(own_folder / "p/micrographs_ctf.star")
+    assert len(set(groups.values())) == made.optics_groups > 1
 
 
 def test_cryosparc_gets_flat_folders_and_particles_with_their_ctf(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cryodaq.formats.metadata import read_metadata
-from cryodaq.publish.beam_shifts import area_of, group_beam_shifts
+from cryodaq.publish.beam_shifts import Pattern, area_of, group_beam_shifts
 
 
 def places(count: int, *, scatter: float, seed: int) -> tuple[list[tuple[float, float]], list[int]]:
@@ -54,3 +54,66 @@ def test_a_real_afis_session_falls_into_three_areas_of_ten_shifts(shared_data: P
     for name in set(names):
         near = np.array([shift for shift, other in zip(shifts, names, strict=True) if other == name])
         assert np.ptp(near, axis=0).max() < 0.02
+
+
+def collected(shifts: list[tuple[float, float]], areas: list[str]) -> tuple[Pattern, list[str]]:
+    """Return what is known at the end, and each exposure's group as it was told when it came; empty: none."""
+    pattern, names = Pattern(), []
+    for number, (shift, area) in enumerate(zip(shifts, areas, strict=True), start=1):
+        if not pattern.has_places(area):
+            pattern = pattern.one_more()
+            if pattern.is_to_be_looked_for:
+                pattern = pattern.looked(shifts[:number], areas=areas[:number])
+        place = pattern.nearest(shift, area=area)
+        if place is None and pattern.has_places(area):
+            pattern, place = pattern.extended(shift, area=area)
+        names.append("" if place is None else place.name)
+    return pattern, names
+
+
+@pytest.mark.parametrize("scatter", [0.0005, 0.004])
+def test_while_it_is_collected_a_pattern_is_found_early_and_kept(scatter: float) -> None:
+    shifts, which = places(2_000, scatter=scatter, seed=13)
+    pattern, names = collected(shifts, [""] * len(shifts))
+    told = [(name, place) for name, place in zip(names, which, strict=True) if name]
+    assert names.index(told[0][0]) < 80
+    assert len(told) > 1_900
+    assert len(set(told)) == len(pattern.places) == 9
+
+
+def test_places_that_come_late_open_new_groups_and_change_no_other() -> None:
+    random = np.random.default_rng(14)
+    first = [(0.1 * (number % 2), 0.0) for number in range(40)]
+    later = [(0.1 * (number % 3), 0.05) for number in range(30)]
+    shifts = [(x + random.normal(0, 5e-4), y + random.normal(0, 5e-4)) for x, y in first + later]
+    _, names = collected(shifts, [""] * len(shifts))
+    assert set(names[20:40]) == {"beamShift001", "beamShift002"}
+    assert set(names[40:]) == {"beamShift003", "beamShift004", "beamShift005"}
+
+
+def test_areas_of_one_shift_each_are_groups_where_they_are_far_apart() -> None:
+    random = np.random.default_rng(16)
+    shifts = [(0.1 * (number % 2) + float(random.normal(0, 1e-3)), 0.0) for number in range(40)]
+    _, names = collected(shifts, [str(number % 2) for number in range(40)])
+    assert set(names[-10:]) == {"beamShift001", "beamShift002"}
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.2])
+def test_shifts_without_places_are_never_told_apart(spread: float) -> None:
+    random = np.random.default_rng(15)
+    shifts = [(float(x), float(y)) for x, y in random.normal(0, spread, (3_000, 2))]
+    assert set(collected(shifts, [""] * len(shifts))[1]) == {""}
+
+
+def test_a_real_afis_session_is_told_apart_while_it_is_collected(shared_data: Path) -> None:
+    files = [
+        file for file in (shared_data / "epu/afis_epu2.6.0_falcon3").rglob("*.xml") if "Fractions" not in file.name
+    ]
+    found = sorted((read_metadata(file)[0].acquired_at or "", file) for file in files)
+    shifts = [read_metadata(file)[0].beam_shift_xy or (0.0, 0.0) for _, file in found]
+    areas = [area_of(file.stem) for _, file in found]
+    _, names = collected(shifts * 3, areas * 3)
+    everyone = group_beam_shifts(shifts, areas=areas) * 3
+    told = {(name, group) for name, group in zip(names, everyone, strict=True) if name}
+    assert names.index("beamShift001") < 80
+    assert len({name for name, _ in told}) == len({group for _, group in told}) == len(told) == 30

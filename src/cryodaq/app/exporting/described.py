@@ -67,13 +67,14 @@ def _with_ctf(aligned: AlignedMicrograph, fit: Json) -> Micrograph | None:
 
 
 def optics_of(source: ExportSource) -> Optics:
-    """Return the optics group of a movie, beam shifts not told apart."""
+    """Return the optics group of a movie."""
     return Optics(
         voltage_kv=_value(source, "voltage_kv"),
         cs_mm=_value(source, "cs_mm"),
         amplitude_contrast=_value(source, "amplitude_contrast"),
         original_pixel_size_ang=_value(source, "pixel_size_ang"),
         pixel_size_ang=float(source.align["pixel_size_ang"]),
+        beam_shift_group=source.beam_shift_group or "",
     )
 
 
@@ -103,6 +104,7 @@ def _facts(
         **_some(source.metadata or {}, _METADATA),
         "beam_shift_x": shift[0],
         "beam_shift_y": shift[1],
+        "beam_shift_group": source.beam_shift_group or None,
         "pixel_size_ang": float(align["pixel_size_ang"]),
         "movie_pixel_size_ang": _value(source, "pixel_size_ang"),
         **{key: _value(source, key) for key in _PARAMETERS},

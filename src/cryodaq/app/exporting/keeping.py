@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.exporting.beam_shift_groups import with_beam_shift_group
 from cryodaq.app.exporting.described import described
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.ledger import exports
@@ -55,19 +56,18 @@ def keep_exports(
     source = exports.export_source(connection, branch.branch_id, movie_id)
     if source is None:
         return
-    source = replace(source, has_motion=has_motion)
+    source = with_beam_shift_group(connection, replace(source, has_motion=has_motion))
     state = exports.export_state_of(connection, branch.branch_id)
-    if state is not None:
+    if state is not None and state.files:
         if _stands_already(branch, state, source):
             return
-        grown = _append(branch, state, source) if source.digest is None and source.version == 1 else None
+        grown = _append(engine, branch, state, source) if source.digest is None and source.version == 1 else None
         if grown is not None:
             exports.save_export_state(connection, branch.branch_id, grown)
             exports.save_export_rows(connection, branch.branch_id, [_record(branch, source)])
             return
-        with engine.begin() as apart:
-            exports.forget_export_state(apart, branch.branch_id)
-    _make_anew(connection, branch, source)
+        _forget(engine, branch)
+    _make_anew(connection, branch, state, source)
 
 
 def write_exports_anew(
@@ -82,12 +82,11 @@ def write_exports_anew(
     """
     exports.lock_exports(connection, branch.branch_id)
     state = exports.export_state_of(connection, branch.branch_id)
-    with engine.begin() as apart:
-        exports.forget_export_state(apart, branch.branch_id)
+    _forget(engine, branch)
     found = exports.exported_sources(connection, branch.branch_id)
     everyone = [replace(one, has_motion=has_motion.get(one.movie_id, one.has_motion)) for one in found]
     if everyone:
-        _write_all(connection, branch, everyone)
+        _write_all(connection, branch, state, everyone)
         return
     for name in state.files if state is not None else ():
         Path(branch.layout.root / name).unlink(missing_ok=True)
@@ -101,41 +100,67 @@ def _stands_already(branch: ExportedBranch, state: ExportState, source: ExportSo
     return all(path.is_file() and path.stat().st_size >= state.files[name]["bytes"] for name, path in paths.items())
 
 
-def _append(branch: ExportedBranch, state: ExportState, source: ExportSource) -> ExportState | None:
+def _forget(engine: Engine, branch: ExportedBranch) -> None:
+    """Take the record of the files away, in a transaction of its own, before they are written anew."""
+    with engine.begin() as apart:
+        exports.forget_export_state(apart, branch.branch_id)
+
+
+def _append(engine: Engine, branch: ExportedBranch, state: ExportState, source: ExportSource) -> ExportState | None:
     """Append a movie's lines and return the new state; None where the files have to be made anew."""
     movie = _described(branch, source)
-    groups = optics_groups([Optics(**one) for one in state.optics])
-    if movie.aligned.optics not in groups or (state.with_motion and not source.has_motion):
+    if state.with_motion and not source.has_motion:
         return None
-    if _digests(_heads(movie, groups, with_motion=state.with_motion)) != {
-        name: kept["head"] for name, kept in state.files.items()
-    }:
+    known = known_optics(state)
+    before, after = optics_groups([], known=known), optics_groups([movie.aligned.optics], known=known)
+    old = _heads(movie, before, with_motion=state.with_motion)
+    if _digests(old) != {name: kept["head"] for name, kept in state.files.items()}:
         return None
-    added = _lines(branch, movie, groups, with_motion=state.with_motion)
-    with ThreadPoolExecutor(len(added)) as pool:  # the disk is waited for once, not once a file
-        lengths = pool.map(
-            lambda name: growing.append(
-                Path(branch.layout.root / name), added[name], length_bytes=state.files[name]["bytes"]
-            ),
-            added,
+    heads = _heads(movie, after, with_motion=state.with_motion)
+    added = _lines(branch, movie, after, with_motion=state.with_motion)
+    if heads != old:
+        _forget(engine, branch)
+
+    def grow(name: str) -> int | None:
+        path, length_bytes, line = Path(branch.layout.root / name), int(state.files[name]["bytes"]), added.get(name, "")
+        if heads[name] == old[name]:
+            return growing.append(path, line, length_bytes=length_bytes) if line else length_bytes
+        old_head_bytes = len(old[name].encode())
+        return growing.with_other_head(
+            path, heads[name], line, old_head_bytes=old_head_bytes, length_bytes=length_bytes
         )
-        grown = dict(zip(added, lengths, strict=True))
-    if None in grown.values():
+
+    with ThreadPoolExecutor(len(heads)) as pool:  # the disk is waited for once, not once a file
+        lengths = dict(zip(heads, pool.map(grow, heads), strict=True))
+    if None in lengths.values():
         return None
+    optics = [*state.optics, *(asdict(one) for one, number in after.items() if number > len(known))]
+    digests = _digests(heads)
     return replace(
-        state, files={name: {**kept, "bytes": grown.get(name, kept["bytes"])} for name, kept in state.files.items()}
+        state, optics=optics, files={name: {"bytes": lengths[name], "head": digests[name]} for name in heads}
     )
 
 
-def _make_anew(connection: Connection, branch: ExportedBranch, source: ExportSource) -> None:
+def known_optics(state: ExportState | None) -> list[Optics | None]:
+    """Return the optics groups that a branch's tables have, in the order of their numbers."""
+    stored = state.optics if state is not None else ()
+    return [None if one is None else Optics(**one) for one in stored]
+
+
+def _make_anew(connection: Connection, branch: ExportedBranch, state: ExportState | None, source: ExportSource) -> None:
     """Write all files of a branch from the ledger; `source` is the movie that is being published."""
     others = [one for one in exports.exported_sources(connection, branch.branch_id) if one.movie_id != source.movie_id]
-    _write_all(connection, branch, sorted([*others, source], key=lambda one: one.movie_id))
+    _write_all(connection, branch, state, sorted([*others, source], key=lambda one: one.movie_id))
 
 
-def _write_all(connection: Connection, branch: ExportedBranch, everyone: Sequence[ExportSource]) -> None:
+def _write_all(
+    connection: Connection, branch: ExportedBranch, state: ExportState | None, everyone: Sequence[ExportSource]
+) -> None:
+    everyone = [with_beam_shift_group(connection, one) for one in everyone]
     movies = [_described(branch, one) for one in everyone]
-    groups = optics_groups([movie.aligned.optics for movie in movies])
+    used = {movie.aligned.optics for movie in movies}
+    numbers = optics_groups([movie.aligned.optics for movie in movies], known=known_optics(state))
+    groups = {one: number for one, number in numbers.items() if one in used}
     with_motion = all(one.has_motion for one in everyone)
     heads = _heads(movies[0], groups, with_motion=with_motion)
     texts = {name: [head] for name, head in heads.items()}
@@ -147,8 +172,12 @@ def _write_all(connection: Connection, branch: ExportedBranch, everyone: Sequenc
         name: {"bytes": growing.write_anew(Path(branch.layout.root / name), parts), "head": digests[name]}
         for name, parts in texts.items()
     }
-    state = ExportState(optics=[asdict(one) for one in groups], with_motion=with_motion, files=files)
-    exports.save_export_state(connection, branch.branch_id, state)
+    by_number = {number: one for one, number in groups.items()}
+    highest = max(numbers.values())
+    optics = [asdict(by_number[number]) if number in by_number else None for number in range(1, highest + 1)]
+    exports.save_export_state(
+        connection, branch.branch_id, ExportState(optics=optics, with_motion=with_motion, files=files)
+    )
     exports.save_export_rows(connection, branch.branch_id, [_record(branch, one) for one in everyone])
 
 
