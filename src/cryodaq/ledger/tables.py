@@ -146,12 +146,7 @@ file = Table(
     Column("exposure_id", BigInteger, ForeignKey(exposure.c.id), nullable=False),
     Column("state", Text, nullable=False, comment="seen held complete copying copied verified removed vanished"),
     Column("size_bytes", BigInteger, nullable=False),
-    Column(
-        "mtime_ns",
-        BigInteger,
-        nullable=False,
-        comment="of the microscope's clock; compared for equality only",
-    ),
+    Column("mtime_ns", BigInteger, nullable=False, comment="of the microscope's clock; compared for equality only"),
     Column("inode", BigInteger),
     Column("frame_count", Integer),
     Column("xxh3_128", Text),
