@@ -155,6 +155,17 @@ class Notifier(Protocol):
         ...
 
 
+class CollaboratorChannel(Protocol):
+    """Brings an experiment's digests to its collaborators, and to nobody else."""
+
+    def send(self, message: Message, people: Sequence[str], *, gone: Sequence[str]) -> None:
+        """Send one message to people by their user names; who is `gone` hears nothing any more.
+
+        Raises `NotificationError` when it was not taken.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryPerson:
     """Somebody in the site's directory."""

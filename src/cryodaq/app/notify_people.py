@@ -34,10 +34,12 @@ class Channel:
     microscopes: frozenset[str]
     """Whose alarms these people take; alarms of no microscope reach every channel."""
     says_alive: bool
+    takes_alarms: bool = True
 
     def takes(self, microscope: str | None, severity: str) -> bool:
         """Whether something is for these people."""
-        return reaches(severity, self.least_severity) and (microscope is None or microscope in self.microscopes)
+        concerned = microscope is None or microscope in self.microscopes
+        return self.takes_alarms and concerned and reaches(severity, self.least_severity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class Notifying:
     alive_at: time | None
     """When the daily word comes, the site's time; None: never."""
     now: Callable[[], datetime]
+    digest: Callable[[Connection], int] | None = None
+    """Puts what collaborators are to be told into the outbox; None: they are told nothing."""
 
 
 def notify(notifying: Notifying) -> int:
@@ -61,6 +65,8 @@ def notify(notifying: Notifying) -> int:
         if notifications.take_turn(connection):
             _follow_alarms(notifying, connection)
             _say_alive(notifying, connection)
+            if notifying.digest is not None:
+                notifying.digest(connection)
     return _send_due(notifying)
 
 

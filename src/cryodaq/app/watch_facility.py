@@ -154,7 +154,7 @@ class Watcher:
     def _tell_everybody(self, text: str, *, kind: MessageKind) -> bool:
         """Return whether at least one channel took it."""
         taken = False
-        for channel in self.watching.notifying.channels:
+        for channel in (one for one in self.watching.notifying.channels if one.takes_alarms):
             try:
                 send_at_once(self.watching.notifying, channel, text, kind=kind, severity="error")
             except NotificationError as error:

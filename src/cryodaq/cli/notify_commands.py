@@ -26,7 +26,7 @@ def send_test(
     from cryodaq.domain.notifications import MessageKind
 
     notifying = running_system(home).notifying()
-    channels = [one for one in notifying.channels if channel in {None, one.name}]
+    channels = [one for one in notifying.channels if channel in {None, one.name} and one.takes_alarms]
     if not channels:
         what = f"a channel {channel}" if channel else "any channel"
         message = f"the facility file does not have {what}; write [[notifications.channels]]"

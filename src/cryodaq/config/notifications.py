@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from cryodaq.config.tables import AbsolutePath, Port, Table
 
+RESERVED = ("elogbook", "collaborators")
+
 
 class Smtp(Table):
     """The site's mail server."""
@@ -52,11 +54,38 @@ class ChannelTable(Table):
         return self
 
 
+class CollaboratorsTable(Table):
+    """How collaborators hear of their experiments; what they may see, the elogbook says."""
+
+    kind: Literal["email", "matrix"] = Field(
+        description="An e-mail to each, or a private room for each experiment to which they are invited."
+    )
+    address: str = Field(
+        description="Somebody's address, with {uid} for the user name: {uid}@example.org, or @{uid}:example.org."
+    )
+    every_h: float = Field(default=4.0, ge=0.25, le=168, description="At most so often while movies come, h.")
+    homeserver: str | None = Field(default=None, pattern=r"^https?://", description="For matrix: its address.")
+    token_file: AbsolutePath | None = Field(default=None, description="For matrix: file with an access token.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> CollaboratorsTable:
+        if "{uid}" not in self.address:
+            message = "the collaborators' address needs {uid} where the user name goes, such as {uid}@example.org"
+            raise ValueError(message)
+        if self.kind == "matrix" and (self.homeserver is None or self.token_file is None):
+            message = "collaborators by matrix need homeserver and token_file"
+            raise ValueError(message)
+        return self
+
+
 class Notifications(Table):
     """Alarms out of the building; none while there are no channels."""
 
     channels: tuple[ChannelTable, ...] = Field(default=(), description="One table a channel.")
     smtp: Smtp | None = Field(default=None, description="The mail server; needed for channels of kind email.")
+    collaborators: CollaboratorsTable | None = Field(
+        default=None, description="Digests with a picture, to the collaborators of each experiment; default: none."
+    )
     hold_s: float = Field(
         default=60.0, ge=0, le=3600, description="An alarm is told when it stood, or was gone, for so long, s."
     )
@@ -70,7 +99,12 @@ class Notifications(Table):
         if len(set(names)) < len(names):
             message = "two channels have the same name"
             raise ValueError(message)
-        if self.smtp is None and any(channel.kind == "email" for channel in self.channels):
+        if any(channel.name in RESERVED for channel in self.channels):
+            message = f"{' and '.join(RESERVED)} are no names for channels; cryodaq has its own of these names"
+            raise ValueError(message)
+        kinds = {channel.kind for channel in self.channels}
+        kinds |= {self.collaborators.kind} if self.collaborators is not None else set()
+        if self.smtp is None and "email" in kinds:
             message = "a channel of kind email needs [notifications.smtp]"
             raise ValueError(message)
         return self

@@ -21,6 +21,7 @@ class MessageKind(StrEnum):
     RAISED = "raised"
     CLEARED = "cleared"
     ALIVE = "alive"
+    DIGEST = "digest"
     TEST = "test"
 
 
@@ -39,6 +40,10 @@ class Message:
     microscope: str | None = None
     key: str | None = None
     """Of the alarm."""
+    experiment: str | None = None
+    """Of a digest, whose readers are the experiment's collaborators."""
+    picture: str | None = None
+    """Absolute path of a JPEG that goes along."""
 
     @property
     def title(self) -> str:

@@ -197,6 +197,7 @@ movie = Table(
     UniqueConstraint("experiment", "run_name", "version", name="uq_movie_run"),
     Index("ix_movie_sample", "sample_id", "id"),
     Index("ix_movie_state", "state"),
+    Index("ix_movie_published", "published_at"),
     Index("ix_movie_later_version", "sample_id", "path", "version", postgresql_where=text("version > 1")),
 )
 
@@ -479,6 +480,16 @@ silence = Table(
     _time("until", required=True),
     Column("asked_by", Text, nullable=False),
     _time("asked_at", required=True),
+)
+
+digest = Table(
+    "digest",
+    metadata,
+    Column("experiment", Text, ForeignKey(experiment.c.name), primary_key=True),
+    _time("told_at", required=True),
+    _time("last_published_at", required=True),
+    Column("invited", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="user names"),
+    comment="What collaborators were told last of their experiment.",
 )
 
 outgoing = Table(

@@ -7,11 +7,10 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from cryodaq.domain.home import AIRFLOW_USER, Home
 from cryodaq.errors import ConfigError, LedgerError, StoreError, TransferError
@@ -453,23 +452,9 @@ class System:
 
     def notifying(self) -> Notifying:
         """Return what telling people outside needs. Raises `ConfigError`."""
-        from cryodaq.app.note_alarms import elogbook_channel
-        from cryodaq.app.notify_people import Notifying
-        from cryodaq.wiring.channels import channels_of
+        from cryodaq.wiring.channels import notifying_of
 
-        table, microscopes = self.facility.notifications, self.facility.microscopes
-        channels = channels_of(self.facility)
-        if self.facility.elogbook.alarms:
-            channels.append(elogbook_channel(self.engine, self.logbook, microscopes=[one.name for one in microscopes]))
-        return Notifying(
-            engine=self.engine,
-            channels=channels,
-            site=self.facility.site.name,
-            zone=ZoneInfo(self.facility.site.zone),
-            hold=timedelta(seconds=table.hold_s),
-            alive_at=table.alive_at,
-            now=utc_now,
-        )
+        return notifying_of(self.facility, self.engine, self.logbook, now=utc_now)
 
     def watching(self) -> Watching:
         """Return what watching the facility needs. Raises `ConfigError`."""

@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from cryodaq.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cryodaq.app.notify_people import Channel
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+
+    from cryodaq.app.notify_people import Channel, Notifying
     from cryodaq.config import Facility
-    from cryodaq.config.notifications import ChannelTable
-    from cryodaq.ports import Notifier
+    from cryodaq.config.notifications import ChannelTable, CollaboratorsTable
+    from cryodaq.ports import CollaboratorChannel, Logbook, Notifier
+    from cryodaq.publish.channels.email import SmtpServer
+
+
+def notifying_of(facility: Facility, engine: Engine, logbook: Logbook, *, now: Callable[[], datetime]) -> Notifying:
+    """Return what telling people outside needs. Raises `ConfigError` when a secret cannot be read."""
+    from cryodaq.app.note_alarms import elogbook_channel
+    from cryodaq.app.notify_people import Notifying
+    from cryodaq.app.tell_collaborators import Digests, collaborators_channel
+
+    table, site, digests = facility.notifications, facility.site, None
+    channels = channels_of(facility)
+    if facility.elogbook.alarms:
+        microscopes = [one.name for one in facility.microscopes]
+        channels.append(elogbook_channel(engine, logbook, microscopes=microscopes))
+    if table.collaborators is not None:
+        channels.append(collaborators_channel(engine, logbook, collaborators_of(facility, table.collaborators)))
+        every = timedelta(hours=table.collaborators.every_h)
+        digests = Digests(every=every, site=site.name, web_url=site.web_url, now=now)
+    return Notifying(
+        engine=engine,
+        channels=channels,
+        site=site.name,
+        zone=ZoneInfo(site.zone),
+        hold=timedelta(seconds=table.hold_s),
+        alive_at=table.alive_at,
+        now=now,
+        digest=None if digests is None else digests.queue,
+    )
 
 
 def channels_of(facility: Facility) -> list[Channel]:
@@ -32,14 +67,11 @@ def channels_of(facility: Facility) -> list[Channel]:
 def notifier_of(facility: Facility, channel: ChannelTable) -> Notifier:
     """Return what brings messages to one channel. Raises `ConfigError` when its secret cannot be read."""
     from cryodaq.config import read_secret
-    from cryodaq.publish.channels.email import EmailNotifier, SmtpServer
+    from cryodaq.publish.channels.email import EmailNotifier
     from cryodaq.publish.channels.webhook import FORMS, MatrixNotifier, WebhookNotifier
 
-    smtp = facility.notifications.smtp
-    if channel.kind == "email" and smtp is not None:
-        password = read_secret(smtp.password_file).get_secret_value() if smtp.password_file else None
-        fields = smtp.model_dump(exclude={"password_file"})
-        return EmailNotifier(SmtpServer(**fields, password=password), channel.to)
+    if channel.kind == "email":
+        return EmailNotifier(_mail_server(facility), channel.to)
     if channel.token_file is not None:
         token = read_secret(channel.token_file).get_secret_value()
         return MatrixNotifier(channel.homeserver or "", channel.room or "", token=token)
@@ -47,3 +79,25 @@ def notifier_of(facility: Facility, channel: ChannelTable) -> Notifier:
         return WebhookNotifier(read_secret(channel.url_file).get_secret_value(), FORMS[channel.kind])
     message = f"channel {channel.name} is incomplete"
     raise ConfigError(message)
+
+
+def collaborators_of(facility: Facility, table: CollaboratorsTable) -> CollaboratorChannel:
+    """Return what brings digests to collaborators. Raises `ConfigError` when a secret cannot be read."""
+    from cryodaq.config import read_secret
+    from cryodaq.publish.channels.collaborators import CollaboratorEmail, MatrixRooms
+
+    if table.token_file is not None and table.homeserver is not None:
+        token = read_secret(table.token_file).get_secret_value()
+        return MatrixRooms(table.homeserver, token=token, pattern=table.address)
+    return CollaboratorEmail(_mail_server(facility), table.address)
+
+
+def _mail_server(facility: Facility) -> SmtpServer:
+    from cryodaq.config import read_secret
+    from cryodaq.publish.channels.email import SmtpServer
+
+    smtp = facility.notifications.smtp
+    if smtp is None:
+        raise ConfigError("e-mail needs [notifications.smtp]")
+    password = read_secret(smtp.password_file).get_secret_value() if smtp.password_file else None
+    return SmtpServer(**smtp.model_dump(exclude={"password_file"}), password=password)

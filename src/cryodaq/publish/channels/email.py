@@ -11,6 +11,7 @@ from typing import Literal
 
 from cryodaq.domain.notifications import Message
 from cryodaq.errors import NotificationError
+from cryodaq.publish.channels.pictures import picture_of
 
 TIMEOUT_S = 20.0
 
@@ -67,4 +68,7 @@ class EmailNotifier:
         written["Message-ID"] = f"<{message.id}@cryodaq.{self._server.sender.rpartition('@')[2]}>"
         written["Auto-Submitted"] = "auto-generated"
         written.set_content(f"{message.text}\n\n{message.at.isoformat(timespec='seconds')}\n")
+        picture = picture_of(message)
+        if picture is not None:
+            written.add_attachment(picture.content, maintype="image", subtype="jpeg", filename=picture.name)
         return written
