@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from tests.swarm import image
-from tests.swarm.trial import FRAMES, LIMIT_S, Trial
+from tests.swarm.trial import EXPERIMENT, FRAMES, LIMIT_S, Trial
 
 AWAY_S = 40.0
 """How long a node, a share or a leader is away."""
@@ -117,6 +117,23 @@ def share(trial: Trial) -> None:
     trial.settle("a share was unmounted and mounted again")
 
 
+def edit(trial: Trial) -> None:
+    """Break one sample's DAG file by hand, and repair it."""
+    (place,) = (trial.folder / "dags").glob(f"{EXPERIMENT}1_*.py")
+    good = place.read_text()
+    place.write_text(f"{good}\nthis is no Python\n")
+    trial.collect(2)
+    trial.wait("an alarm names the file", LIMIT_S, lambda: _is_told(trial, place.name))
+    place.write_text(good)
+    trial.settle("a DAG file was broken and repaired")
+    trial.wait("the alarm is over", LIMIT_S, lambda: not _is_told(trial, place.name))
+
+
+def _is_told(trial: Trial, words: str) -> bool:
+    alarms = trial.ask("open alarms")
+    return isinstance(alarms, list) and any(words in str(text) for text in alarms)
+
+
 def upgrade(trial: Trial) -> None:
     """Deploy another image while movies come."""
     trial.collect(3)
@@ -154,5 +171,5 @@ def _write_large_movie(folder: Path) -> tuple[Path, Path]:
 
 STEPS: dict[str, Step] = {
     step.__name__: step
-    for step in (start, collect, worker, scheduler, cut, leader, postgres, redis, empty, share, upgrade)
+    for step in (start, collect, worker, scheduler, cut, leader, postgres, redis, empty, share, edit, upgrade)
 }
