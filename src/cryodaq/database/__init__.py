@@ -52,7 +52,7 @@ def open_engine(url: str, *, pool_size: int = 5, trusted_s: float = 0.0) -> Engi
 
 
 def _noticing_a_dead_peer() -> dict[str, object]:
-    """Return the settings by which both ends give up on a node that lost its power or its network, within half a minute.
+    """Return the settings by which both ends give up a node without power or network within half a minute.
 
     Without them the server keeps such a client's transaction, and with it the lock of a lease, for two hours.
     """
