@@ -9,9 +9,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from tests.faults.invariants import broken_invariants, rows_of
-from tests.faults.points import Crash, Points
+from tests.faults.points import Crash, Points, at_rest
 from tests.faults.schedule import Schedule
-from tests.faults.world import movie_states
+from tests.faults.world import EPOCH, movie_states
+
+from cryodaq.app.reassign_exposures import Wish, reassign_exposures, resume_reassignments
+from cryodaq.errors import TransferError
+from cryodaq.ledger import reassignments
 
 MOVIE = "one/grid_00001.tif"
 LOG = "one/session.log"
@@ -32,6 +36,19 @@ class Directed(Schedule):
             elif name == "commit" and seen:
                 self.plan.between = self._between
                 act()
+                self.plan.crash(name)
+
+        self.plan.between = between
+
+    def crash_after(self, points: int) -> None:
+        """Let the process end after so many points."""
+        passed: list[str] = []
+
+        def between(name: str) -> None:
+            self.world.between(name)
+            passed.append(name)
+            if len(passed) > points:
+                self.plan.between = self._between
                 self.plan.crash(name)
 
         self.plan.between = between
@@ -129,7 +146,122 @@ def _assigned_half_way(schedule: Directed) -> list[str]:
     return [] if log.read_bytes().endswith(b"line 2\n") else ["the log is of an older state"]
 
 
-SCHEDULES = (_assigned_half_way, _named_and_replaced, _named_and_replaced_in_quarantine, _named_and_taken)
+def _damaged(schedule: Directed, act: Callable[[Directed], None]) -> list[str]:
+    """The storage damages a copy before it is verified; before it is found, something happens to its source."""
+    first, _ = schedule.contents()
+    schedule.world.choose("first")
+    schedule.window(20)
+    schedule.whole(MOVIE, first)
+    struck: list[Path] = []
+
+    def strike(call: str) -> None:
+        job = schedule.plan.job
+        if job is None or (job.what, call) != ("verify", "open") or struck:
+            return
+        target = Path(job.arguments["copies"][-1]["target"])
+        if not target.name.endswith(".tif"):
+            return
+        struck.append(target)
+        with at_rest(schedule.plan):
+            target.write_bytes(first[:-1] + bytes([first[-1] ^ 1]))
+            schedule.world.rotten.add(str(target))
+            act(schedule)
+
+    schedule.plan.ambush = strike
+    schedule.plan.rate = 1e-12  # ambushes are for schedules with faults
+    schedule.window(120)
+    schedule.plan.rate, schedule.plan.ambush = 0.0, lambda _: None
+    schedule._settle()
+    return [] if struck else ["nothing was damaged"]
+
+
+def _versions(schedule: Directed) -> list[tuple[int, str, int, bytes]]:
+    rows = [row for row in rows_of(schedule.engine, schedule.microscope.name) if row.path == MOVIE]
+    return [(row.version, row.state, row.movies, Path(row.target or "").read_bytes()) for row in rows]
+
+
+def _damaged_and_repaired(schedule: Directed) -> list[str]:
+    """The copy is made again; the damaged one is kept aside."""
+    broken = _damaged(schedule, lambda _: None)
+    found = _versions(schedule)
+    aside = list(schedule.world.storage.rglob("*.damaged"))
+    right = [one[:3] for one in found] == [(1, "verified", 1)] and len(aside) == 1
+    return broken if right else [*broken, f"not repaired: {found}, {aside}"]
+
+
+def _damaged_and_replaced(schedule: Directed) -> list[str]:
+    """The source is replaced: the first version stays damaged, and the other content is the second version."""
+    contents: list[bytes] = []
+
+    def act(one: Directed) -> None:
+        contents.extend(one.contents())
+        one.world.replace(MOVIE, contents[0])
+
+    broken = _damaged(schedule, act)
+    found = _versions(schedule)
+    right = [one[:3] for one in found] == [(1, "copied", 1), (2, "verified", 1)] and found[-1][3] == contents[0]
+    return broken if right else [*broken, f"not both versions: {[one[:3] for one in found]}"]
+
+
+def _damaged_and_taken(schedule: Directed) -> list[str]:
+    """The source is taken away: the movie keeps the copy there is, which is never called verified."""
+    broken = _damaged(schedule, lambda one: one.world.take(MOVIE))
+    found = _versions(schedule)
+    return broken if [one[:3] for one in found] == [(1, "copied", 1)] else [*broken, f"it is {found}"]
+
+
+def _give_or_go_on(schedule: Directed, wish: Wish) -> None:
+    """Do as a person, or the next pass of the microscope, does."""
+    reassigning = schedule.reassigning()
+    with at_rest(schedule.plan), schedule.engine.connect() as connection:
+        begun = reassignments.open_plans(connection, reassigning.microscope)
+    if begun:
+        resume_reassignments(reassigning)
+    else:
+        reassign_exposures(reassigning, wish)
+
+
+def _reassigned_half_way(schedule: Directed) -> list[str]:
+    """Giving movies to another sample crashes at every request and commit of its own in turn, and is carried on."""
+    world = schedule.world
+    world.choose("second")
+    schedule.window(20)
+    world.choose("first")
+    schedule.window(20)
+    for n in range(3):
+        schedule.whole(f"one/grid_{n:05}.tif", schedule.contents()[0])
+    world._append(LOG, b"line 1\n")
+    schedule.window(60)
+    giver, taker = world.samples["first"], world.samples["second"]
+    wish = Wish(to_sample=taker, asked_by="operator", folder=None, since=EPOCH, from_sample=giver)
+    ended = 0
+    for moment in range(0, 400, 3):
+        schedule.crash_after(moment)
+        schedule.plan.rate = 1e-12  # crashes are allowed; none is drawn
+        try:
+            crashed = schedule.process(lambda: _give_or_go_on(schedule, wish))
+        except TransferError:
+            crashed = True  # only the worker died
+        schedule.plan.rate, schedule.plan.between = 0.0, schedule._between
+        ended += not crashed
+        if not crashed:
+            break
+    schedule._settle()
+    rows = rows_of(schedule.engine, schedule.microscope.name)
+    left = [row.path for row in rows if row.sample_id != taker]
+    return [f"left with the first sample: {left}"] * bool(left) + ["it never came to its end"] * (not ended)
+
+
+SCHEDULES = (
+    _assigned_half_way,
+    _damaged_and_repaired,
+    _damaged_and_replaced,
+    _damaged_and_taken,
+    _named_and_replaced,
+    _named_and_replaced_in_quarantine,
+    _named_and_taken,
+    _reassigned_half_way,
+)
 
 
 def run_directed(engine: sa.Engine, folder: Path) -> int:

@@ -17,7 +17,7 @@ from cryodaq.transfer import wire
 from cryodaq.transfer.worker import Reply, Worker
 from cryodaq.transfer.workers import ShareWorker
 
-PEACEFUL_REST_S = 8.0
+PEACEFUL_REST_S = 20.0
 """Longest rest when no faults happen any more."""
 
 
@@ -225,6 +225,6 @@ class InlineWake(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         plan = self._world.plan
         plan.point("rest")
-        self._world.pass_time(plan.rng.uniform(timeout or 0.2, 4.0 if plan.rate else PEACEFUL_REST_S))
+        self._world.pass_time(plan.rng.uniform(timeout or 0.2, plan.longest_rest_s if plan.rate else PEACEFUL_REST_S))
         self._world.run_workers()
         return True

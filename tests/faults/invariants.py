@@ -12,6 +12,8 @@ from tests.faults.world import EPOCH, Source, World, stem_of
 
 from cryodaq.transfer.pour import new_hash
 
+MANIFEST = "manifest.xxh128"
+"""Giving movies to another sample writes it."""
 ROWS = """
 select f.id, f.path, f.version, f.role, f.state, f.target, f.xxh3_128, f.gone_at is not null as gone, f.problem,
        e.sample_id, e.decision, (select count(*) from ledger.movie m where m.file_id = f.id) as movies
@@ -91,8 +93,23 @@ def broken_invariants(world: World, engine: sa.Engine, microscope: str) -> list[
     broken += _of_rows(world, rows)
     broken += _of_sources(world, rows)
     broken += _of_storage(world, rows)
+    broken += _of_plans(engine, microscope)
     broken += _of_owners(world, rows, first_poll_s=_first_poll_s(engine, microscope))
     return broken
+
+
+def _of_plans(engine: sa.Engine, microscope: str) -> list[str]:
+    """What people gave to another sample is there, with its movies."""
+    plans = sa.text("select id, state from ledger.reassignment where microscope = :m and state <> 'done'")
+    strays = sa.text(
+        "select m.id, m.sample_id, e.sample_id as owner from ledger.movie m join ledger.exposure e on "
+        "m.exposure_id = e.id where e.microscope = :m and m.sample_id is distinct from e.sample_id"
+    )
+    with engine.connect() as connection:
+        begun = connection.execute(plans, {"m": microscope}).all()
+        apart = connection.execute(strays, {"m": microscope}).all()
+    broken = [f"reassignment {row.id} is {row.state} still" for row in begun]
+    return broken + [f"movie {row.id} of {row.sample_id} is of an exposure of {row.owner}" for row in apart]
 
 
 def _first_poll_s(engine: sa.Engine, microscope: str) -> float:
@@ -108,7 +125,7 @@ def _of_rows(world: World, rows: list[Row]) -> list[str]:
     for row in rows:
         name = f"{row.path}@{row.version} ({row.state})"
         if row.state not in {"copied", "verified", "removed"}:
-            if row.movies and not any(target.endswith(row.path) for target in world.rotten):
+            if row.movies:
                 broken.append(f"{name} has a movie and no copy")
             continue
         target = Path(row.target or "")
@@ -118,7 +135,7 @@ def _of_rows(world: World, rows: list[Row]) -> list[str]:
             broken.append(f"{name}: {target} has another hash")
         elif (
             _expects_frames(row)
-            and row.target not in world.rotten
+            and not _beyond_repair(world, row, found[row.path])
             and target.read_bytes() not in world.sources[row.path].whole
         ):
             broken.append(f"{name}: {target} never was a whole file")
@@ -180,7 +197,7 @@ def _of_storage(world: World, rows: list[Row]) -> list[str]:
             continue
         if path.name.endswith(".part"):
             broken.append(f"left half: {path}")
-        elif not path.name.endswith(".damaged") and str(path) not in known:
+        elif not path.name.endswith(".damaged") and path.name != MANIFEST and str(path) not in known:
             broken.append(f"{path} is in no row")
         if path.stat().st_mode & stat.S_IRWXO:
             broken.append(f"{path} can be read by everybody")
@@ -197,6 +214,8 @@ def _of_owners(world: World, rows: list[Row], *, first_poll_s: float) -> list[st
     for source in world.sources.values():
         stems.setdefault(stem_of(source.path), []).append(source)
     for row in rows:
+        if row.target and row.sample_id and f"/{row.sample_id}/" not in row.target:
+            broken.append(f"{row.path}@{row.version} of {row.sample_id} lies in {row.target}")
         if row.decision in {"operator", None} or world.jumped or stem_of(row.path) in world.reborn:
             continue
         mine = stems[stem_of(row.path)]
@@ -205,6 +224,4 @@ def _of_owners(world: World, rows: list[Row], *, first_poll_s: float) -> list[st
             possible.add(None)  # it was there before anybody asked whose it could be
         if row.sample_id not in possible and not (row.sample_id is None and len(possible) > 1):
             broken.append(f"{row.path}@{row.version} belongs to {row.sample_id} ({row.decision}), not to {possible}")
-        if row.target and row.sample_id and f"/{row.sample_id}/" not in row.target:
-            broken.append(f"{row.path}@{row.version} of {row.sample_id} lies in {row.target}")
     return broken

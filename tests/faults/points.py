@@ -74,6 +74,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
+        self.longest_rest_s = self.rng.choice([3.0, 8.0, 16.0])
+        """A window looks around so seldom, at the most: where it does so all the time, most looks find nothing new."""
 
     def draw(self, chance: float) -> bool:
         return self.rate > 0 and self.rng.random() < self.rate * chance

@@ -74,6 +74,7 @@ def arguments() -> argparse.ArgumentParser:
         "--seed", type=int, default=int(time.time()), help="of the first schedule; the next has the next"
     )
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin no schedule after so long")
+    parser.add_argument("--at-least", type=int, default=0, help="so many schedules whatever the limit says")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at once")
     parser.add_argument("--log", action="store_true", help="print what happened in each schedule")
     parser.add_argument("--kills", type=int, default=0, help="instead: kill real processes so many times")
@@ -137,6 +138,7 @@ def run_jobs(given: argparse.Namespace, folder: Path, name: str, *options: str) 
     began = time.monotonic()
     jobs = max(1, min(given.jobs, given.schedules))
     shared = ["--schedules", given.schedules, "--seed", given.seed, "--limit-s", given.limit_s, "--jobs", jobs]
+    shared += ["--at-least", given.at_least]
     shared += ["--folder", folder, *options] + ["--log"] * given.log
     commands = [[sys.executable, "-m", "tests.faults.run", *map(str, shared), "--one-of", str(n)] for n in range(jobs)]
     running = [subprocess.Popen(command) for command in commands]
@@ -208,7 +210,7 @@ def work(given: argparse.Namespace) -> int:
         points.listening(engine),
     ):
         for number in range(1 + given.one_of, given.schedules + 1, given.jobs):
-            if time.monotonic() - began > given.limit_s:
+            if time.monotonic() - began > given.limit_s and done * given.jobs >= given.at_least:
                 break
             seed = given.seed + number - 1
             outcome = run_schedule(seed, points, engine=engine, folder=given.folder / f"{name}-{number}", number=number)

@@ -17,16 +17,19 @@ from tests.faults.inline import InlineBackground, InlineWake, InlineWorker
 from tests.faults.invariants import broken_invariants, lost_copies, unsettled
 from tests.faults.points import Crash, Plan, Points, at_rest
 from tests.faults.power import Power
-from tests.faults.world import World
+from tests.faults.world import EPOCH, World
 
 from cryodaq.app.assign_exposures import Assigning, assign_exposures
 from cryodaq.app.clear_microscope import Clearing, clear_microscope
 from cryodaq.app.follow_logbook import Following
+from cryodaq.app.reassign_exposures import Reassigning, Wish, reassign_exposures, resume_reassignments
 from cryodaq.app.transfer_movies import Transfer, transfer_window, wait_for_work
-from cryodaq.domain.layout import experiment_layout
+from cryodaq.domain.layout import SampleLayout, experiment_layout
 from cryodaq.domain.microscope import Microscope, RetentionRule, Share
 from cryodaq.domain.parameters import InstrumentDefaults
 from cryodaq.errors import LeaseLostError, LedgerError, ShareStalledError, TransferError
+from cryodaq.ledger import reassignments
+from cryodaq.ledger.samples import SampleRecord
 
 ACTIVE_S = 180.0
 PEACE_S = 4000.0
@@ -57,6 +60,7 @@ class Schedule:
         self._assigning: str | None = None
         """What a person began to assign and, because it failed, will do again."""
         self._clears = self.plan.rng.random() < 0.5
+        self._reassigns = self.plan.rng.random() < 0.3
         self._meets = self.plan.rng.choice([0, 0, 1, 3])
         """So many times another process acts while a copy of this one waits for its name."""
         self._broken: list[str] = []
@@ -114,7 +118,8 @@ class Schedule:
 
     def _beside(self) -> None:
         """Another process does something while the first one is asleep."""
-        act = self.plan.rng.choice([self._another_window, self._clear, self._assign])
+        acts = [self._another_window, self._clear, self._assign, *[self._reassign] * self._reassigns]
+        act = self.plan.rng.choice(acts)
         self.plan.happened[f"beside: {act.__name__.strip('_')}"] += 1
         self.process(act)
 
@@ -159,16 +164,51 @@ class Schedule:
         except (ShareStalledError, TransferError) as error:
             self.world.note(f"clearing ended: {error}")
 
-    def _assign(self) -> None:
+    def _samples(self) -> list[str]:
+        query = sa.text("select id from ledger.sample where microscope = :m order by id")
         with at_rest(self.plan), self.engine.connect() as connection:
-            known = (
-                connection.execute(
-                    sa.text("select id from ledger.sample where microscope = :m order by id"),
-                    {"m": self.microscope.name},
-                )
-                .scalars()
-                .all()
-            )
+            return list(connection.execute(query, {"m": self.microscope.name}).scalars())
+
+    def reassigning(self) -> Reassigning:
+        world = self.world
+
+        def prepare(sample: SampleRecord) -> None:
+            layout = SampleLayout(root=PurePosixPath(sample.folder))
+            for folder in (layout.raw, layout.gain_references):
+                Path(folder).mkdir(parents=True, exist_ok=True)
+
+        return Reassigning(
+            engine=self.engine,
+            microscope=self.microscope.name,
+            storage_root=PurePosixPath(world.storage),
+            now=world.now,
+            prepare=prepare,
+            grant_access=lambda *_: None,
+            open_worker=self._open_worker,
+        )
+
+    def _reassign(self) -> None:
+        """Go on with what was begun; else give everything of one sample, or of one folder, to another."""
+        rng, known = self.plan.rng, self._samples()
+        if len(known) < 2:
+            return
+        giver, taker = rng.sample(known, 2)
+        folder = rng.choice([None, "one", "two"])
+        wish = Wish(to_sample=taker, asked_by="operator", folder=folder, since=EPOCH, from_sample=giver)
+        with at_rest(self.plan), self.engine.connect() as connection:
+            begun = reassignments.open_plans(connection, self.microscope.name)
+        try:
+            if begun:
+                resume_reassignments(self.reassigning())
+            else:
+                reassign_exposures(self.reassigning(), wish)
+        except LeaseLostError:
+            raise
+        except (LedgerError, TransferError, TimeoutError) as error:
+            self.world.note(f"reassigning ended: {error}")
+
+    def _assign(self) -> None:
+        known = self._samples()
         if not known:
             return
         assigning = Assigning(
@@ -223,6 +263,7 @@ class Schedule:
         plan.rate = 0.0
         if self._assigning is not None:
             self.process(self._assign)
+        self.process(lambda: resume_reassignments(self.reassigning()))
         self._settle()
         if self._clears:
             self.process(self._clear)

@@ -13,8 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCHEDULES = 300
 """From seed 8000 on."""
-LIMIT_S = 40
-"""No schedule begins later: how many there are depends on the machine."""
+LEAST = 100
+"""So many are run however busy the machine is."""
+LIMIT_S = 120
+"""No schedule begins later, once there were so many: a machine with two free cores comes to the end of all."""
 
 
 def run_faults(*options: str) -> subprocess.CompletedProcess[str]:
@@ -28,27 +30,27 @@ def run_faults(*options: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=380,
+        timeout=580,
     )
     print(done.stdout[-6000:], done.stderr[-3000:])  # begins with the seed; the README says how to run it again
     return done
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_misfiled_or_wrongly_removed_whatever_fails() -> None:
-    done = run_faults("--schedules", str(SCHEDULES), "--limit-s", str(LIMIT_S))
+    done = run_faults("--schedules", str(SCHEDULES), "--at-least", str(LEAST), "--limit-s", str(LIMIT_S))
     assert done.returncode == 0
     counted = re.search(r"^(\d+) schedules, (\d+) points, (\d+) faults", done.stdout, re.MULTILINE)
     assert counted is not None
-    assert int(counted[1]) > 0
-    assert int(counted[3]) > 0
+    assert int(counted[1]) >= LEAST
+    assert int(counted[3]) >= LEAST
 
 
 @pytest.mark.timeout(400)
 def test_what_once_went_wrong_goes_right() -> None:
     done = run_faults("--directed")
     assert done.returncode == 0
-    assert done.stdout.count(": 0 broken") >= 4
+    assert done.stdout.count(": 0 broken") >= 8
 
 
 @pytest.mark.timeout(400)

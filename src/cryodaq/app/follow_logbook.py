@@ -20,7 +20,7 @@ from cryodaq.errors import LogbookError, ParameterError, UnsafeNameError
 from cryodaq.ledger import events, observations, samples
 from cryodaq.ledger.events import Severity, Subject
 from cryodaq.ledger.observations import Observation
-from cryodaq.ledger.samples import NewSample
+from cryodaq.ledger.samples import NewSample, SampleRecord
 from cryodaq.ports import AssignmentSource
 
 if TYPE_CHECKING:
@@ -68,12 +68,13 @@ def poll(following: Following) -> Current:
     microscope = following.microscope
     try:
         state = following.logbook.current_state(microscope.instrument, station=microscope.station)
-        instrument = _spelling(following, state)
+        known = _known_sample(following, state)
+        instrument = known.instrument if known is not None else _spelling(following, state)
     except LogbookError as error:
         return _no_answer(following, asked_at, error)
     answered_at = following.now()
     with following.engine.begin() as connection:
-        sample_id, problem = _usable_sample(connection, following, state, instrument)
+        sample_id, problem = _usable_sample(connection, following, state, instrument=instrument, known=known)
         _alarm(connection, following, "assignment", problem, severity="error")
         _alarm(connection, following, "age", age := _old_age(following, state), severity="notice")
         over = {"elogbook": None, "assignment": problem, "age": age}
@@ -96,14 +97,18 @@ def poll(following: Following) -> Current:
     return Current(asked_at=asked_at, answered=True, sample_id=sample_id, state=state)
 
 
+def _known_sample(following: Following, state: CurrentState) -> SampleRecord | None:
+    """Return what is on record of the current sample."""
+    if state.sample is None:
+        return None
+    with following.engine.connect() as connection:
+        return samples.find_sample(connection, state.sample.id)
+
+
 def _spelling(following: Following, state: CurrentState) -> str:
     """Return the elogbook's spelling of the instrument, asked for when a sample is seen the first time."""
     if state.sample is None:
         return following.microscope.instrument
-    with following.engine.connect() as connection:
-        known = samples.find_sample(connection, state.sample.id)
-    if known is not None:
-        return known.instrument
     wanted = following.microscope.instrument.casefold()
     spelled = (one.id for one in following.logbook.instruments() if one.id.casefold() == wanted)
     return next(spelled, following.microscope.instrument)
@@ -133,7 +138,7 @@ def _no_answer(following: Following, asked_at: datetime, error: LogbookError) ->
 
 
 def _usable_sample(
-    connection: Connection, following: Following, state: CurrentState, instrument: str
+    connection: Connection, following: Following, state: CurrentState, *, instrument: str, known: SampleRecord | None
 ) -> tuple[str | None, str | None]:
     """Return the current sample's id once it is registered, or why what the elogbook says cannot be used."""
     if state.experiment is None:
@@ -149,6 +154,7 @@ def _usable_sample(
             sample=state.sample,
             instrument=instrument,
             started_at=state.experiment_started_at,
+            known=known,
         )
     except UnsafeNameError as error:
         return None, f"{following.microscope.name}: {error}; until then its files wait in quarantine"
@@ -163,14 +169,15 @@ def register(
     sample: Sample,
     instrument: str,
     started_at: datetime | None,
+    known: SampleRecord | None,
 ) -> None:
-    """Register a sample, or refresh what the elogbook says of it. Raises `UnsafeNameError`."""
+    """Register a sample, or refresh what the elogbook says of it, beside what is `known`. Raises `UnsafeNameError`."""
     if not sample.name.strip():
         raise UnsafeNameError(
             sample.name, why=f"the current sample of {experiment} has no name; name it in the elogbook"
         )
     layout = experiment_layout(following.storage_root, experiment, instrument=instrument, started_at=started_at)
-    known = samples.find_sample(connection, check_sample_id(sample.id))
+    check_sample_id(sample.id)
     method, preprocess = (known.imaging_method, known.preprocess) if known else ("single-particle", True)
     problem: str | None = None
     try:

@@ -101,7 +101,15 @@ def _register(parts: SessionImport, experiment: str, name: str) -> tuple[Sample,
     spelled = (one.id for one in parts.logbook.instruments() if one.id.casefold() == wanted)
     instrument = next(spelled, parts.following.microscope.instrument)
     with parts.engine.begin() as connection:
-        register(connection, parts.following, experiment, sample=found[0], instrument=instrument, started_at=None)
+        register(
+            connection,
+            parts.following,
+            experiment,
+            sample=found[0],
+            instrument=instrument,
+            started_at=None,
+            known=samples.find_sample(connection, found[0].id),
+        )
         owner = samples.find_sample(connection, found[0].id)
     assert owner is not None  # noqa: S101  # `register` made it
     return found[0], owner

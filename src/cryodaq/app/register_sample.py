@@ -60,7 +60,15 @@ def find_or_register(
     spelled = (one.id for one in logbook.instruments() if one.id.casefold() == wanted)
     instrument = next(spelled, following.microscope.instrument)
     with engine.begin() as connection:
-        register(connection, following, experiment, sample=found, instrument=instrument, started_at=None)
+        register(
+            connection,
+            following,
+            experiment,
+            sample=found,
+            instrument=instrument,
+            started_at=None,
+            known=samples.find_sample(connection, found.id),
+        )
         made = samples.find_sample(connection, found.id)
     if made is None:
         message = f"{found.name} of {experiment} could not be registered"

@@ -18,6 +18,7 @@ from cryodaq.app.transfer_window.gain_copying import GainKeeper
 from cryodaq.app.transfer_window.judging import Judge
 from cryodaq.app.transfer_window.mounts import Mount
 from cryodaq.app.transfer_window.owning import decide_owners, needs_poll
+from cryodaq.app.transfer_window.repairing import Repairer
 from cryodaq.app.transfer_window.session import Session, Transfer
 from cryodaq.app.transfer_window.suspecting import Suspecter
 from cryodaq.app.transfer_window.telling import Teller
@@ -147,7 +148,8 @@ class _Window:
         self._judge = Judge(session)
         self._doubter = Doubter(session)
         self._copier = Copier(session)
-        self._verifier = Verifier(session, self._storage)
+        self._repairer = Repairer(session, make_version=self._doubter.make_version)
+        self._verifier = Verifier(session, self._storage, self._repairer)
         self._teller = Teller(session, self._storage)
         self._suspecter = Suspecter(session)
         self._pump = transfer.following.background(transfer.on_tick, every_s=PUMP_EVERY_S, name="pump")
@@ -256,8 +258,7 @@ class _Window:
         session = self._session
         self._renew_lease()
         self._supervise_storage()
-        current = self._follower.latest
-        pause_s = session.transfer.scan_pause_s
+        current, pause_s = self._follower.latest, session.transfer.scan_pause_s
         for root, mount in self._mounts.items():
             mount.supervise()
             scan = mount.scan(hot=self._hot_folders(root), pause_s=pause_s, asked=current is not None)
@@ -276,6 +277,7 @@ class _Window:
         if orders and not session.transfer.microscope.shadow:
             self._copier.order(self._mounts)
             self._verifier.verify(busy=self._copier.in_flight > 0)
+            self._repairer.repair(self._mounts, self._storage)
         if self._gains is not None:
             self._gains.tick(self._storage)
         self._teller.tell(current)

@@ -82,6 +82,14 @@ def _record(row: Row[tuple[object, ...]]) -> SampleRecord:
 
 def register_sample(connection: Connection, new: NewSample, *, at: datetime) -> bool:
     """Register an experiment and sample, or refresh what the elogbook says of them. Return whether it is new."""
+    known = find_sample(connection, new.id)
+    values = {"name": new.name, "params": dict(new.params), "imaging_method": new.imaging_method}
+    if known is not None:
+        changed = {k: v for k, v in {**values, "preprocess": new.preprocess}.items() if getattr(known, k) != v}
+        connection.execute(update(sample).where(sample.c.id == new.id).values(last_active_at=at, **changed))
+        if changed:
+            record_event(connection, "sample_changed", at=at, subject=known.subject, facts={"fields": sorted(changed)})
+        return False
     connection.execute(
         insert(experiment)
         .values(
@@ -93,14 +101,6 @@ def register_sample(connection: Connection, new: NewSample, *, at: datetime) -> 
         )
         .on_conflict_do_nothing()
     )
-    known = find_sample(connection, new.id)
-    values = {"name": new.name, "params": dict(new.params), "imaging_method": new.imaging_method}
-    if known is not None:
-        changed = {k: v for k, v in {**values, "preprocess": new.preprocess}.items() if getattr(known, k) != v}
-        connection.execute(update(sample).where(sample.c.id == new.id).values(last_active_at=at, **changed))
-        if changed:
-            record_event(connection, "sample_changed", at=at, subject=known.subject, facts={"fields": sorted(changed)})
-        return False
     connection.execute(
         sample.insert().values(
             id=new.id,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from contextlib import suppress
+from pathlib import Path
 
-from cryodaq.errors import CopyMismatchError, SourceVanishedError, TransferError
-from cryodaq.transfer.beneath import open_beneath, rename_without_replacing, sync_folder
+from cryodaq.errors import CopyMismatchError, TransferError
+from cryodaq.transfer.beneath import open_beneath, sync_folder
 from cryodaq.transfer.pour import UNLIMITED, Throttle, hash_descriptor
 
 
@@ -79,18 +80,23 @@ def _from_storage(descriptor: int, *, throttle: Throttle, progress: Callable[[in
     return found
 
 
-def set_aside(target: Path, *, token: str) -> Path:
-    """Rename a damaged copy so that a good one can have its name; it is kept, hidden, for whoever asks why.
+def put_in_place(part: Path, target: Path, *, token: str) -> Path:
+    """Put a good copy in the place of a damaged one, which is kept, hidden, for whoever asks why; return where.
 
-    Raises `SourceVanishedError` when it is not there.
+    The final name is never without a file: it stands for the damaged copy, and then for the good one.
+
+    Raises
+    ------
+    TransferError
+        The damaged copy has its name still; the good one has none.
     """
     aside = target.with_name(f".{target.name[:180]}.{token}.damaged")
     try:
-        rename_without_replacing(target, aside)
-    except FileNotFoundError as error:
-        raise SourceVanishedError(PurePosixPath(target)) from error
+        with suppress(FileNotFoundError, FileExistsError):  # nobody is in the way; or an attempt before did it
+            os.link(target, aside)
+        part.replace(target)
+        sync_folder(target.parent)
     except OSError as error:
-        message = f"{target} cannot be set aside: {error.strerror}"
+        message = f"{target} is damaged and cannot be replaced: {error.strerror}"
         raise TransferError(message) from error
-    sync_folder(target.parent)
     return aside

@@ -43,7 +43,7 @@ _THREADS = {
     "discard_parts": "finish",
     "free_space": "finish",
     "move": "finish",
-    "set_aside": "finish",
+    "repair": "finish",
     "remove": "finish",
     "settle_aside": "finish",
     "remove_empty_folders": "finish",
@@ -199,9 +199,9 @@ class Worker:
         self.check_share()
         return {"xxh3_128": verify.hash_of_source(self._root, path, progress=say.progress)}
 
-    def set_aside(self, _say: Reply, target: str, token: str) -> Json:
-        """Rename a damaged copy."""
-        return {"aside": str(verify.set_aside(Path(target), token=token))}
+    def repair(self, _say: Reply, part: str, target: str, token: str) -> Json:
+        """Put another copy in the place of a damaged one."""
+        return {"aside": str(verify.put_in_place(Path(part), Path(target), token=token))}
 
     def move(self, say: Reply, moves: list[Json]) -> Json:
         """Move copies within the storage without replacing anything."""

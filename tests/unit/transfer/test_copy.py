@@ -29,7 +29,7 @@ from cryodaq.transfer.copy import (
     publish_living,
 )
 from cryodaq.transfer.pour import LARGE_BYTES, Throttle, pour
-from cryodaq.transfer.verify import set_aside, verify
+from cryodaq.transfer.verify import put_in_place, verify
 
 CONTENT = os.urandom(3_000_000)
 
@@ -226,7 +226,7 @@ def test_parts_of_other_leases_are_removed_and_ours_is_kept(raw: Path) -> None:
     assert discard_parts(raw / "missing", token="mine") == 0
 
 
-def test_a_damaged_copy_is_found_and_set_aside(share: Path, raw: Path, movie: Path) -> None:
+def test_a_damaged_copy_is_found_and_makes_room_for_a_good_one(share: Path, raw: Path, movie: Path) -> None:
     part = copy_to_part(share, order(share, raw))
     target = raw / "session/a.tif"
     publish(part.part, target, xxh3_128=part.xxh3_128)
@@ -234,9 +234,15 @@ def test_a_damaged_copy_is_found_and_set_aside(share: Path, raw: Path, movie: Pa
         handle.write(b"!")
     with pytest.raises(CopyMismatchError, match="copied again"):
         verify(target, xxh3_128=part.xxh3_128)
-    aside = set_aside(target, token="0badcafe")
-    assert aside.exists()
-    assert not target.exists()
+    again = copy_to_part(share, order(share, raw))
+    aside = put_in_place(again.part, target, token="0badcafe")
+    verify(target, xxh3_128=part.xxh3_128)
+    assert aside.read_bytes()[:1] == b"!"
+    assert not again.part.exists()
+    third = copy_to_part(share, order(share, raw))
+    target.unlink()
+    put_in_place(third.part, target, token="1badcafe")
+    verify(target, xxh3_128=part.xxh3_128)
 
 
 def test_renaming_never_replaces(tmp_path: Path) -> None:

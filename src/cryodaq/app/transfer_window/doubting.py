@@ -82,7 +82,7 @@ class Doubter:
         if not self._is_newest(record):
             return
         if (size_bytes, mtime_ns) != (record.size_bytes, record.mtime_ns):
-            self._make_version(replace(doubt.change, size_bytes=size_bytes, mtime_ns=mtime_ns), record)
+            self.make_version(replace(doubt.change, size_bytes=size_bytes, mtime_ns=mtime_ns), record)
         elif doubt.change.inode != record.inode and doubt.mount.worker is not None:
             # Replaced by a file of the same size and time, or moved there and back: only its content tells.
             self._hashes.append((doubt, doubt.mount.worker.request("hash_source", path=record.path)))
@@ -96,13 +96,14 @@ class Doubter:
         if not self._is_newest(doubt.record):
             return
         if found != doubt.record.xxh3_128:
-            self._make_version(doubt.change, doubt.record)
+            self.make_version(doubt.change, doubt.record)
             return
         with self._session.transition() as connection:
             files.update_inodes(connection, [doubt.change])
         self._session.remember(replace(doubt.record, inode=doubt.change.inode))
 
-    def _make_version(self, change: ChangedFile, record: FileRecord) -> None:
+    def make_version(self, change: ChangedFile, record: FileRecord) -> None:
+        """Record that a copied file has another content by now."""
         self._session.follow_exposures([record])
         at = self._session.now()
         with self._session.transition() as connection:

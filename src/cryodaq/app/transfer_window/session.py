@@ -272,6 +272,11 @@ class Session:
         raw = self.transfer.raw_folder_of(found)
         return Destination(base=raw, target=raw / versioned(relative, record.version), sample=found)
 
+    def has_alarm(self, key: str) -> bool:
+        """Whether an alarm of this microscope is open."""
+        said, _ = self._alarms.get(key, (None, 0.0))
+        return said is not None or (key not in self._alarms and f"{key}:{self.microscope}" in self._raised)
+
     def alarm(self, key: str, message: str | None, *, severity: Severity = "warning") -> None:
         """Raise an alarm of this microscope, or clear it when there is nothing to say; repeated at its own pace."""
         now_s = self.clock()

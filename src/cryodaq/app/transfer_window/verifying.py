@@ -1,4 +1,4 @@
-"""Read copies again from storage, at low priority, within ten minutes; copy again what reads back wrong."""
+"""Read copies again from storage, at low priority, within ten minutes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+from cryodaq.app.transfer_window.repairing import Repairer
 from cryodaq.app.transfer_window.session import Session
-from cryodaq.errors import SourceVanishedError, TransferError
-from cryodaq.ledger import files, movies
-from cryodaq.ledger.files import FileRecord, StateChange
+from cryodaq.errors import TransferError
+from cryodaq.ledger import files
+from cryodaq.ledger.files import FileRecord
 from cryodaq.transfer.wire import error_from_message
 from cryodaq.transfer.workers import ShareWorker
 
@@ -22,15 +23,15 @@ REST_S = 5.0
 """A copy is left alone for so long, so that the storage has taken it from its caches."""
 URGENT_S = 240.0
 """After so long a copy is verified whatever else is to be done."""
-WAIT_S = 30.0
 
 
 class Verifier:
     """Proves that the storage holds what was copied."""
 
-    def __init__(self, session: Session, worker: ShareWorker) -> None:
+    def __init__(self, session: Session, worker: ShareWorker, repairer: Repairer) -> None:
         self._session = session
         self._worker = worker
+        self._repairer = repairer
         self._batch: list[FileRecord] = []
         self._future: Future[dict[str, Any]] | None = None
 
@@ -59,6 +60,8 @@ class Verifier:
         batch: list[FileRecord] = []
         size_bytes = 0
         for record in self._session.unverified.values():  # in the order of copying
+            if self._repairer.knows(record):
+                continue
             age_s = (now - record.copied_at).total_seconds() if record.copied_at else rest_s
             if 0 <= age_s < rest_s:  # a copy of the future was made before our clock was put back
                 continue
@@ -83,30 +86,8 @@ class Verifier:
             for record in current:
                 self._session.remember(replace(record, state="verified"))
                 self._session.verified += 1
+                if self._session.has_alarm(f"lost-copy:{record.id}"):  # somebody restored it
+                    self._session.alarm(f"lost-copy:{record.id}", None)
         for record, one in zip(batch, said, strict=True):
             if "error" in one and self._session.unverified.get(record.id) == record:
-                self._damaged(record, error_from_message(one["error"]))
-
-    def _damaged(self, record: FileRecord, error: TransferError) -> None:
-        """Set a damaged copy aside and copy again; where the source is gone, people must know at once."""
-        log.error("a copy is damaged", extra={"path": record.path, "problem": str(error)})
-        on_share = self._session.known.get((record.share, record.path))
-        if on_share is None or on_share.id != record.id:
-            message = f"{error}; its source is not on the share any more: restore {record.target} from a backup"
-            self._session.alarm(f"lost-copy:{record.id}", message, severity="error")
-            return
-        try:
-            self._worker.request("set_aside", target=record.target, token=self._session.lease.token).result(WAIT_S)
-        except SourceVanishedError:
-            pass  # somebody removed it: then there is nothing in the way of the next copy
-        except (TransferError, TimeoutError) as problem:
-            self._session.alarm(f"damaged:{record.id}", f"{error}; {problem}", severity="error")
-            return
-        self._session.follow_exposures([record])
-        again = replace(record, state="complete", problem=str(error))
-        at = self._session.now()
-        with self._session.transition() as connection:
-            change = StateChange(id=record.id, state="complete", problem=str(error))
-            files.change_states(connection, [change], at=at)
-            movies.mark_damaged(connection, record.id, problem=f"its copy was damaged: {error}", at=at)
-        self._session.remember(again)
+                self._repairer.found(record, error_from_message(one["error"]))
