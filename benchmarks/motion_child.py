@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,20 @@ def align(folder: Path, watch: Stopwatch) -> None:
     from cryodaq.formats.gain import read_gain
     from cryodaq.formats.movie import read_frames
     from cryodaq.formats.mrc import write_micrograph
-    from cryodaq.imaging.compiled import for_each
-    from cryodaq.imaging.motion import AlignmentOptions, align_movie
 
     order = json.loads((folder / "order.json").read_text())
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(read_frames, folder / "movie.tif")
+        from cryodaq.imaging.compiled import for_each
+        from cryodaq.imaging.motion import AlignmentOptions, align_movie, import_steps
+
+        import_steps()
+        gain = read_gain(folder / "gain.mrc")
+        with watch.step("read, decode (beside imports)"):
+            frames = reading.result()
     aligned = align_movie(
-        read_frames(folder / "movie.tif"),
-        gain=read_gain(folder / "gain.mrc"),
+        frames,
+        gain=gain,
         pixel_size_ang=order["pixel"],
         dose_per_frame_e_ang2=order["dose"],
         voltage_kv=300.0,

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEPS = (
-    ("read, decode", "cryodaq.formats.movie", "read_frames"),
     ("read gain", "cryodaq.formats.gain", "read_gain"),
     ("plain sum", "cryodaq.imaging.detector", "_checked_sum"),
     ("fit gain", "cryodaq.imaging.detector", "fit_gain"),

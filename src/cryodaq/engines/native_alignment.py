@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,19 +54,25 @@ class NativeMotionCorrection:
 
         Super-resolution frames become micrographs of physical pixels.
         """
-        from cryodaq.formats.gain import read_event_gain, read_gain
         from cryodaq.formats.movie import read_frames, read_header
         from cryodaq.imaging.compiled import available_cores
-        from cryodaq.imaging.motion import align_movie
 
         started = time.monotonic()
         header = read_header(movie)
         check_frame_count(header.stored_frame_count, parameters)
         options = self._options(parameters)
         gathered = header.stored_frame_count // header.frame_count
+        with ThreadPoolExecutor(1) as reader:
+            reading = reader.submit(read_frames, movie, threads=available_cores())
+            # Importing takes a core as long as reading a movie does.
+            from cryodaq.imaging.motion import align_movie, import_steps
+
+            import_steps()
+            factors = None if gain is None else _read_gain(gain, events=movie.suffix.lower() == ".eer")
+            frames = reading.result()
         aligned = align_movie(
-            read_frames(movie, threads=available_cores()),
-            gain=None if gain is None else (read_event_gain if movie.suffix.lower() == ".eer" else read_gain)(gain),
+            frames,
+            gain=factors,
             pixel_size_ang=parameters.pixel_size_ang.value,
             dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
             voltage_kv=parameters.voltage_kv.value,
@@ -150,6 +157,12 @@ class NativeMotionCorrection:
             even_odd=halves,
             power_spectrum=str(folder / POWER_SPECTRUM) if self.products.power_spectrum else None,
         )
+
+
+def _read_gain(gain: Path, *, events: bool) -> NDArray[np.float32]:
+    from cryodaq.formats.gain import read_event_gain, read_gain
+
+    return read_event_gain(gain) if events else read_gain(gain)
 
 
 def _fits_half_precision(picture: NDArray[np.float32], *, name: str) -> bool:

@@ -191,10 +191,11 @@ def _statistics(pixels: NDArray[np.floating]) -> tuple[float, float, float, floa
     found = []
     for top in range(0, len(pixels), _ROWS_AT_ONCE):
         rows = pixels[top : top + _ROWS_AT_ONCE]
-        exact = rows.astype(np.float64).ravel()
-        if not np.isfinite(exact.sum()):
+        exact = rows.astype(np.float64)
+        total = float(exact.sum())
+        if not np.isfinite(total):
             return float(pixels.min()), float(pixels.max()), 0.0, 0.0
-        found.append((float(rows.min()), float(rows.max()), float(exact.sum()), float(exact @ exact)))
+        found.append((float(rows.min()), float(rows.max()), total, float(np.square(exact, out=exact).sum())))
     least, most, sums, squares = (np.array(column) for column in zip(*found, strict=True))
     mean = float(sums.sum()) / pixels.size
     return float(least.min()), float(most.max()), mean, float(np.sqrt(max(squares.sum() / pixels.size - mean**2, 0.0)))

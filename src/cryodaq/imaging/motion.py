@@ -80,6 +80,11 @@ class AlignedMovie:
     """Dose-weighted sums of frames 0, 2, ... and of frames 1, 3, ..., when asked for."""
 
 
+def import_steps() -> None:
+    """Import what `align_movie` will need, which takes a while: best while a movie is being read."""
+    from cryodaq.imaging import drift, local_motion, summation  # noqa: F401  # for what importing does
+
+
 def align_movie(
     frames: NDArray[np.generic],  # (frame, y, x)
     *,

@@ -126,7 +126,7 @@ def _transfer_power(
     power = []
     for frames in groups:
         along_y, along_x = (_spline_power(displacement[frames, ..., axis].ravel()) for axis in (0, 1))
-        power.append(along_y.T @ along_x / len(along_y))
+        power.append(np.einsum("sm,sn->mn", along_y, along_x) / len(along_y))
     part = np.array([(weights[:, frames] ** 2).sum(axis=1) / frame_count for frames in groups])
     return np.asarray(power, np.float32), part.astype(np.float32)
 

@@ -43,9 +43,8 @@ def combine_pairs(
         place_on_curves(frequency_y[y], frequency_x, per_step, dose.shape[1], place)
         noise[:] = 0
         for group in range(power.shape[0]):
-            amplitudes = power[group].T @ np.ascontiguousarray(waves[0][:, y])
             read_curve(shares[group], place, factor)
-            add_power(amplitudes, waves[1], shares[group, 0], factor, noise)
+            add_power(power[group], (waves[0][:, y], waves[1]), shares[group, 0], factor, noise)
         total[:] = 0
         near = y if 2 * y < sums.shape[0] else pairs.shape[1] - y
         far = (pairs.shape[1] - near) % pairs.shape[1]
@@ -83,12 +82,16 @@ def read_curve(curve: Float, place: Float, values: Float) -> None:
 
 
 @compiled
-def add_power(amplitudes: Float, waves: Float, even: float, uneven: Float, noise: Float) -> None:
-    """Add a group's part of the noise of both sums."""
-    for x in range(waves.shape[1]):
+def add_power(amplitudes: Float, waves: tuple[Float, Float], even: float, uneven: Float, noise: Float) -> None:
+    """Add a group's part of the noise of both sums, along a row at which the waves along y have the values given."""
+    wave_y, waves_x = waves
+    along_x = np.zeros(amplitudes.shape[1], np.float32)
+    for m in range(amplitudes.shape[0]):
+        along_x += amplitudes[m] * wave_y[m]
+    for x in range(waves_x.shape[1]):
         power = np.float32(0)
-        for n in range(waves.shape[0]):
-            power += amplitudes[n] * waves[n, x]
+        for n in range(waves_x.shape[0]):
+            power += along_x[n] * waves_x[n, x]
         noise[0, x] += power * even
         noise[1, x] += power * uneven[x]
 
