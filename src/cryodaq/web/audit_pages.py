@@ -41,6 +41,10 @@ WRITTEN_BY_PROGRAMS = ("run", "run_file", "run_param_description", "browser_sess
 Text = Annotated[str, Query(max_length=80)]
 
 
+_SAID_ELSEWHERE = frozenset({"id", "experiment_name"})
+_EMPTY = frozenset({"", "[]", "{}"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """One value that a change made another."""
@@ -54,11 +58,14 @@ class Difference:
 def differences(change: Change) -> list[Difference]:
     """Return what differs between before and after, by column; nested parameters each by their own name."""
     before, after = _flat(change.before), _flat(change.after)
-    return [
+    found = [
         Difference(key=key, before=before.get(key, ""), after=after.get(key, ""))
         for key in dict.fromkeys([*before, *after])
         if before.get(key, "") != after.get(key, "")
     ]
+    if change.action == "update":
+        return found
+    return [one for one in found if one.key not in _SAID_ELSEWHERE and (one.before or one.after) not in _EMPTY]
 
 
 def _flat(document: Mapping[str, object] | None) -> dict[str, str]:
