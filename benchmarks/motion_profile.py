@@ -23,7 +23,7 @@ STEPS = (
     ("bin frames, rest of finding motion", "cryodaq.imaging.motion", "_find_motion"),
     ("rough spectra", "cryodaq.imaging.drift", "binned_spectra"),
     ("rough track", "cryodaq.imaging.drift", "rough_track"),
-    ("transform patches", "cryodaq.imaging.patches", "cut_patches"),
+    ("transform patches", "cryodaq.imaging.motion_search", "cut_patches"),
     ("measure patches", "cryodaq.imaging.local_motion", "_measure"),
     ("smooth tracks", "cryodaq.imaging.local_motion", "likeliest_tracks"),
     ("local motion, rest", "cryodaq.imaging.local_motion", "estimate_field"),

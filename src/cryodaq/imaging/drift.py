@@ -72,6 +72,11 @@ class FrameSpectra:
         return total
 
 
+def coarse_factor(binned_shape_yx: tuple[int, int], *, bin_px: int, pixel_size_ang: float) -> int:
+    """Return how many binned pixels, each `bin_px` raw pixels of `pixel_size_ang` wide, the rough search adds up."""
+    return int(max(1, min(COARSE_PIXEL_ANG / (bin_px * pixel_size_ang), min(binned_shape_yx) / SMALLEST_PX)))
+
+
 def binned_spectra(
     binned: Float,  # (frame, y, x)
     *,
@@ -87,8 +92,8 @@ def binned_spectra(
     pixel_size_ang
         Å per raw pixel.
     """
-    more = int(max(1, min(COARSE_PIXEL_ANG / (bin_px * pixel_size_ang), min(binned.shape[1:]) / SMALLEST_PX)))
     frame_count, *shape = binned.shape
+    more = coarse_factor((shape[0], shape[1]), bin_px=bin_px, pixel_size_ang=pixel_size_ang)
     height, width = (2 * (scipy.fft.prev_fast_len(max(2, n // more), real=True) // 2) for n in shape)
     window = _edge_taper(height)[:, None] * _edge_taper(width)[None, :]
     spectra = np.empty((frame_count, height, width // 2 + 1), np.complex64)

@@ -15,16 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cryodaq.imaging.compiled import for_each
 from cryodaq.imaging.drift import find_jumps
-from cryodaq.imaging.frame_likeness import FrameLikeness, frame_likeness, usable_lags
+from cryodaq.imaging.frame_likeness import frame_likeness, usable_lags
 from cryodaq.imaging.motion_field import MotionField, basis, degrees_for
-from cryodaq.imaging.patches import PatchSpectra
-from cryodaq.imaging.shift_kernels import patch_derivatives, patch_products
+from cryodaq.imaging.patches import Patches
 from cryodaq.imaging.trajectory import FrameErrors, likeliest_noise, likeliest_tracks
 
-Complex = NDArray[np.complex64]
-Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 COARSE_PASSES_ANG = (28.0, 16.0)
@@ -37,7 +33,7 @@ LEAST_CURVATURE = 0.05
 
 
 def estimate_field(
-    patches: PatchSpectra,
+    patches: Patches,
     patches_yx: tuple[int, int],
     *,
     track_px_yx: Float64,  # (frame, yx)
@@ -122,21 +118,14 @@ class FieldFit:
         return found
 
 
-def _measure(patches: PatchSpectra, field: Float64, brightness: Float64) -> Places:
+def _measure(patches: Patches, field: Float64, brightness: Float64) -> Places:
     """Compare each frame of each patch with the others, moved by the field (patch, frame, yx) known so far."""
-    patch_count, frame_count, *_ = patches.spectra.shape
     rings, emphasis = patches.rings(), patches.without_long_waves()
-    ramps = [patches.ramps(field[patch]) for patch in range(patch_count)]
-    likeness = _likeness(patches, ramps, brightness)
-    lasting, passing = (emphasis * weight[rings] for weight in likeness.weights(frame_count))
-    weights = np.stack([lasting, passing, likeness.fading[rings]]).astype(np.float32)
-    terms = np.empty((patch_count, frame_count, 8))
-    frequencies = (patches.frequency_y, patches.frequency_x)
-
-    def derive(patch: int) -> None:
-        patch_derivatives(patches.spectra[patch], ramps[patch], weights, frequencies, terms[patch])
-
-    for_each(derive, range(patch_count))
+    products = patches.products(field, usable_lags(len(brightness)))
+    members = np.asarray(np.bincount(rings.ravel()) * len(field), dtype=np.float64)
+    likeness = frame_likeness(products, members, brightness)
+    lasting, passing = (emphasis * weight[rings] for weight in likeness.weights(len(brightness)))
+    terms = patches.derivatives(field, np.stack([lasting, passing, likeness.fading[rings]]).astype(np.float32))
     curvature = _curvature(terms) * 2 * np.pi
     information = likeness.information(brightness, _ring_sum(emphasis * rings**2.0, rings))
     errors = FrameErrors.from_information(information)
@@ -148,19 +137,6 @@ def _measure(patches: PatchSpectra, field: Float64, brightness: Float64) -> Plac
         precision=curvature**2 / np.maximum(spread, 1e-30),
         errors=errors,
     )
-
-
-def _likeness(patches: PatchSpectra, ramps: list[tuple[Complex, Complex]], brightness: Float64) -> FrameLikeness:
-    """Of all patches together."""
-    rings = patches.rings()
-    lags = usable_lags(len(brightness))
-    products = np.zeros((len(ramps), rings.max() + 1, 2 + len(lags)))
-    for_each(
-        lambda patch: patch_products(patches.spectra[patch], ramps[patch], rings, lags, products[patch]),
-        range(len(ramps)),
-    )
-    members = np.asarray(np.bincount(rings.ravel()) * len(ramps), dtype=np.float64)
-    return frame_likeness(products.sum(axis=0), members, brightness)
 
 
 def _ring_sum(values: NDArray[np.floating], rings: NDArray[np.int64]) -> Float64:

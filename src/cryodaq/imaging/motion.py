@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cryodaq.imaging.detector import Detector
     from cryodaq.imaging.device import Device
     from cryodaq.imaging.motion_field import MotionField
+    from cryodaq.imaging.motion_search import BinnedFrames
     from cryodaq.imaging.sum_plan import DoseCurve
     from cryodaq.imaging.summation import AlignedSums
     from cryodaq.imaging.workspace import Workspace
@@ -51,7 +52,7 @@ class AlignmentOptions:
     halves: bool = False
     """Whether to add up even and odd frames apart as well."""
     device: Device = "cpu"
-    """Where frames are moved, transformed and added up; the motion is found on the cores."""
+    """Where patches are transformed and compared, and frames moved and added up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,7 @@ def align_movie(
         brightness=brightness,
         pixel_size_ang=pixel_size_ang,
         options=options,
+        device=device,
         workspace=workspace,
     )
     exposure = Exposure(
@@ -247,35 +249,43 @@ def _find_motion(
     brightness: Float64,  # (frame,)
     pixel_size_ang: float,
     options: AlignmentOptions,
+    device: str | None,
     workspace: Workspace,
 ) -> MotionField:
     """Bin each frame in real space, which costs no transform at full size, and find the motion in what remains."""
-    from cryodaq.imaging.compiled import for_each
-    from cryodaq.imaging.drift import binned_spectra, rough_track
+    from cryodaq.imaging.drift import rough_track
     from cryodaq.imaging.local_motion import estimate_field
     from cryodaq.imaging.motion_field import still_field
-    from cryodaq.imaging.movie_kernels import bin_frame
-    from cryodaq.imaging.patches import cut_patches, fitting_patches
+    from cryodaq.imaging.patches import fitting_patches, plan_patches
 
     frame_count, height, width = counts.shape
     if frame_count == 1:
         return still_field(1, shape_yx=(height, width))
     size = int(max(1, min(options.bin_to_ang / pixel_size_ang, min(height, width) / SMALLEST_BINNED_PX)))
-    binned = workspace.empty((frame_count, height // size, width // size), np.float32)
-    for_each(lambda frame: bin_frame(counts, frame, detector.correction, binned[frame]), range(frame_count))
-    rough = rough_track(
-        binned_spectra(binned, bin_px=size, pixel_size_ang=pixel_size_ang), b_factor_ang2=options.b_factor_ang2
-    )
+    frames = _binned(counts, detector, bin_px=size, device=device, workspace=workspace)
+    rough = rough_track(frames.coarse(pixel_size_ang=pixel_size_ang), b_factor_ang2=options.b_factor_ang2)
     local = options.patches_yx != (1, 1)
     # Patches also tell the noise, so there are some even when all move alike.
     wanted = options.patches_yx if local else WHOLE_FIELD_PATCHES
-    patches_yx = fitting_patches(wanted, binned_shape_yx=(binned.shape[1], binned.shape[2]))
-    patches = cut_patches(
-        binned, patches_yx, bin_px=size, pixel_size_ang=pixel_size_ang, track_px_yx=rough, workspace=workspace
+    shape = frames.shape_yx
+    patches_yx = fitting_patches(wanted, binned_shape_yx=shape)
+    plan = plan_patches(
+        patches_yx, binned_shape_yx=shape, bin_px=size, pixel_size_ang=pixel_size_ang, track_px_yx=rough
     )
-    workspace.give_back(binned)
     field = estimate_field(
-        patches, patches_yx, track_px_yx=rough, shape_yx=(height, width), local=local, brightness=brightness
+        frames.cut(plan), patches_yx, track_px_yx=rough, shape_yx=(height, width), local=local, brightness=brightness
     )
-    workspace.give_back(patches.spectra)
+    frames.release()
     return field
+
+
+def _binned(
+    counts: NDArray[np.generic], detector: Detector, *, bin_px: int, device: str | None, workspace: Workspace
+) -> BinnedFrames:
+    if device is None:
+        from cryodaq.imaging.motion_search import FramesOnCores
+
+        return FramesOnCores(counts, detector, bin_px=bin_px, workspace=workspace)
+    from cryodaq.imaging.torch_motion import FramesOnDevice
+
+    return FramesOnDevice(counts, detector, bin_px=bin_px, device=device)

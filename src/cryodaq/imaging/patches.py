@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import scipy.fft
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from cryodaq.imaging.compiled import for_each
 from cryodaq.imaging.patch_kernels import cut_pair, take_apart
+from cryodaq.imaging.shift_kernels import patch_derivatives, patch_products
 from cryodaq.imaging.workspace import Workspace
 
 Complex = NDArray[np.complex64]
@@ -24,10 +28,9 @@ LONGEST_WAVE_ANG = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PatchSpectra:
+class Patches(ABC):
     """Half Fourier transforms of patches, with frequencies in cycles per pixel of the raw frames."""
 
-    spectra: Complex  # (patch, frame, y, x)
     frequency_y: Float
     frequency_x: Float
     followed_px_yx: Float64  # (frame, yx), raw pixels by which the patches were moved along with the specimen
@@ -35,29 +38,35 @@ class PatchSpectra:
     pixel_size_ang: float
     """Å per raw pixel."""
 
-    def cropped(self, resolution_ang: float) -> PatchSpectra:
+    @abstractmethod
+    def cropped(self, resolution_ang: float) -> Self:
         """Only frequencies up to a resolution."""
+
+    @abstractmethod
+    def products(self, field: Float64, lags: NDArray[np.int64]) -> Float64:  # (ring, 2 + lag)
+        """Products of frames, moved back by the field (patch, frame, yx), summed over rings and patches.
+
+        Of each frame with itself, of all pairs, of pairs `lags` apart.
+        """
+
+    @abstractmethod
+    def derivatives(self, field: Float64, weights: Float) -> Float64:  # (patch, frame, 8)
+        """Slope and curvature of each frame's correlation with the others (`shift_kernels.patch_derivatives`).
+
+        Parameters
+        ----------
+        field
+            Displacements (patch, frame, yx), raw pixels, by which frames are moved back.
+        weights
+            (3, y, x): of what lasts, of what passes, and how much of that is left one frame later.
+        """
+
+    def visible(self, resolution_ang: float) -> tuple[NDArray[np.intp], int] | None:
+        """Return the rows and the number of columns that reach to a resolution; None: all of them do."""
         limit = self.pixel_size_ang / resolution_ang
         rows = np.flatnonzero(np.abs(self.frequency_y) <= limit)
         columns = int(np.count_nonzero(self.frequency_x <= limit))
-        if len(rows) == len(self.frequency_y) and columns == len(self.frequency_x):
-            return self
-        cropped = np.empty((*self.spectra.shape[:2], len(rows), columns), np.complex64)
-        upper = int(np.count_nonzero(rows < len(self.frequency_y) / 2))
-
-        def crop(patch: int) -> None:
-            cropped[patch, :, :upper] = self.spectra[patch, :, :upper, :columns]
-            cropped[patch, :, upper:] = self.spectra[patch, :, rows[upper] :, :columns]
-
-        for_each(crop, range(len(cropped)))
-        return PatchSpectra(
-            spectra=cropped,
-            frequency_y=self.frequency_y[rows],
-            frequency_x=self.frequency_x[:columns],
-            followed_px_yx=self.followed_px_yx,
-            places_yx=self.places_yx,
-            pixel_size_ang=self.pixel_size_ang,
-        )
+        return None if (len(rows), columns) == (len(self.frequency_y), len(self.frequency_x)) else (rows, columns)
 
     def frequency_squared(self) -> Float:
         """(y, x), 1/Å²."""
@@ -85,49 +94,148 @@ class PatchSpectra:
         return ramp_y, ramp_x
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSpectra(Patches):
+    """Patches in this machine's memory."""
+
+    spectra: Complex  # (patch, frame, y, x)
+
+    def cropped(self, resolution_ang: float) -> PatchSpectra:
+        """Only frequencies up to a resolution."""
+        visible = self.visible(resolution_ang)
+        if visible is None:
+            return self
+        rows, columns = visible
+        cropped = np.empty((*self.spectra.shape[:2], len(rows), columns), np.complex64)
+        upper = int(np.count_nonzero(rows < len(self.frequency_y) / 2))
+
+        def crop(patch: int) -> None:
+            cropped[patch, :, :upper] = self.spectra[patch, :, :upper, :columns]
+            cropped[patch, :, upper:] = self.spectra[patch, :, rows[upper] :, :columns]
+
+        for_each(crop, range(len(cropped)))
+        return replace(
+            self, spectra=cropped, frequency_y=self.frequency_y[rows], frequency_x=self.frequency_x[:columns]
+        )
+
+    def products(self, field: Float64, lags: NDArray[np.int64]) -> Float64:
+        """Products of frames; see `Patches`."""
+        rings = self.rings()
+        found = np.zeros((len(field), rings.max() + 1, 2 + len(lags)))
+
+        def multiply(patch: int) -> None:
+            patch_products(self.spectra[patch], self.ramps(field[patch]), rings, lags, found[patch])
+
+        for_each(multiply, range(len(field)))
+        return np.asarray(found.sum(axis=0))
+
+    def derivatives(self, field: Float64, weights: Float) -> Float64:
+        """Slope and curvature; see `Patches`."""
+        terms = np.empty((*field.shape[:2], 8))
+        frequencies = (self.frequency_y, self.frequency_x)
+
+        def derive(patch: int) -> None:
+            patch_derivatives(self.spectra[patch], self.ramps(field[patch]), weights, frequencies, terms[patch])
+
+        for_each(derive, range(len(field)))
+        return terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchPlan:
+    """Where patches are cut."""
+
+    sizes_yx: tuple[int, int]
+    corners: NDArray[np.int64]  # (frame, patch, yx), binned pixels
+    short_px_yx: NDArray[np.int64]  # (frame, patch, yx), raw pixels by which a patch could not follow the specimen
+    bin_px: int
+    followed_px_yx: Float64  # (frame, yx)
+    places_yx: Float64  # (patch, yx)
+    pixel_size_ang: float
+
+    @property
+    def windows(self) -> tuple[Float, Float]:
+        """What fades a patch along y and x."""
+        return _taper(self.sizes_yx[0]), _taper(self.sizes_yx[1])
+
+    @property
+    def frequencies(self) -> tuple[Float, Float]:
+        """Along y and x, cycles per raw pixel."""
+        frequency_y = scipy.fft.fftfreq(self.sizes_yx[0]) / self.bin_px
+        frequency_x = scipy.fft.rfftfreq(self.sizes_yx[1]) / self.bin_px
+        return frequency_y.astype(np.float32), frequency_x.astype(np.float32)
+
+    def phases_of_short(self) -> Iterator[tuple[int, int, Complex]]:
+        """Give patches, by frame and number, that stayed inside the frame the phases (y, x) of those that followed."""
+        frequency_y, frequency_x = self.frequencies
+        for frame, patch in np.argwhere(self.short_px_yx.any(axis=2)):
+            y, x = self.short_px_yx[frame, patch]
+            along_y, along_x = np.exp(2j * np.pi * y * frequency_y), np.exp(2j * np.pi * x * frequency_x)
+            yield int(frame), int(patch), np.outer(along_y, along_x).astype(np.complex64)
+
+
 def fitting_patches(patches_yx: tuple[int, int], *, binned_shape_yx: tuple[int, int]) -> tuple[int, int]:
     """As many patches as asked for, or fewer where they would get too small to see anything in."""
     most = [max(1, size // SMALLEST_PATCH_PX) for size in binned_shape_yx]
     return max(1, min(patches_yx[0], most[0])), max(1, min(patches_yx[1], most[1]))
 
 
-def cut_patches(
-    binned: Float,  # (frame, y, x)
+def plan_patches(
     patches_yx: tuple[int, int],
     *,
+    binned_shape_yx: tuple[int, int],
     bin_px: int,
     pixel_size_ang: float,
     track_px_yx: Float64,  # (frame, yx), rough
-    workspace: Workspace,
-) -> PatchSpectra:
-    """Cut overlapping windows out of all frames, following the specimen by whole pixels, and transform them.
+) -> PatchPlan:
+    """Lay out overlapping windows that follow the specimen by whole pixels.
 
     Parameters
     ----------
-    binned
-        Frames in which one pixel is `bin_px` raw pixels wide.
+    bin_px
+        Raw pixels that a binned pixel is wide.
     track_px_yx
         Displacement of the specimen, raw pixels.
-    workspace
-        Memory for the transforms.
     """
-    frame_count, *shape = binned.shape
+    shape = binned_shape_yx
     sizes = [_patch_size(n, count) for n, count in zip(shape, patches_yx, strict=True)]
     corners = [
         np.linspace(0, n - size, count) if count > 1 else np.array([(n - size) / 2])
         for n, size, count in zip(shape, sizes, patches_yx, strict=True)
     ]
     follow = np.rint(track_px_yx / bin_px).astype(int)
-    # Windows stay inside the frame: where the drift is long, patches at the border look at what is left.
     tops, lefts = (np.rint(corner).astype(int) for corner in corners)
-    windows = _taper(sizes[0]), _taper(sizes[1])
     places = np.array([(y, x) for y in tops for x in lefts])
+    # Windows stay inside the frame: where the drift is long, patches at the border look at what is left.
     kept = np.array([np.clip(places + step, 0, np.array(shape) - sizes) - places for step in follow])
-    spectra = workspace.empty((len(places), frame_count, sizes[0], sizes[1] // 2 + 1), np.complex64)
+    middles = places + np.array(sizes) / 2
+    return PatchPlan(
+        sizes_yx=(sizes[0], sizes[1]),
+        corners=places + kept,
+        short_px_yx=(follow[:, None, :] - kept) * bin_px,
+        bin_px=bin_px,
+        followed_px_yx=(follow * bin_px).astype(np.float64),
+        places_yx=2 * middles / np.array(shape) - 1,
+        pixel_size_ang=pixel_size_ang,
+    )
+
+
+def cut_patches(binned: Float, plan: PatchPlan, *, workspace: Workspace) -> PatchSpectra:
+    """Cut windows out of all binned frames (frame, y, x) and transform them.
+
+    Parameters
+    ----------
+    workspace
+        Memory for the transforms.
+    """
+    height, width = plan.sizes_yx
+    frame_count, patch_count = plan.corners.shape[:2]
+    spectra = workspace.empty((patch_count, frame_count, height, width // 2 + 1), np.complex64)
+    windows = plan.windows
 
     def transform(frame: int) -> None:
-        pair = np.empty(sizes, np.complex64)
-        corners = places + kept[frame]
+        pair = np.empty((height, width), np.complex64)
+        corners = plan.corners[frame]
         for one in range(0, len(corners), 2):
             # An odd one out travels with itself.
             other = min(one + 1, len(corners) - 1)
@@ -136,26 +244,17 @@ def cut_patches(
             take_apart(pair, spectra[one, frame], spectra[other, frame])
 
     for_each(transform, range(frame_count))
-    frequency_y = (scipy.fft.fftfreq(sizes[0]) / bin_px).astype(np.float32)
-    frequency_x = (scipy.fft.rfftfreq(sizes[1]) / bin_px).astype(np.float32)
-    _undo_clipping(spectra, (follow[:, None, :] - kept) * bin_px, frequency_y, frequency_x)
-    middles = places + np.array(sizes) / 2
+    for frame, patch, phases in plan.phases_of_short():
+        spectra[patch, frame] *= phases
+    frequency_y, frequency_x = plan.frequencies
     return PatchSpectra(
         spectra=spectra,
         frequency_y=frequency_y,
         frequency_x=frequency_x,
-        followed_px_yx=(follow * bin_px).astype(np.float64),
-        places_yx=2 * middles / np.array(shape) - 1,
-        pixel_size_ang=pixel_size_ang,
+        followed_px_yx=plan.followed_px_yx,
+        places_yx=plan.places_yx,
+        pixel_size_ang=plan.pixel_size_ang,
     )
-
-
-def _undo_clipping(spectra: Complex, short_px_yx: NDArray[np.int64], frequency_y: Float, frequency_x: Float) -> None:
-    """Give patches that could not follow the specimen the phases of those that could."""
-    for frame, patch in np.argwhere(short_px_yx.any(axis=2)):
-        y, x = short_px_yx[frame, patch]
-        spectra[patch, frame] *= np.exp(2j * np.pi * y * frequency_y).astype(np.complex64)[:, None]
-        spectra[patch, frame] *= np.exp(2j * np.pi * x * frequency_x).astype(np.complex64)[None, :]
 
 
 def _patch_size(length: int, count: int) -> int:

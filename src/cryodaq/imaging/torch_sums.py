@@ -5,18 +5,15 @@ Imported only where a device was chosen, because torch is optional.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryodaq.errors import ImagingError
 from cryodaq.imaging.detector import Detector
 from cryodaq.imaging.sum_plan import FLATTEST_POWER, SumPlan
+from cryodaq.imaging.torch_frames import Tensor, corrected_frames, on_device
 
 Float = NDArray[np.float32]
-Tensor = Any  # Any: torch has no types where it is not installed
 
 
 def sum_on_device(
@@ -33,28 +30,15 @@ def sum_on_device(
     ImagingError
         When the device has too little memory.
     """
-    try:
-        with torch.inference_mode():
-            terms = _sum_terms(frames, detector, plan, device)
-            return _combined(terms, plan, device)
-    except torch.cuda.OutOfMemoryError as error:
-        raise ImagingError("the GPU has too little free memory for this movie; choose the device cpu") from error
+    with on_device():
+        terms = _sum_terms(frames, detector, plan, device)
+        return _combined(terms, plan, device)
 
 
 def _sum_terms(frames: NDArray[np.generic], detector: Detector, plan: SumPlan, device: str) -> Tensor:
     height, width = plan.shape_yx
-    gain = torch.as_tensor(detector.gain, device=device)
-    rows_of_bad = np.repeat(np.arange(height), np.diff(detector.bad_start))
-    bad = torch.as_tensor(rows_of_bad * width + detector.bad_columns, device=device)
-    number = np.arange(len(detector.bad_columns))
     sums = torch.zeros((len(plan.weights), height, width), dtype=torch.float32, device=device)
-    for frame, counts in enumerate(frames):
-        # torch knows only some unsigned types.
-        known = np.array(counts, dtype=np.uint8 if counts.dtype == np.uint8 else np.float32)
-        picture = torch.from_numpy(known).to(device).float() * gain
-        donors = detector.donors[number, (frame + number) % detector.donors.shape[1]]
-        flat = picture.view(-1)
-        flat[bad] = flat[torch.as_tensor(donors, device=device)]
+    for frame, picture in enumerate(corrected_frames(frames, detector, device)):
         moved = _moved(picture, torch.as_tensor(plan.displacement[frame], device=device), plan.tile_yx)
         for term, weight in zip(sums, plan.weights[:, frame], strict=True):
             term.add_(moved, alpha=float(weight))

@@ -1,0 +1,75 @@
+"""The frames as the search for motion wants them: binned, and cut into patches; on this machine's cores."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryodaq.imaging.compiled import for_each
+from cryodaq.imaging.detector import Detector
+from cryodaq.imaging.drift import FrameSpectra, binned_spectra
+from cryodaq.imaging.movie_kernels import bin_frame
+from cryodaq.imaging.patches import Patches, PatchPlan, PatchSpectra, cut_patches
+from cryodaq.imaging.workspace import Workspace
+
+
+class BinnedFrames(Protocol):
+    """Frames with the detector's faults taken away and squares of pixels added up, wherever they lie."""
+
+    @property
+    def shape_yx(self) -> tuple[int, int]:
+        """Of a binned frame."""
+        ...
+
+    def coarse(self, *, pixel_size_ang: float) -> FrameSpectra:
+        """Return what the rough search for the track of the whole field needs; Å per raw pixel."""
+        ...
+
+    def cut(self, plan: PatchPlan) -> Patches:
+        """Cut patches; the binned frames are gone then."""
+        ...
+
+    def release(self) -> None:
+        """Give back what the patches took; nobody looks at them any more."""
+        ...
+
+
+class FramesOnCores:
+    """`BinnedFrames` in this machine's memory."""
+
+    def __init__(
+        self,
+        counts: NDArray[np.generic],  # (frame, y, x)
+        detector: Detector,
+        *,
+        bin_px: int,
+        workspace: Workspace,
+    ) -> None:
+        self._bin_px, self._workspace = bin_px, workspace
+        self._patches: PatchSpectra | None = None
+        frame_count, height, width = counts.shape
+        self._binned = workspace.empty((frame_count, height // bin_px, width // bin_px), np.float32)
+        for_each(lambda frame: bin_frame(counts, frame, detector.correction, self._binned[frame]), range(frame_count))
+
+    @property
+    def shape_yx(self) -> tuple[int, int]:
+        """Of a binned frame."""
+        return self._binned.shape[1], self._binned.shape[2]
+
+    def coarse(self, *, pixel_size_ang: float) -> FrameSpectra:
+        """Return what the rough search needs."""
+        return binned_spectra(self._binned, bin_px=self._bin_px, pixel_size_ang=pixel_size_ang)
+
+    def cut(self, plan: PatchPlan) -> Patches:
+        """Cut patches; the binned frames' memory is free then."""
+        self._patches = cut_patches(self._binned, plan, workspace=self._workspace)
+        self._workspace.give_back(self._binned)
+        return self._patches
+
+    def release(self) -> None:
+        """Let later steps use the patches' memory."""
+        if self._patches is not None:
+            self._workspace.give_back(self._patches.spectra)
+            self._patches = None
