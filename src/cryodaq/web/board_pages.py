@@ -19,7 +19,7 @@ from cryodaq.ledger.notifications import add_silence, silences
 from cryodaq.web.operators import NotAllowedError
 from cryodaq.web.rendering import render
 from cryodaq.web.settings import WebSettings
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -143,7 +143,7 @@ def _switched_here(request: Request, who: Visitor) -> frozenset[str]:
 @router.get("/samples", response_class=HTMLResponse)
 def show_samples(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
     """Show the samples that were current last, as far as this person may read them."""
-    with _engine(request).connect() as connection:
+    with ledger_of(request).connect() as connection:
         since = last_event_id(connection)
         found = recent_samples(connection)
         readable = who.readable(entry.experiment for entry in found)
@@ -156,7 +156,7 @@ def show_samples(request: Request, who: Visitor = Depends(visitor)) -> HTMLRespo
 @router.get("/alarms", response_class=HTMLResponse)
 def show_alarms(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
     """Show what is wrong now."""
-    with _engine(request).connect() as connection:
+    with ledger_of(request).connect() as connection:
         since = last_event_id(connection)
         alarms = open_alarms(connection)
         quiet = silences(connection, at=web_settings(request).clock())
@@ -182,7 +182,7 @@ def silence_alarm(
     if not who.sees_all_names:
         raise NotAllowedError("Alarms are silenced by those who run the microscopes.")
     at = web_settings(request).clock()
-    with _engine(request).begin() as connection:
+    with ledger_of(request).begin() as connection:
         alarm = next((one for one in open_alarms(connection) if one.key == key), None)
         if alarm is None:
             raise NotThereError("alarm")
@@ -194,8 +194,3 @@ def silence_alarm(
 
 def _is_general(alarm: Alarm) -> bool:
     return alarm.subject.microscope is None and alarm.subject.experiment is None
-
-
-def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    return engine

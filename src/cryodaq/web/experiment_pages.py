@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form
@@ -17,10 +17,7 @@ from cryodaq.ledger.board import recent_samples, sample_progress
 from cryodaq.ledger.events import last_event_id, open_alarms
 from cryodaq.web.operators import RefusedError
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 router = APIRouter()
 LISTED = 200
@@ -50,7 +47,7 @@ def show_experiment(
     held = who.access.privileges(who.session, experiment)
     if "read" not in held:
         raise NotThereError("experiment")
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     desk = web_settings(request).desk
     with engine.connect() as connection:
         since = last_event_id(connection)

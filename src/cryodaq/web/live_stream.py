@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -13,10 +12,7 @@ from cryodaq.errors import LogbookUnreachableError
 from cryodaq.ledger.gallery import experiment_of_movie
 from cryodaq.ledger.samples import find_sample
 from cryodaq.web.live import LiveFeed
-from cryodaq.web.visitors import Visitor, find_visitor
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from cryodaq.web.visitors import Visitor, find_visitor, ledger_of
 
 router = APIRouter()
 _OPEN_TOPICS = frozenset({"board", "alarms"})
@@ -56,7 +52,7 @@ def _may_follow(request: Request, topic: str) -> bool:
 
 
 def _may_read(request: Request, topic: str, who: Visitor) -> bool:
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     kind, _, number = topic.partition(":")
     experiment = None
     with engine.connect() as connection:

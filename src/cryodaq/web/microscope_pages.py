@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -14,10 +12,7 @@ from cryodaq.ledger.reasons import Reasons, reasons
 from cryodaq.web.board_pages import cards
 from cryodaq.web.operators import may_switch
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 router = APIRouter()
 
@@ -32,7 +27,7 @@ def show_microscope(
     settings = web_settings(request)
     if name not in settings.microscopes:
         raise NotThereError("microscope")
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         since = last_event_id(connection)
         states = board(connection, [name], now=settings.clock())

@@ -23,10 +23,10 @@ from cryodaq.web.drawings import curves, picks, read_json
 from cryodaq.web.operators import RefusedError, require_post
 from cryodaq.web.plots import track
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 router = APIRouter()
 
@@ -52,7 +52,7 @@ def show_movie(
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Show one movie: its pictures, numbers, files, attempts, and why it waits."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         since = last_event_id(connection)
         history, sample = _readable(connection, movie_id, who, branch=request.query_params.get("branch", ""))
@@ -148,7 +148,7 @@ def show_picture(
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> FileResponse:
     """Send a movie's picture; where it lies is the ledger's knowledge, never the browser's."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         sample = _sample_of(connection, movie_id)
         if sample is None or not who.may_read(sample.experiment):
@@ -175,7 +175,7 @@ def show_log(
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> PlainTextResponse:
     """Send the end of what a stage said; later attempts write on in the same file."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         history, sample = _readable(connection, movie_id, who)
     for entry in history.attempts:
@@ -204,7 +204,7 @@ def judge(
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> Response:
     """Record what a person says of a movie."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     said = Judgement(
         verdict=verdict or None,
         rating=int(rating) if rating else None,
@@ -226,7 +226,7 @@ def run_again(
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> Response:
     """Have a movie processed once more."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     at = web_settings(request).clock()
     try:
         with engine.begin() as connection:

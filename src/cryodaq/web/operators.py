@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from cryodaq.domain.microscope import Microscope
 from cryodaq.ledger.board import MicroscopeState, board
 from cryodaq.logbook.desk import Active, Desk
-from cryodaq.web.visitors import NotThereError, Visitor, web_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, web_settings
 
 
 class NotAllowedError(Exception):
@@ -76,7 +72,7 @@ def may_switch(request: Request, name: str, who: Visitor) -> bool:
 
 def state_of(request: Request, name: str) -> MicroscopeState:
     """Return what the ledger knows of a microscope."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         return board(connection, [name], now=web_settings(request).clock())[0]
 

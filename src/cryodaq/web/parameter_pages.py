@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends
 from starlette.concurrency import run_in_threadpool
@@ -28,10 +27,7 @@ from cryodaq.web.plots import panels
 from cryodaq.web.rendering import render
 from cryodaq.web.sample_fields import PREFIX, FieldGroup, as_sent, field_groups, read_params
 from cryodaq.web.sample_pages import readable_sample
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 router = APIRouter()
 MOST_FIELDS = 200
@@ -152,7 +148,7 @@ def compare_branches(
 ) -> HTMLResponse:
     """Show two branches side by side."""
     sample = _sample(request, sample_id, who)
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         since = last_event_id(connection)
         known = {state.name: state for state in branch_states(connection, sample.id)}
@@ -175,7 +171,7 @@ def compare_branches(
 
 
 def _sample(request: Request, sample_id: str, who: Visitor) -> SampleRecord:
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         return readable_sample(connection, sample_id, who)
 
@@ -219,7 +215,7 @@ def _page(
     problems: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> HTMLResponse:
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         since = last_event_id(connection)
         states = branch_states(connection, sample.id)

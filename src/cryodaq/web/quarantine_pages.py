@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Form, Query
@@ -19,10 +19,7 @@ from cryodaq.ledger.events import last_event_id
 from cryodaq.ledger.samples import SampleRecord, find_sample
 from cryodaq.web.operators import NotAllowedError, RefusedError
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 router = APIRouter()
 OFFERED = 200
@@ -33,7 +30,7 @@ Text = Annotated[str, Form(max_length=1000)]
 def show_quarantine(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
     """Show what waits for a person."""
     _require_staff(who)
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         since = last_event_id(connection)
         offered = recent_samples(connection, limit=OFFERED)
@@ -79,7 +76,7 @@ def ask_to_reassign(
     """Ask what shall go to which other sample, and say what that means before it is done."""
     _require_staff(who)
     giver = _sample(request, sample_id)
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         everyone = recent_samples(connection, limit=OFFERED)
     offered: list[RecentSample] = [one for one in everyone if one.id != giver.id and one.microscope == giver.microscope]
@@ -153,7 +150,7 @@ def _require_staff(who: Visitor) -> None:
 
 
 def _sample(request: Request, sample_id: str) -> SampleRecord:
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     try:
         with engine.connect() as connection:
             found = find_sample(connection, check_sample_id(sample_id))

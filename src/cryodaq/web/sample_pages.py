@@ -26,10 +26,10 @@ from cryodaq.web.operators import require_post
 from cryodaq.web.plots import panels
 from cryodaq.web.rendering import render
 from cryodaq.web.selection_form import Asked, read_limits, read_query, said_limits
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 router = APIRouter()
 MOST_FIELDS = 60
@@ -43,7 +43,7 @@ def show_sample(
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Show a sample's movies."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         since = last_event_id(connection)
         sample = readable_sample(connection, sample_id, who)
@@ -105,7 +105,7 @@ def show_plots(
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Show how the numbers are spread; the sample's page fetches this after itself."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         sample = readable_sample(connection, sample_id, who)
         asked = asked_of(connection, request, sample)
@@ -126,7 +126,7 @@ def export(
     who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> Response:
     """Send the movies that are in (or out, where the address says so) as a table."""
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         sample = readable_sample(connection, sample_id, who)
         asked = asked_of(connection, request, sample)
@@ -158,7 +158,7 @@ async def change_limits(
 
 
 def _keep(request: Request, sample_id: str, sent: dict[str, str], who: Visitor) -> Response:
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.begin() as connection:
         sample = readable_sample(connection, sample_id, who)
         require_post(who, sample.experiment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
@@ -23,10 +23,7 @@ from cryodaq.web.operators import Stand, stand
 from cryodaq.web.preflight import Found, StorageProbe, preflight
 from cryodaq.web.rendering import render
 from cryodaq.web.sample_fields import FieldGroup, as_sent, defaults, field_groups
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 router = APIRouter()
 OFFERED = 60
@@ -70,7 +67,7 @@ def show_new(
 
 
 def _params_of(request: Request, sample_id: str, who: Visitor) -> Mapping[str, object]:
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         found = find_sample(connection, sample_id)
     if found is None or not who.may_read(found.experiment):
@@ -163,7 +160,7 @@ def _read(request: Request, place: Stand, form: FormData) -> Sheet:
 
 
 def _ready(request: Request, place: Stand) -> list[Check]:
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     probe: StorageProbe = request.app.state.storage
     name, now = place.microscope.name, web_settings(request).clock()
     with engine.connect() as connection:
@@ -177,7 +174,7 @@ def _ready(request: Request, place: Stand) -> list[Check]:
 
 
 def _page(request: Request, sheet: Sheet, who: Visitor, *, status: int = 200) -> HTMLResponse:
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         earlier = recent_samples(connection, limit=OFFERED)
     readable = who.readable(entry.experiment for entry in earlier)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form, Query
 from starlette.requests import Request
@@ -21,10 +21,7 @@ from cryodaq.logbook.desk import ExperimentEntry
 from cryodaq.web.operators import RefusedError, Stand, stand, state_of
 from cryodaq.web.presentation import count
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import Visitor, visitor
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from cryodaq.web.visitors import Visitor, ledger_of, visitor
 
 router = APIRouter()
 LISTED = 100
@@ -60,7 +57,7 @@ def show_switch(
 ) -> HTMLResponse:
     """Show what is active, what it can be switched to, and what was active before."""
     place = stand(request, name, who)
-    engine: Engine = request.app.state.engine
+    engine = ledger_of(request)
     with engine.connect() as connection:
         since = last_event_id(connection)
     active, desk = place.active, place.desk

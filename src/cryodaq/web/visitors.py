@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from cryodaq.ports import AccessControl, Person
 from cryodaq.web.origin import signed_on_user
 from cryodaq.web.settings import SESSION_COOKIE, WebSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _SEES_ALL_NAMES = frozenset({"ops_page", "switch"})
 """Site-wide privileges of those who run the microscopes."""
@@ -53,6 +57,12 @@ def web_settings(request: Request) -> WebSettings:
     settings = request.app.state.settings
     assert isinstance(settings, WebSettings)  # noqa: S101  # `create_app` put it there
     return settings
+
+
+def ledger_of(request: Request) -> Engine:
+    """Return the ledger's database of the application that answers."""
+    engine: Engine = request.app.state.engine
+    return engine
 
 
 def visitor(request: Request) -> Visitor:

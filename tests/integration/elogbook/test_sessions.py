@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
@@ -180,6 +181,24 @@ def test_guessing_passwords_is_slowed_down(site: Any) -> None:
     assert int(right.headers["retry-after"]) > 0
     unknown = site.anonymous().post("/session", json={"user": "nobody", "password": PASSWORD})
     assert unknown.text == "The name or the password is wrong."
+
+
+@pytest.mark.parametrize(("proxy", "shared"), [("127.0.0.0/8", False), ("192.0.2.0/24", True)])
+def test_who_guesses_behind_the_proxy_locks_only_their_own_address(
+    start_site: Callable[..., Any], proxy: str, shared: bool
+) -> None:
+    """What a proxy says of the browser's address counts; what anybody else says does not."""
+    site = start_site(failed_logins_per_address=3, sso_proxies=frozenset({ip_network(proxy)}))
+    change(site, accounts.set_password, "pi1", password=PASSWORD)
+
+    def log_in(user: str, address: str) -> int:
+        headers = {"X-Forwarded-For": f"6.6.6.6, {address}"}  # the first is what a browser may have made up
+        form = {"user": user, "password": PASSWORD}
+        answer: int = site.anonymous().post("/session", json=form, headers=headers).status_code
+        return answer
+
+    assert [log_in(f"nobody{number}", "198.51.100.7") for number in range(4)] == [403, 403, 403, 429]
+    assert log_in("pi1", "198.51.100.8") == (429 if shared else 200)
 
 
 def test_an_account_without_a_password_cannot_log_in(site: Any) -> None:
