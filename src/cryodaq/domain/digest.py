@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SETTLED = timedelta(minutes=10)
 """A session is over when nothing was published for so long and nothing is left to do."""
 
@@ -90,5 +92,8 @@ def _count(number: int, what: str) -> str:
 
 
 def addresses(uids: Sequence[str], pattern: str) -> list[str]:
-    """Return each person's address; `pattern` has `{uid}` where the user name goes."""
-    return [pattern.replace("{uid}", uid) for uid in uids]
+    """Return each person's address; `pattern` has `{uid}` where the user name goes.
+
+    What is no plain user name has no address: with a comma in it, it would be several.
+    """
+    return [pattern.replace("{uid}", uid) for uid in uids if USER_NAME.fullmatch(uid)]

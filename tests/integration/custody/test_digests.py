@@ -147,7 +147,7 @@ def after(custody: Custody, notifying: Notifying, hours: float) -> int:
 def test_the_first_micrograph_is_told_at_once_then_every_few_hours_then_the_end(
     custody: Custody, mailbox: Mailbox
 ) -> None:
-    let_in(custody, "uid:ada", "em-group", "uid:ben")
+    let_in(custody, "uid:ada", "em-group", "uid:ben", "uid:eve, all@example.org")
     notifying = by_mail(custody, mailbox)
     assert after(custody, notifying, 0.1) == 0
     preview = publish(custody, "m1")

@@ -31,8 +31,9 @@ class CollaboratorEmail:
     def send(self, message: Message, people: Sequence[str], *, gone: Sequence[str]) -> None:
         """Send one e-mail to all; who is `gone` is not among them. Raises `NotificationError`."""
         del gone
-        if people:
-            EmailNotifier(self._server, addresses(people, self._pattern)).send(message)
+        recipients = addresses(people, self._pattern)
+        if recipients:
+            EmailNotifier(self._server, recipients).send(message)
 
 
 class MatrixRooms:
