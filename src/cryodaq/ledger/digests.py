@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Label, and_, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.digest import ExperimentNews, SampleNews
-from cryodaq.ledger.tables import branch, digest, measurement, movie, sample, stage_result
+from cryodaq.ledger.message_tables import digest
+from cryodaq.ledger.tables import branch, measurement, movie, sample, stage_result
 
 
 def news_of_experiments(connection: Connection, *, since: datetime) -> list[ExperimentNews]:

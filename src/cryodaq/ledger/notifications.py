@@ -12,8 +12,9 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.notifications import Incident, Message, MessageKind, StandingAlarm
+from cryodaq.ledger.message_tables import incident, outgoing, silence
 from cryodaq.ledger.observations import UNREACHABLE
-from cryodaq.ledger.tables import alarm, current_state, file, incident, movie, outgoing, share_state, silence
+from cryodaq.ledger.tables import alarm, current_state, file, movie, share_state
 
 LONGEST_PAUSE = timedelta(minutes=10)
 """Between two attempts at the same message."""

@@ -28,11 +28,13 @@ from cryodaq.database import schema_metadata
 metadata = schema_metadata("ledger")
 
 
-def _id() -> Column[int]:
+def id_column() -> Column[int]:
+    """Return a number that PostgreSQL gives."""
     return Column("id", BigInteger, Identity(always=True), primary_key=True)
 
 
-def _time(name: str, *, required: bool = False) -> Column[object]:
+def time_column(name: str, *, required: bool = False) -> Column[object]:
+    """Return a column of moments."""
     return Column(name, DateTime(timezone=True), nullable=not required)
 
 
@@ -43,21 +45,21 @@ lease = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("token", Text, nullable=False),
     Column("holder", Text, nullable=False, comment="host and process, for people"),
-    _time("expires_at", required=True),
+    time_column("expires_at", required=True),
 )
 
 current_state = Table(
     "current_state",
     metadata,
-    _id(),
+    id_column(),
     Column("microscope", Text, nullable=False),
     Column("assignment", Text, nullable=False, comment="domain.experiment.Assignment, or unreachable"),
     Column("experiment", Text),
     Column("sample_id", Text),
     Column("sample_name", Text),
-    _time("switched_at"),
-    _time("first_asked_at", required=True),
-    _time("last_asked_at", required=True),
+    time_column("switched_at"),
+    time_column("first_asked_at", required=True),
+    time_column("last_asked_at", required=True),
     Column("problem", Text),
     Index("ix_current_state_microscope_last", "microscope", "last_asked_at"),
     comment="What was current when: one row an interval in which every poll said the same.",
@@ -70,9 +72,9 @@ experiment = Table(
     Column("instrument", Text, nullable=False),
     Column("microscope", Text, nullable=False),
     Column("folder", Text, nullable=False),
-    _time("first_current_at", required=True),
+    time_column("first_current_at", required=True),
     Column("collaborators", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
-    _time("access_applied_at"),
+    time_column("access_applied_at"),
 )
 
 sample = Table(
@@ -95,8 +97,8 @@ sample = Table(
         comment="absent written parsed broken retired",
     ),
     Column("dag_problem", Text),
-    _time("first_current_at", required=True),
-    _time("last_active_at", required=True),
+    time_column("first_current_at", required=True),
+    time_column("last_active_at", required=True),
     Column("problem", Text, comment="why its movies are not processed, for people"),
     Column(
         "current_branch",
@@ -111,7 +113,7 @@ sample = Table(
 exposure = Table(
     "exposure",
     metadata,
-    _id(),
+    id_column(),
     Column("microscope", Text, nullable=False),
     Column("share", Text, nullable=False),
     Column("key", Text, nullable=False, comment="folder and stem that its files share"),
@@ -125,9 +127,9 @@ exposure = Table(
     Column("acquisition_folder", Text, nullable=False),
     Column("sample_id", Text, ForeignKey(sample.c.id)),
     Column("decision", Text, comment="domain.ownership.Decision; null while undecided"),
-    _time("seen_from", required=True),
-    _time("seen_until", required=True),
-    _time("decided_at"),
+    time_column("seen_from", required=True),
+    time_column("seen_until", required=True),
+    time_column("decided_at"),
     UniqueConstraint("microscope", "key", "occurrence", name="uq_exposure_key"),
     Index("ix_exposure_undecided", "microscope", postgresql_where=text("decision is null")),
     Index("ix_exposure_folder", "microscope", "acquisition_folder"),
@@ -137,7 +139,7 @@ exposure = Table(
 file = Table(
     "file",
     metadata,
-    _id(),
+    id_column(),
     Column("microscope", Text, nullable=False),
     Column("share", Text, nullable=False),
     Column("path", Text, nullable=False, comment="relative to the share's root"),
@@ -152,12 +154,12 @@ file = Table(
     Column("xxh3_128", Text),
     Column("target", Text, comment="absolute path of the copy"),
     Column("problem", Text),
-    _time("seen_at", required=True),
-    _time("changed_at", required=True),
-    _time("complete_at"),
-    _time("copied_at"),
-    _time("verified_at"),
-    _time("removed_at"),
+    time_column("seen_at", required=True),
+    time_column("changed_at", required=True),
+    time_column("complete_at"),
+    time_column("copied_at"),
+    time_column("verified_at"),
+    time_column("removed_at"),
     Column(
         "gone_at",
         DateTime(timezone=True),
@@ -174,7 +176,7 @@ file = Table(
 movie = Table(
     "movie",
     metadata,
-    _id(),
+    id_column(),
     Column("sample_id", Text, ForeignKey(sample.c.id), nullable=False),
     Column("path", Text, nullable=False, comment="below raw"),
     Column("version", Integer, nullable=False),
@@ -189,9 +191,9 @@ movie = Table(
     Column("metadata", JSONB, comment="domain.acquisition.AcquisitionMetadata"),
     Column("gain_target", Text, comment="absolute path of the copied gain reference"),
     Column("beam_shift_group", Text, comment="name in its sample; empty: not told apart; null: not published yet"),
-    _time("registered_at", required=True),
-    _time("triggered_at"),
-    _time("published_at"),
+    time_column("registered_at", required=True),
+    time_column("triggered_at"),
+    time_column("published_at"),
     Column("moves", Integer, nullable=False, server_default="0", comment="how often it was given to another sample"),
     UniqueConstraint("sample_id", "path", "version", name="uq_movie_identity"),
     UniqueConstraint("experiment", "run_name", "version", name="uq_movie_run"),
@@ -204,27 +206,27 @@ movie = Table(
 branch = Table(
     "branch",
     metadata,
-    _id(),
+    id_column(),
     Column("sample_id", Text, ForeignKey(sample.c.id), nullable=False),
     Column("name", Text, nullable=False),
     Column("settings", JSONB, nullable=False, comment="what operator and facility said when it was made"),
     Column("template_hash", Text, nullable=False),
     Column("software_version", Text, nullable=False),
-    _time("created_at", required=True),
+    time_column("created_at", required=True),
     UniqueConstraint("sample_id", "name", name="uq_branch_name"),
 )
 
 stage_result = Table(
     "stage_result",
     metadata,
-    _id(),
+    id_column(),
     Column("movie_id", BigInteger, ForeignKey(movie.c.id), nullable=False),
     Column("branch_id", BigInteger, ForeignKey(branch.c.id), nullable=False),
     Column("stage", Text, nullable=False, comment="align ctf pick publish"),
     Column("attempt", Integer, nullable=False),
     Column("state", Text, nullable=False, comment="running succeeded failed"),
-    _time("started_at", required=True),
-    _time("ended_at"),
+    time_column("started_at", required=True),
+    time_column("ended_at"),
     Column("result", JSONB),
     Column("problem", Text),
     Column("cause", Text, comment="of a failure: domain.failures.Cause"),
@@ -256,7 +258,7 @@ judgement = Table(
     Column("rating", Integer, comment="1 to 5"),
     Column("comment", Text, nullable=False, server_default=""),
     Column("judged_by", Text, nullable=False),
-    _time("judged_at", required=True),
+    time_column("judged_at", required=True),
     comment="What people say of single movies.",
 )
 
@@ -266,27 +268,27 @@ sample_limits = Table(
     Column("sample_id", Text, ForeignKey(sample.c.id), primary_key=True),
     Column("limits", JSONB, nullable=False, comment="quantity: [smallest, largest] that is in; null for no limit"),
     Column("kept_by", Text, nullable=False),
-    _time("kept_at", required=True),
+    time_column("kept_at", required=True),
     comment="Which micrographs of a sample are in, unless a person says otherwise of one.",
 )
 
 trigger = Table(
     "trigger",
     metadata,
-    _id(),
+    id_column(),
     Column("movie_id", BigInteger, ForeignKey(movie.c.id), nullable=False),
     Column("branch_id", BigInteger, ForeignKey(branch.c.id), nullable=False),
     Column("dag_id", Text, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("conf", JSONB, nullable=False),
     Column("parameters", JSONB, nullable=False, comment="domain.parameters.ImagingParameters of this movie"),
-    _time("created_at", required=True),
-    _time("sent_at"),
+    time_column("created_at", required=True),
+    time_column("sent_at"),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    _time("next_attempt_at", required=True),
+    time_column("next_attempt_at", required=True),
     Column("problem", Text),
     Column("reruns", Integer, nullable=False, server_default="0", comment="runs that ended without a result"),
-    _time("settled_at"),
+    time_column("settled_at"),
     Column("outcome", Text, comment="published failed; null while the movie is still to be processed"),
     UniqueConstraint("dag_id", "run_id", name="uq_trigger_run"),
     UniqueConstraint("movie_id", "branch_id", name="uq_trigger_movie"),
@@ -297,16 +299,16 @@ trigger = Table(
 delivery = Table(
     "delivery",
     metadata,
-    _id(),
+    id_column(),
     Column("experiment", Text, nullable=False),
     Column("run_name", Text, nullable=False),
     Column("call", Text, nullable=False, comment="start_run add_run_params end_run register_files"),
     Column("payload", JSONB, nullable=False),
     Column("key", Text, nullable=False, unique=True, comment="what makes it the same delivery again"),
-    _time("created_at", required=True),
-    _time("delivered_at"),
+    time_column("created_at", required=True),
+    time_column("delivered_at"),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    _time("next_attempt_at", required=True),
+    time_column("next_attempt_at", required=True),
     Column("problem", Text),
     Index("ix_delivery_undelivered", "experiment", "run_name", "id", postgresql_where=text("delivered_at is null")),
 )
@@ -314,24 +316,24 @@ delivery = Table(
 alarm = Table(
     "alarm",
     metadata,
-    _id(),
+    id_column(),
     Column("key", Text, nullable=False, comment="what is wrong with what; one open alarm a key"),
     Column("microscope", Text),
     Column("experiment", Text),
     Column("sample_id", Text),
     Column("severity", Text, nullable=False, comment="notice warning error"),
     Column("text", Text, nullable=False),
-    _time("raised_at", required=True),
-    _time("seen_at", required=True),
-    _time("cleared_at"),
+    time_column("raised_at", required=True),
+    time_column("seen_at", required=True),
+    time_column("cleared_at"),
     Index("uq_alarm_open", "key", unique=True, postgresql_where=text("cleared_at is null")),
 )
 
 event = Table(
     "event",
     metadata,
-    _id(),
-    _time("at", required=True),
+    id_column(),
+    time_column("at", required=True),
     Column("kind", Text, nullable=False),
     Column("microscope", Text),
     Column("experiment", Text),
@@ -366,14 +368,14 @@ export_row = Table(
 gain_reference = Table(
     "gain_reference",
     metadata,
-    _id(),
+    id_column(),
     Column("microscope", Text, nullable=False),
     Column("root", Text, nullable=False, comment="the microscope's gain root"),
     Column("path", Text, nullable=False, comment="relative to the root"),
     Column("size_bytes", BigInteger, nullable=False),
     Column("mtime_ns", BigInteger, nullable=False, comment="of the microscope's clock; orders gains and movies"),
-    _time("seen_at", required=True),
-    _time("settled_at"),
+    time_column("seen_at", required=True),
+    time_column("settled_at"),
     UniqueConstraint("microscope", "root", "path", "size_bytes", "mtime_ns", name="uq_gain_reference_version"),
     comment="Gain files on the microscope's gain root; settled once two looks agreed.",
 )
@@ -381,13 +383,13 @@ gain_reference = Table(
 gain_copy = Table(
     "gain_copy",
     metadata,
-    _id(),
+    id_column(),
     Column("gain_id", BigInteger, ForeignKey(gain_reference.c.id), nullable=False),
     Column("sample_id", Text, ForeignKey(sample.c.id), nullable=False),
     Column("target", Text, nullable=False),
     Column("xxh3_128", Text),
-    _time("wanted_at", required=True),
-    _time("copied_at"),
+    time_column("wanted_at", required=True),
+    time_column("copied_at"),
     Column("problem", Text),
     UniqueConstraint("gain_id", "sample_id", name="uq_gain_copy_gain_sample"),
     comment="Copies of gains in samples' GainRefs: wanted by a movie, made by the transfer.",
@@ -396,7 +398,7 @@ gain_copy = Table(
 reassignment = Table(
     "reassignment",
     metadata,
-    _id(),
+    id_column(),
     Column("microscope", Text, nullable=False),
     Column("from_sample", Text, ForeignKey(sample.c.id), nullable=False),
     Column("to_sample", Text, ForeignKey(sample.c.id), nullable=False),
@@ -405,9 +407,9 @@ reassignment = Table(
     Column("exposures", JSONB, nullable=False, comment="ids of what is given to the other sample"),
     Column("state", Text, nullable=False, comment="planned moved done"),
     Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="how much was moved"),
-    _time("planned_at", required=True),
-    _time("moved_at"),
-    _time("done_at"),
+    time_column("planned_at", required=True),
+    time_column("moved_at"),
+    time_column("done_at"),
     Index("ix_reassignment_open", "microscope", postgresql_where=text("state <> 'done'")),
     comment="What staff gave from one sample to another; an open row is carried on after a crash.",
 )
@@ -415,12 +417,12 @@ reassignment = Table(
 removal = Table(
     "removal",
     metadata,
-    _id(),
+    id_column(),
     Column("file_id", BigInteger, ForeignKey(file.c.id), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("aside", Text, nullable=False, comment="name on the share while its identity is compared"),
-    _time("intended_at", required=True),
-    _time("ended_at"),
+    time_column("intended_at", required=True),
+    time_column("ended_at"),
     Column("outcome", Text, comment="removed kept"),
     Column("problem", Text),
 )
@@ -430,14 +432,14 @@ share_state = Table(
     metadata,
     Column("microscope", Text, primary_key=True),
     Column("share", Text, primary_key=True),
-    _time("scanned_at"),
+    time_column("scanned_at"),
     Column("file_count", BigInteger),
     Column("free_bytes", BigInteger),
     Column("total_bytes", BigInteger),
     Column("unrecognised_images", Integer, nullable=False, server_default="0"),
     Column("scan_s", Double),
     Column("problem", Text),
-    _time("scan_began_at"),
+    time_column("scan_began_at"),
     Column("mount", Text, comment="identity of the mount at the last scan; inodes mean something within one"),
     Column("abandoned_worker", Text, comment="host, process and its start: no other worker while it lives"),
 )
@@ -445,66 +447,14 @@ share_state = Table(
 acceptance = Table(
     "acceptance",
     metadata,
-    _id(),
+    id_column(),
     Column("file_id", BigInteger, ForeignKey(file.c.id), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("mtime_ns", BigInteger, nullable=False),
     Column("frame_count", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("accepted_by", Text, nullable=False),
-    _time("accepted_at", required=True),
+    time_column("accepted_at", required=True),
     Index("ix_acceptance_file", "file_id"),
     comment="Short movies that a person called complete, as they were at that moment.",
-)
-
-incident = Table(
-    "incident",
-    metadata,
-    _id(),
-    Column("key", Text, nullable=False, comment="of the alarm"),
-    Column("microscope", Text),
-    Column("severity", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    _time("opened_at", required=True),
-    _time("told_at"),
-    _time("closed_at"),
-    Index("uq_incident_open", "key", unique=True, postgresql_where=text("closed_at is null")),
-    comment="What people outside are told of: an alarm that comes and goes is one incident.",
-)
-
-silence = Table(
-    "silence",
-    metadata,
-    _id(),
-    Column("key", Text, nullable=False, comment="beginning of the alarms' keys"),
-    _time("until", required=True),
-    Column("asked_by", Text, nullable=False),
-    _time("asked_at", required=True),
-)
-
-digest = Table(
-    "digest",
-    metadata,
-    Column("experiment", Text, ForeignKey(experiment.c.name), primary_key=True),
-    _time("told_at", required=True),
-    _time("last_published_at", required=True),
-    Column("invited", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="user names"),
-    comment="What collaborators were told last of their experiment.",
-)
-
-outgoing = Table(
-    "outgoing",
-    metadata,
-    _id(),
-    Column("channel", Text, nullable=False),
-    Column("message_id", Text, nullable=False),
-    Column("message", JSONB, nullable=False, comment="domain.notifications.Message"),
-    _time("created_at", required=True),
-    _time("sent_at"),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    _time("next_attempt_at", required=True),
-    Column("problem", Text),
-    UniqueConstraint("channel", "message_id", name="uq_outgoing_message"),
-    Index("ix_outgoing_unsent", "next_attempt_at", postgresql_where=text("sent_at is null")),
-    comment="Messages to people: each once a channel, kept until it is sent.",
 )

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 
 from cryodaq.database import open_engine
 from cryodaq.errors import SchemaVersionError
-from cryodaq.ledger.tables import metadata as ledger
+from cryodaq.ledger.message_tables import metadata as ledger  # with all tables
 from cryodaq.migrations import VERSION_TABLE, current_revision, newest_revision, upgrade
 
 
