@@ -221,7 +221,7 @@ class Schedule:
         )
         self._assigning = self._assigning or self.plan.rng.choice(known)
         try:
-            assign_exposures(assigning, sample_id=self._assigning)
+            assign_exposures(assigning, sample_id=self._assigning, by="operator")
             self._assigning = None
         except LeaseLostError:
             raise

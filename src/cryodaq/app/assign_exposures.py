@@ -57,8 +57,10 @@ def quarantined(engine: Engine, microscope: str | None = None) -> list[UnownedFo
         return exposures.unowned_folders(connection, microscope)
 
 
-def assign_exposures(assigning: Assigning, *, sample_id: str, acquisition_folder: str | None = None) -> Assigned:
-    """Give the exposures in quarantine, of one acquisition folder or all, to a sample.
+def assign_exposures(
+    assigning: Assigning, *, sample_id: str, by: str, acquisition_folder: str | None = None
+) -> Assigned:
+    """Give the exposures in quarantine, of one acquisition folder or all, to a sample; `by` is who says so.
 
     All in one transaction that holds the microscope's lease: a transfer that runs meanwhile ends and begins anew.
     After a crash in the middle, the same call again finds the moved copies by their hashes and goes on.
@@ -74,7 +76,7 @@ def assign_exposures(assigning: Assigning, *, sample_id: str, acquisition_folder
     worker.start()
     try:
         with assigning.engine.begin() as connection:
-            return _assign(assigning, connection, worker, sample_id, acquisition_folder)
+            return _assign(assigning, connection, worker, sample_id, acquisition_folder, by=by)
     finally:
         worker.close()
 
@@ -85,6 +87,8 @@ def _assign(
     worker: ShareWorker,
     sample_id: str,
     acquisition_folder: str | None,
+    *,
+    by: str,
 ) -> Assigned:
     at = assigning.now()
     holder = f"{socket.gethostname()} {os.getpid()} (assigning exposures)"
@@ -118,7 +122,7 @@ def _assign(
     registered = [record for record in moved if record.role == FileRole.MOVIE]
     for record in registered:
         movies.register_movie(connection, record, sample, at=at)
-    facts = {"exposures": len(numbers), "files": len(moved), "movies": len(registered)}
+    facts = {"exposures": len(numbers), "files": len(moved), "movies": len(registered), "asked_by": by}
     subject = Subject(microscope=assigning.microscope, experiment=sample.experiment, sample_id=sample.id)
     record_event(connection, "exposures_assigned", at=at, subject=subject, facts=facts)
     leases.release(connection, lease, at=at)

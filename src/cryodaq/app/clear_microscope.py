@@ -70,7 +70,11 @@ class Cleared:
 
 
 def clear_microscope(
-    clearing: Clearing, *, stop: Callable[[], bool] = lambda: False, unowned_folder: str | None = None
+    clearing: Clearing,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    unowned_folder: str | None = None,
+    by: str | None = None,
 ) -> Cleared:
     """Remove what the microscope's retention rule allows; nothing while it is not switched on.
 
@@ -78,6 +82,8 @@ def clear_microscope(
     ----------
     unowned_folder
         Instead, what nobody owns in this session folder: a person named it.
+    by
+        The person who asks for it; None: the microscope's own pass.
 
     Raises
     ------
@@ -87,6 +93,10 @@ def clear_microscope(
     rule = clearing.microscope.retention
     if not rule.enabled or clearing.microscope.shadow:
         return Cleared(removed=(), removed_bytes=0, kept=())
+    if by is not None:
+        with clearing.engine.begin() as connection:
+            subject, facts = Subject(microscope=clearing.microscope.name), {"by": by, "unowned_folder": unowned_folder}
+            events.record_event(connection, "clearing_asked", at=clearing.now(), subject=subject, facts=facts)
     began_s = time.monotonic()
     done = _Tally()
     marks = WaterMarks(clearing.engine, clearing.microscope, clearing.now)
@@ -120,6 +130,13 @@ def preview_clearing(clearing: Clearing, *, unowned_folder: str | None = None) -
         removed_bytes=sum(source.size_bytes for source in found),
         kept=(),
     )
+
+
+def experiments_to_clear(clearing: Clearing) -> set[str]:
+    """Return the experiments whose files the rule would remove."""
+    found = removable(clearing, clearing.microscope.retention)
+    with clearing.engine.connect() as connection:
+        return removals.experiments_of(connection, [source.id for source in found])
 
 
 def removable(clearing: Clearing, rule: RetentionRule, *, unowned_folder: str | None = None) -> list[RemovableFile]:

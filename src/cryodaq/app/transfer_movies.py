@@ -14,6 +14,7 @@ from cryodaq.app.follow_logbook import Current, Follower, followed, poll
 from cryodaq.app.transfer_window.adopting import Adopter
 from cryodaq.app.transfer_window.copying import Copier
 from cryodaq.app.transfer_window.doubting import Doubter
+from cryodaq.app.transfer_window.empty_folders import EmptyFolderKeeper
 from cryodaq.app.transfer_window.gain_copying import GainKeeper
 from cryodaq.app.transfer_window.judging import Judge
 from cryodaq.app.transfer_window.mounts import Mount
@@ -150,6 +151,7 @@ class _Window:
         self._copier = Copier(session)
         self._repairer = Repairer(session, make_version=self._doubter.make_version)
         self._verifier = Verifier(session, self._storage, self._repairer)
+        self._folders = EmptyFolderKeeper(session)
         self._teller = Teller(session, self._storage)
         self._suspecter = Suspecter(session)
         self._pump = transfer.following.background(transfer.on_tick, every_s=PUMP_EVERY_S, name="pump")
@@ -264,6 +266,7 @@ class _Window:
             scan = mount.scan(hot=self._hot_folders(root), pause_s=pause_s, asked=current is not None)
             if scan is not None:
                 self._adopter.adopt(root, scan)
+                self._folders.note(root, scan.found["empty_folders"])
             self._doubter.ask(mount)
             self._judge.reread(mount)
             self._judge.look(mount)
@@ -275,9 +278,7 @@ class _Window:
         self._copier.collect(self._storage)
         self._register_late_movies()
         if orders and not session.transfer.microscope.shadow:
-            self._copier.order(self._mounts)
-            self._verifier.verify(busy=self._copier.in_flight > 0)
-            self._repairer.repair(self._mounts, self._storage)
+            self._work_on_storage()
         if self._gains is not None:
             self._gains.tick(self._storage)
         self._teller.tell(current)
@@ -285,6 +286,13 @@ class _Window:
         self._pump.check()
         session.wake.wait(TICK_S)
         session.wake.clear()
+
+    def _work_on_storage(self) -> None:
+        """Copy, read again, repair."""
+        self._copier.order(self._mounts)
+        self._verifier.verify(busy=self._copier.in_flight > 0)
+        self._repairer.repair(self._mounts, self._storage)
+        self._folders.keep(self._storage)
 
     def _ask_again(self) -> None:
         """Have the elogbook asked once more, so that new exposures are decided about at once."""

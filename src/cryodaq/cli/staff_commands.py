@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cryodaq.cli.deciding import TokenOption, decider
 from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
 from cryodaq.errors import ConfigError
@@ -39,14 +40,19 @@ def assign(
     folder: Annotated[
         str | None, typer.Option(help="Only this session folder; default: all of the microscope.")
     ] = None,
+    token_file: TokenOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Give exposures to a sample: copies, records and runs move together."""
+    """Give exposures to a sample: copies, records and runs move together. The ledger keeps who said so."""
     from cryodaq.app.assign_exposures import assign_exposures
+    from cryodaq.ledger import samples
 
-    assigned = assign_exposures(
-        answering_system(home).assigning(microscope), sample_id=sample_id, acquisition_folder=folder
-    )
+    system = answering_system(home)
+    parts = system.assigning(microscope)
+    with system.engine.connect() as connection:
+        taker = samples.find_sample(connection, sample_id)
+    account = decider(system, token_file, experiments=[] if taker is None else [taker.experiment])
+    assigned = assign_exposures(parts, sample_id=sample_id, by=account, acquisition_folder=folder)
     print(f"{assigned.exposures} exposures with {assigned.movies} movies now belong to {sample_id}")
 
 
@@ -58,18 +64,29 @@ def clear(
         str | None,
         typer.Option(metavar="FOLDER", help="Instead, what nobody owns in this session folder, once it is verified."),
     ] = None,
+    token_file: TokenOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Remove verified movies from a microscope's shares, as its retention rule says."""
-    from cryodaq.app.clear_microscope import clear_microscope, preview_clearing
+    """Remove verified movies from a microscope's shares, as its retention rule says.
+
+    `--now` is for accounts that may edit all experiments whose files would go. The ledger keeps who said so.
+    """
+    from cryodaq.app.clear_microscope import clear_microscope, experiments_to_clear, preview_clearing
 
     if dry_run == now:
         raise ConfigError("say either --dry-run or --now")
-    clearing = answering_system(home).clearing(microscope)
-    clear_now = preview_clearing if dry_run else clear_microscope
-    cleared = clear_now(clearing, unowned_folder=unowned)
+    system = answering_system(home)
+    clearing = system.clearing(microscope)
+    if dry_run:
+        cleared = preview_clearing(clearing, unowned_folder=unowned)
+    else:
+        account = decider(system, token_file, experiments=[] if unowned else experiments_to_clear(clearing))
+        cleared = clear_microscope(clearing, unowned_folder=unowned, by=account)
     for path in cleared.removed:
         print(f"{'would remove' if dry_run else 'removed'}  {path}")
-    print(f"{len(cleared.removed)} files, {cleared.removed_bytes / 1e9:.2f} GB")
+    for path, why in cleared.kept:
+        print(f"kept  {path}: {why}")
+    count = len(cleared.removed)
+    print(f"{count} file{'s' * (count != 1)}, {cleared.removed_bytes / 1e9:.2f} GB")
     if not clearing.microscope.retention.enabled:
         print(f"retention is off for {microscope}: set [microscopes.retention] enabled = true to have it done")

@@ -364,6 +364,11 @@ def reclassify(connection: Connection, file_id: int, *, role: str, exposure_id: 
     connection.execute(update(file).where(file.c.id == file_id).values(role=role, exposure_id=exposure_id))
 
 
+def renumber(connection: Connection, file_id: int, *, version: int) -> None:
+    """Record under which version a file's copy gets its name: another share's file has the name of the one before."""
+    connection.execute(update(file).where(file.c.id == file_id).values(version=version))
+
+
 def retarget(connection: Connection, targets: Mapping[int, str]) -> None:
     """Record where copies were moved to."""
     if targets:

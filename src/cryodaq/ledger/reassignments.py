@@ -134,6 +134,13 @@ def open_plans(connection: Connection, microscope: str) -> list[Plan]:
     return [_plan(row) for row in connection.execute(query.order_by(reassignment.c.id))]
 
 
+def givers_since(connection: Connection, microscope: str, *, since: datetime) -> list[str]:
+    """Return the samples that gave something away since a time, by id."""
+    query = select(reassignment.c.from_sample).distinct()
+    query = query.where(reassignment.c.microscope == microscope, reassignment.c.planned_at >= since)
+    return sorted(connection.execute(query).scalars())
+
+
 def lock_plan(connection: Connection, plan_id: int) -> Plan:
     """Return a plan as it is now; nobody else carries it out until the transaction ends."""
     query = select(reassignment).where(reassignment.c.id == plan_id).with_for_update()

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Row, Select, func, select, update
 
 from cryodaq.ledger.events import Subject, record_event
-from cryodaq.ledger.tables import exposure, file, removal
+from cryodaq.ledger.tables import exposure, file, removal, sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,18 @@ def removable_files(
     else:
         query = query.where(exposure.c.sample_id.is_(None), exposure.c.acquisition_folder == unowned_folder)
     return [_source(row) for row in connection.execute(query)]
+
+
+def experiments_of(connection: Connection, ids: Sequence[int]) -> set[str]:
+    """Return the experiments to whose samples some files belong."""
+    query = (
+        select(sample.c.experiment)
+        .distinct()
+        .join(exposure, exposure.c.sample_id == sample.c.id)
+        .join(file, file.c.exposure_id == exposure.c.id)
+        .where(file.c.id == func.any(list(ids)))
+    )
+    return set(connection.execute(query).scalars())
 
 
 def proved_sessions(connection: Connection, microscope: str) -> dict[tuple[str, str], datetime]:

@@ -56,6 +56,8 @@ class ScanResult:
     unreadable: tuple[str, ...]
     """Folders that could not be listed and names that are no text; what was known of them is kept."""
     file_count: int
+    empty_folders: tuple[str, ...]
+    """Folders with nothing in them that could be copied, relative to the root."""
     full: bool
     """Whether everything was walked."""
 
@@ -151,6 +153,11 @@ class ShareScanner:
             vanished=tuple(difference.vanished),
             unreadable=tuple(difference.unreadable),
             file_count=sum(len(folder.files) for folder in self._folders.values()),
+            empty_folders=tuple(
+                relative
+                for relative, folder in self._folders.items()
+                if relative and not folder.files and not folder.subfolders
+            ),
             full=full,
         )
 

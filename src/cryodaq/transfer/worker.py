@@ -41,6 +41,7 @@ _THREADS = {
     "publish": "finish",
     "recognise": "finish",
     "discard_parts": "finish",
+    "make_folders": "finish",
     "free_space": "finish",
     "move": "finish",
     "repair": "finish",
@@ -102,6 +103,7 @@ class Worker:
             "vanished": list(found.vanished),
             "unreadable": list(found.unreadable),
             "file_count": found.file_count,
+            "empty_folders": list(found.empty_folders),
             "full": found.full,
             "device": device,
             "scan_s": time.monotonic() - began,
@@ -188,6 +190,17 @@ class Worker:
             count += copy.discard_parts(Path(folder), token=token)
             say.progress(count)
         return {"count": count}
+
+    def make_folders(self, say: Reply, base: str, folders: list[str]) -> Json:
+        """Make folders below an existing one, where they are not there yet."""
+        for number, folder in enumerate(folders):
+            try:
+                make_folders(Path(base), PurePosixPath(folder))
+            except OSError as error:
+                message = f"{base}/{folder} cannot be made: {error.strerror}"
+                raise TransferError(message) from error
+            say.progress(number)
+        return {}
 
     def verify(self, say: Reply, copies: list[Json], max_bytes_per_s: float | None = None) -> Json:
         """Re-read copies from storage."""

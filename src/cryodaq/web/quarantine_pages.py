@@ -57,7 +57,9 @@ def assign(
         raise NotThereError("microscope")
     chosen = _sample(request, sample)
     try:
-        assign_exposures(settings.assigning(microscope), sample_id=chosen.id, acquisition_folder=folder)
+        assign_exposures(
+            settings.assigning(microscope), sample_id=chosen.id, by=who.person.user, acquisition_folder=folder
+        )
     except (LedgerError, TransferError, StoreError) as error:
         message = f"Not everything was assigned: {error}."
         raise RefusedError(message) from error

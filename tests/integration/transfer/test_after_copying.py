@@ -137,7 +137,7 @@ def test_quarantined_exposures_are_assigned_with_their_movies(stage: Stage) -> N
         now=utc_now,
         grant_access=grant,
     )
-    done = assign_exposures(assigning, sample_id=sample_id, acquisition_folder="Night")
+    done = assign_exposures(assigning, sample_id=sample_id, by="operator", acquisition_folder="Night")
     assert (done.exposures, done.files_moved, done.movies) == (1, 2, 1)
     assert granted == [(sample_id, True)] * 2  # before they were moved
     (movie,) = stage.movies("grid").values()
@@ -146,7 +146,7 @@ def test_quarantined_exposures_are_assigned_with_their_movies(stage: Stage) -> N
     assert not (stage.quarantine / "Night" / "grid_00001.tif").exists()
     assert quarantined(stage.engine) == []
     with pytest.raises(LedgerError, match="nothing waits"):
-        assign_exposures(assigning, sample_id=sample_id)
+        assign_exposures(assigning, sample_id=sample_id, by="operator")
     stage.logbook.switch(EXPERIMENT, instrument="TEM1")
     with running(stage.transfer()):
         stage.wait_for_scans()
@@ -167,7 +167,7 @@ def test_an_assignment_that_crashed_goes_on(stage: Stage) -> None:
         now=utc_now,
         grant_access=lambda _sample, _paths: None,
     )
-    assert assign_exposures(assigning, sample_id=sample_id).files_moved == 2
+    assert assign_exposures(assigning, sample_id=sample_id, by="operator").files_moved == 2
     assert set(stage.movies("grid")) == {"grid_00001@1"}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from tests.integration.transfer.conftest import (
@@ -18,6 +19,7 @@ from tests.integration.transfer.conftest import (
 )
 
 from cryodaq.app.transfer_movies import transfer_pass, transfer_window
+from cryodaq.domain.microscope import Share
 from cryodaq.errors import LeaseLostError
 from cryodaq.ledger import leases
 from cryodaq.simulator.camera import GrowingTiff
@@ -174,6 +176,37 @@ def test_living_files_are_copied_again_over_our_older_copy(stage: Stage) -> None
             handle.write(b"line 2\n")
         until(lambda: copy.read_bytes() == b"line 1\nline 2\n", "not copied again")
     assert set(stage.states()) == {"session.log@1"}
+
+
+def test_living_files_of_two_shares_have_names_of_their_own(stage: Stage, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".online").touch()
+    stage.make_current("grid")
+    transfer = stage.transfer()
+    shares = (*transfer.microscope.shares, Share(root=PurePosixPath(other)))
+    microscope = replace(transfer.microscope, shares=shares)
+    with running(replace(transfer, following=replace(transfer.following, microscope=microscope))):
+        stage.wait_for_scans()
+        copies = [stage.raw("grid") / name for name in ("session.log", "session.v2.log")]
+        stage.write("session.log", b"here\n")
+        until(copies[0].exists, "no copy")
+        (other / "session.log").write_bytes(b"there\n")
+        until(copies[1].exists, "the other share's was not copied")
+        (other / "session.log").write_bytes(b"there, and on\n")
+        until(lambda: copies[1].read_bytes() == b"there, and on\n", "not copied again")
+    assert copies[0].read_bytes() == b"here\n"
+
+
+def test_empty_folders_are_made_where_their_session_has_one_owner(stage: Stage) -> None:
+    stage.make_current("grid")
+    with running(stage.transfer()):
+        stage.wait_for_scans()
+        stage.write("Night/Images-Disc1/GridSquare_1/notes.txt", b"words")
+        (stage.share / "Night/Images-Disc1/GridSquare_2/Data").mkdir(parents=True)
+        (stage.share / "Nobody/Images-Disc1/GridSquare_1").mkdir(parents=True)
+        until((stage.raw("grid") / "Night/Images-Disc1/GridSquare_2/Data").is_dir, "not made")
+    assert not (stage.raw("grid") / "Nobody").exists()
 
 
 def test_a_frame_mdoc_makes_a_file_a_movie_whatever_its_name(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryodaq.app.transfer_window.mounts import Mount
 from cryodaq.app.transfer_window.session import Destination, Session, Tracked
@@ -23,12 +23,15 @@ from cryodaq.errors import (
     TransferError,
     UnsafeNameError,
 )
-from cryodaq.ledger import files, movies
+from cryodaq.ledger import files, movies, reassignments
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.files import ChangedFile, CopiedFile, FileRecord, StateChange
 from cryodaq.transfer.copy import CopyCancelledError
 from cryodaq.transfer.wire import error_from_message
 from cryodaq.transfer.workers import ShareWorker
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 log = logging.getLogger(__name__)
 SMALL_BYTES = 4 << 20
@@ -41,6 +44,8 @@ PUBLISH_WAIT_S = 30.0
 LONGEST_PAUSE_S = 300.0
 """Between two attempts to copy the same file."""
 QUARANTINE_MODE = 0o700
+LAST_VERSION = 20
+"""A living file whose name is taken so often is held."""
 PARTS_AGE = timedelta(days=2)
 """Folders with younger copies are looked through for parts that nobody finished."""
 
@@ -87,8 +92,11 @@ class Copier:
         with self._session.transfer.engine.connect() as connection:
             folders |= files.folders_of_copies(connection, self._session.microscope, since=since)
             left = files.folders_of_assigned(connection, self._session.microscope, since=since)
+            givers = reassignments.givers_since(connection, self._session.microscope, since=since)
         quarantine = quarantine_root(self._session.transfer.following.storage_root, self._session.microscope)
-        folders |= {str(SampleLayout(root=quarantine).raw / folder) for folder in left}
+        raws = [SampleLayout(root=quarantine).raw]
+        raws += [self._session.transfer.raw_folder_of(one) for one in map(self._session.sample, givers) if one]
+        folders |= {str(raw / folder) for raw in raws for folder in left}
         if folders:
             token = self._session.lease.token
             try:
@@ -228,7 +236,7 @@ class Copier:
                 "part": part["part"],
                 "target": str(copy.destination.target),
                 "xxh3_128": part["xxh3_128"],
-                "living": copy.tracked.is_living,
+                "living": copy.tracked.is_living and copy.tracked.record.copied_at is not None,
             }
             for copy, part in made
         ]
@@ -274,8 +282,22 @@ class Copier:
 
     def _record_failures(self, failed: Sequence[tuple[_Copy, TransferError]]) -> None:
         changes = [self._after_failure(copy, error) for copy, error in failed]
+        taken = [
+            copy.tracked for copy, error in failed if isinstance(error, TargetExistsError) and copy.tracked.is_living
+        ]
         with self._session.transition() as connection:
             self._session.set_state(connection, [change for change in changes if change.id in self._session.tracked])
+            for tracked in taken:
+                self._rename_living(connection, tracked)
+
+    def _rename_living(self, connection: Connection, tracked: Tracked) -> None:
+        """Give a living file a name of its own: a share beside this one has a file of the same path."""
+        another = replace(tracked.record, version=tracked.record.version + 1)
+        if another.version > LAST_VERSION:
+            return
+        files.renumber(connection, another.id, version=another.version)
+        files.change_states(connection, [StateChange(id=another.id, state="complete")], at=self._session.now())
+        self._session.remember(replace(another, state="complete", problem=None))
 
     def _after_failure(self, copy: _Copy, error: TransferError) -> StateChange:
         """Return the state that a file has after its copy failed, and say when to try again."""
