@@ -84,11 +84,11 @@ def _fill(seed: LedgerSeeder, movie: SeededMovie, *, movies: int, files: int) ->
         _multiply(connection, t.trigger, mine, more, movie_id=its, run_id="m.run_id || '_' || g")
         _multiply(connection, t.stage_result, mine, more, movie_id=its)
         _multiply(connection, t.measurement, mine, more, movie_id=its, **NUMBERS)
-        if files > movies:
-            connection.exec_driver_sql(MORE_FILES.format(each=(files - movies) // movies))
         for table in (t.exposure, t.file, t.movie):
             largest = f"(SELECT max(id) FROM {table})"  # noqa: S608  # our own names
             connection.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {largest})")
+        if files > movies:
+            connection.exec_driver_sql(MORE_FILES.format(each=(files - movies) // movies))
     with seed.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
 

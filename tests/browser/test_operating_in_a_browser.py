@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cryodaq.elogbook import accounts
-from cryodaq.testing.operated_facility import EARLIER, OperatedFacility, operated_facility
+from cryodaq.ledger.events import Subject, raise_alarm
+from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, OperatedFacility, operated_facility
 
 pytestmark = pytest.mark.browser
 PASSWORD = "a long enough password"
@@ -70,6 +72,18 @@ def test_a_newcomer_begins_a_session_from_the_board(page: Page, operated: Operat
     expect(page.get_by_role("heading", level=1)).to_contain_text("TEM1")
     expect(page.get_by_role("link", name="Switch, standby, stop")).to_be_visible()
     assert active(operated) == ("20261123-CX07", "ribosome")
+
+
+def test_the_log_shows_what_others_write_and_keeps_what_one_is_writing(page: Page, operated: OperatedFacility) -> None:
+    page.get_by_role("link", name="apoferritin").click()
+    page.get_by_role("link", name="Log of the experiment").click()
+    page.get_by_text("Write an entry").click()
+    page.get_by_role("textbox", name="Text").fill("half a sentence")
+    operated.desk().write_entry(operated.session("otto"), EXPERIMENT, fields={"log_text": "the ice is thin"})
+    with operated.engine.begin() as connection:
+        raise_alarm(connection, "x:1", severity="warning", message="x", at=datetime.now(UTC), subject=Subject())
+    expect(page.get_by_text("the ice is thin")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Text")).to_have_value("half a sentence")
 
 
 def test_switching_and_standby_need_the_keyboard_only(page: Page, operated: OperatedFacility) -> None:

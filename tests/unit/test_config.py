@@ -190,3 +190,10 @@ def test_what_became_of_the_file_that_was_activated_is_said(tmp_path: Path) -> N
     assert config.problem_of_source(home) is None
     file.unlink()
     assert config.problem_of_source(home) is None
+
+
+def test_a_proxy_may_stand_before_the_pages_without_signing_people_on_but_no_header_without_a_proxy() -> None:
+    facility = config.parse(GOOD + '\n[sign_on]\nproxies = ["192.0.2.10"]\n', source="facility.toml")
+    assert [str(one) for one in facility.sign_on.proxies] == ["192.0.2.10/32"]
+    with pytest.raises(ConfigError, match="a header counts from proxies only"):
+        config.parse(GOOD + '\n[sign_on]\nheader = "X-Forwarded-User"\n', source="facility.toml")

@@ -14,14 +14,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cryodaq.errors import LogbookError, LogbookUnreachableError
+from cryodaq.ledger.events import last_event_id
 from cryodaq.logbook.desk import Desk, LogEntry
 from cryodaq.logbook.transport import FormFile
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
+from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
 
 router = APIRouter()
 THREADS = 100
 """So many newest threads are shown; search finds the others."""
+TOPIC = "alarms"
+"""What brings new entries that nobody writes here; others are seen within a minute, when an open page looks again."""
 MOST_FILES, MOST_FIELDS = 10, 20
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _FILE_HEADERS = {"content-security-policy": "default-src 'none'; sandbox", "cache-control": "private, max-age=3600"}
@@ -67,6 +70,8 @@ def _page(
     written: str = "",
 ) -> HTMLResponse:
     desk = _desk(request, experiment, who)
+    with ledger_of(request).connect() as connection:
+        since = last_event_id(connection)
     try:
         found = threads(desk.log(who.session, experiment, search=search))
     except LogbookUnreachableError:
@@ -84,7 +89,8 @@ def _page(
         "written": written,
         "pictures": _PICTURES,
     }
-    return render(request, "log.html", visitor=who, status=200 if problem is None else 422, values=values)
+    topic, status = (TOPIC, 200) if problem is None else (None, 422)  # what was written must not be fetched away
+    return render(request, "log.html", visitor=who, topic=topic, since=since, status=status, values=values)
 
 
 def _desk(request: Request, experiment: str, who: Visitor) -> Desk:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from cryodaq.elogbook.api.bodies import RequiredJson
-from cryodaq.elogbook.api.gate import Answer, Entry, get_or_post, streamed, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, get_or_post, in_turn, streamed, success, value
 from cryodaq.elogbook.api.shapes import FILES, json_body
 from cryodaq.elogbook.book import files
 from cryodaq.elogbook.book.run_numbers import read_run_number
@@ -15,6 +15,7 @@ router = APIRouter(tags=["files"])
 
 
 @router.post("/lgbk/{experiment}/ws/register_file", openapi_extra=json_body(FILES))
+@in_turn
 def register_file(gate: Entry, experiment: str, body: RequiredJson) -> Answer:
     with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
         if isinstance(body, list):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial, wraps
 from itertools import chain
 from threading import BoundedSemaphore
 from typing import Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends
 from sqlalchemy import Connection, Engine, RowMapping
 from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cryodaq.elogbook.authentication import SAFE_METHODS, find_principal, refuse_forgery
 from cryodaq.elogbook.book import experiments, instruments
@@ -43,6 +46,8 @@ class Elogbook:
     definitions: Definitions
     ids: IdMaker = field(default_factory=IdMaker)
     tallies: dict[str, Tally] = field(default_factory=dict)
+    turns: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2 * (os.cpu_count() or 1)))
+    """So many of the calls that come with every movie are answered at once: more only take time from each other."""
     password_checks: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(2))
     """A check takes 64 MiB for a moment, so only a few run at once."""
 
@@ -200,6 +205,20 @@ def get_or_post(
         return route
 
     return register
+
+
+def in_turn(route: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    """Answer a short call of programs when its turn comes, the first that came first.
+
+    All at once would share the processors, so that each took as long as all; those that people wait for, and those that
+    take long, have other threads.
+    """
+
+    @wraps(route)
+    async def wait_and_answer(*, gate: Gate, **given: object) -> Response:
+        return await to_thread.run_sync(partial(route, gate=gate, **given), limiter=gate.elogbook.turns)
+
+    return wait_and_answer
 
 
 class Answer(JSONResponse):

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from starlette.responses import Response
 
 from cryodaq.elogbook.api.bodies import OptionalJson, RequiredJson
-from cryodaq.elogbook.api.gate import Answer, Entry, Gate, get_or_post, streamed, success, value
+from cryodaq.elogbook.api.gate import Answer, Entry, Gate, get_or_post, in_turn, streamed, success, value
 from cryodaq.elogbook.api.shapes import DESCRIPTIONS, RUN_PARAMS, json_body
 from cryodaq.elogbook.book import files, runs
 from cryodaq.elogbook.book.run_numbers import read_run_number
@@ -43,6 +43,7 @@ def _close_highest_as_an_explgbk_does(gate: Gate, experiment: str, start_time: s
 
 
 @get_or_post(router, "/run_control/{experiment}/ws/start_run", openapi_extra=json_body(RUN_PARAMS, required=False))
+@in_turn
 def start_run(
     gate: Entry,
     experiment: str,
@@ -68,6 +69,7 @@ def start_run(
 
 
 @get_or_post(router, "/run_control/{experiment}/ws/end_run")
+@in_turn
 def end_run(gate: Entry, experiment: str, run_num: str | None = None, end_time: str | None = None) -> Answer:
     with gate.experiment(experiment, needs="post", changes=True, unlocked=True) as (work, _):
         ended_at = work.now if end_time is None else _read_moment(work, end_time, "end_time")
@@ -88,6 +90,7 @@ def current_run(gate: Entry, experiment: str, skipClosedRuns: str = "false") -> 
 
 @router.post("/run_control/{experiment}/ws/add_run_params", openapi_extra=json_body(RUN_PARAMS))
 @router.post("/lgbk/{experiment}/ws/add_run_params", openapi_extra=json_body(RUN_PARAMS))
+@in_turn
 def add_run_params(gate: Entry, experiment: str, body: RequiredJson, run_num: str | None = None) -> Answer:
     with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
         params = require_object(body, what="The params of a run")
