@@ -21,19 +21,33 @@ SampleArgument = Annotated[
     Path, typer.Argument(help="The sample's folder, or that of one of its branches.", exists=True, file_okay=False)
 ]
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the project; made where it is not there.")]
+SelectionOption = Annotated[
+    Path | None,
+    typer.Option(help="Only the micrographs of this STAR file, as the sample's page gives it.", dir_okay=False),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("relion")
-def relion(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
+def relion(
+    folder: FolderArgument,
+    sample: SampleArgument = Path(),
+    selection: SelectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make or renew a RELION project: links to movies and micrographs, tables, picks."""
     from cryodaq.publish.project import make_relion_project
 
-    _tell(make_relion_project(sample, folder.absolute()), folder, as_json=as_json)
+    _tell(make_relion_project(sample, folder.absolute(), selection=selection), folder, as_json=as_json)
 
 
 @app.command("polishing")
-def polishing(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
+def polishing(
+    folder: FolderArgument,
+    sample: SampleArgument = Path(),
+    selection: SelectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make or renew a RELION project for Bayesian polishing: micrographs of TIFF movies are copied as RELION sees them.
 
     RELION reads the rows of TIFF movies from the last to the first. Picks, CTF and motion are turned with the
@@ -41,15 +55,20 @@ def polishing(folder: FolderArgument, sample: SampleArgument = Path(), as_json: 
     """
     from cryodaq.publish.polishing import make_polishing_project
 
-    _tell(make_polishing_project(sample, folder.absolute()), folder, as_json=as_json)
+    _tell(make_polishing_project(sample, folder.absolute(), selection=selection), folder, as_json=as_json)
 
 
 @app.command("cryosparc")
-def cryosparc(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
+def cryosparc(
+    folder: FolderArgument,
+    sample: SampleArgument = Path(),
+    selection: SelectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make or renew a folder that cryoSPARC imports movies, micrographs and particles from."""
     from cryodaq.publish.cryosparc import make_cryosparc_folder
 
-    _tell(make_cryosparc_folder(sample, folder.absolute()), folder, as_json=as_json)
+    _tell(make_cryosparc_folder(sample, folder.absolute(), selection=selection), folder, as_json=as_json)
 
 
 @app.command("deposition")

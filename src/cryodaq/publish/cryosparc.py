@@ -13,7 +13,7 @@ from cryodaq.publish.sample_folder import SampleTables, Table, read_sample_table
 from cryodaq.publish.shifted_optics import with_beam_shift_groups
 
 
-def make_cryosparc_folder(sample_folder: Path, target: Path) -> MadeProject:
+def make_cryosparc_folder(sample_folder: Path, target: Path, *, selection: Path | None = None) -> MadeProject:
     """Make or renew a folder that cryoSPARC imports from.
 
     `movies/` and `micrographs/` are flat folders of links for its wildcards; `micrographs_ctf.star` and
@@ -21,7 +21,7 @@ def make_cryosparc_folder(sample_folder: Path, target: Path) -> MadeProject:
 
     Raises `ExportError` and `FormatError` as `make_relion_project` does.
     """
-    sample = read_sample_tables(sample_folder)
+    sample = read_sample_tables(sample_folder, selection=selection)
     grouped = with_beam_shift_groups(sample)
     for name in ("movies", "micrographs"):
         (target / name).mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ class _Polishable:
         return _turned(self.micrograph) if self.turned else self.micrograph
 
 
-def make_polishing_project(sample_folder: Path, project: Path) -> MadeProject:
+def make_polishing_project(sample_folder: Path, project: Path, *, selection: Path | None = None) -> MadeProject:
     """Make or renew a RELION project (3.1 to 5) whose particles can be polished.
 
     Micrographs whose motion RELION cannot use are left out of its tables.
@@ -51,7 +51,7 @@ def make_polishing_project(sample_folder: Path, project: Path) -> MadeProject:
     FormatError
         A table or a micrograph is damaged.
     """
-    sample = with_beam_shift_groups(read_sample_tables(sample_folder))
+    sample = with_beam_shift_groups(read_sample_tables(sample_folder, selection=selection))
     found = {one.micrograph: one for fact in sample.facts if (one := _polishable(sample.folder, fact)) is not None}
     if not found:
         message = f"no micrograph of {sample_folder} has a motion that RELION can use; process the sample again"

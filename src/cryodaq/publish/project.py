@@ -38,8 +38,13 @@ class MadeProject:
     """Micrographs that were copied instead of linked."""
 
 
-def make_relion_project(sample_folder: Path, project: Path) -> MadeProject:
+def make_relion_project(sample_folder: Path, project: Path, *, selection: Path | None = None) -> MadeProject:
     """Make or renew a RELION project (3.1 to 5): links, tables, and picks as an AutoPick job leaves them.
+
+    Parameters
+    ----------
+    selection
+        A STAR file of the micrographs that are wanted, as the sample's page gives it; None: all.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def make_relion_project(sample_folder: Path, project: Path) -> MadeProject:
     FormatError
         A table is damaged.
     """
-    sample = with_beam_shift_groups(read_sample_tables(sample_folder))
+    sample = with_beam_shift_groups(read_sample_tables(sample_folder, selection=selection))
     return lay_out_project(sample, project)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 from cryodaq.errors import ExportError, FormatError
@@ -12,6 +13,7 @@ from cryodaq.formats.star import Value, read_star
 from cryodaq.publish import sample_tables
 
 Table = dict[str, list[Value]]
+_NAME = "rlnMicrographName"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +29,47 @@ class SampleTables:
     facts: Sequence[Mapping[str, str]]
 
 
-def read_sample_tables(folder: Path) -> SampleTables:
+def read_sample_tables(folder: Path, *, selection: Path | None = None) -> SampleTables:
     """Read the tables of a sample or of one of its branches.
+
+    Parameters
+    ----------
+    selection
+        A STAR file of the micrographs that are wanted, as the sample's page gives it; None: all.
 
     Raises
     ------
     ExportError
-        The folder has no tables.
+        The folder has no tables, or none of the wanted micrographs.
     FormatError
         A table is damaged.
     """
-    folder = folder.resolve()
+    tables = _read_all(folder.resolve())
+    return tables if selection is None else _only(tables, selection)
+
+
+def _only(tables: SampleTables, selection: Path) -> SampleTables:
+    """Return the tables of the micrographs that a STAR file names."""
+    wanted = set(map(str, _columns(read_star(selection), "micrographs").get(_NAME, [])))
+    chosen = replace(
+        tables,
+        corrected=_rows(tables.corrected, wanted),
+        with_ctf=_rows(tables.with_ctf, wanted),
+        coordinates=_rows(tables.coordinates, wanted),
+        facts=[fact for fact in tables.facts if fact["micrograph_dose_weighted"] in wanted],
+    )
+    if not chosen.facts:
+        message = f"{selection} names no micrograph of {tables.folder}; take the STAR file of this sample's own page"
+        raise ExportError(message)
+    return chosen
+
+
+def _rows(table: Table, wanted: Collection[str]) -> Table:
+    kept = [str(name) in wanted for name in table.get(_NAME, [])]
+    return {key: list(compress(column, kept)) for key, column in table.items()}
+
+
+def _read_all(folder: Path) -> SampleTables:
     corrected, with_ctf, coordinates = (
         _read_table(folder / name)
         for name in (sample_tables.CORRECTED, sample_tables.WITH_CTF, sample_tables.COORDINATES)

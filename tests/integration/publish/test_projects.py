@@ -209,6 +209,23 @@ def test_cryosparc_gets_flat_folders_and_particles_with_their_ctf(
     assert list(particles["rlnMicrographName"])[2] == "micrographs/m2_DW.mrc"
 
 
+def test_only_what_was_selected_goes_into_a_project(publish_spots: Publish, tmp_path: Path, own_folder: Path) -> None:
+    for name in ("m1", "m2", "m3"):
+        publish_spots(name, picks_xy=((40, 60),))
+    sample, selection = sample_folder(tmp_path), own_folder / "in.star"
+    lines = (sample / "micrographs_ctf.star").read_text(encoding="utf-8").splitlines(keepends=True)
+    selection.write_text("".join(line for line in lines if "m2" not in line), encoding="utf-8")
+    made = make_relion_project(sample, own_folder / "p", selection=selection)
+    assert (made.micrographs, made.with_ctf, made.particles) == (2, 2, 2)
+    assert not list((own_folder / "p").rglob("*m2*_autopick.star"))
+    made = make_cryosparc_folder(sample, own_folder / "c", selection=selection)
+    assert (made.micrographs, made.particles) == (2, 2)
+    assert sorted(path.stem for path in (own_folder / "c/movies").iterdir()) == ["m1", "m3"]
+    selection.write_text("".join(line for line in lines if "_DW.mrc" not in line), encoding="utf-8")
+    with pytest.raises(ExportError, match="names no micrograph of"):
+        make_relion_project(sample, own_folder / "q", selection=selection)
+
+
 def test_the_command_says_what_it_made(publish_spots: Publish, tmp_path: Path, own_folder: Path) -> None:
     publish_spots("m1")
     sample = str(sample_folder(tmp_path))
