@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.publish_results import StageResults, publish_movie
+from cryodaq.app.remember_gain import remember_gain_orientation, usual_gain_orientation
+from cryodaq.app.watch_gain import remove_outdated_sums
 from cryodaq.domain.failures import Cause
 from cryodaq.domain.layout import BranchLayout, SampleLayout
 from cryodaq.domain.parameters import ImagingParameters, from_mapping
@@ -177,7 +179,9 @@ def _align(processing: Processing, given: StageInput, folder: Path) -> dict[str,
     made = processing.engines.motion_correction.align(
         Path(given.movie.source),
         gain=Path(given.movie.gain) if given.movie.gain else None,
-        parameters=given.parameters,
+        parameters=replace(
+            given.parameters, usual_gain_orientation=usual_gain_orientation(processing.engine, given.movie)
+        ),
         folder=folder,
     )
     placed = replace(
@@ -198,6 +202,7 @@ def _align(processing: Processing, given: StageInput, folder: Path) -> dict[str,
             None if made.power_spectrum is None else _place(made.power_spectrum, given.layout.power_spectrum(run))
         ),
     )
+    remember_gain_orientation(processing.engine, given.movie, placed, at=processing.now())
     log.info(
         "aligned %d frames, moved %.1f Å in all, %.1f s", placed.frame_count, placed.motion.total_ang, placed.seconds
     )
@@ -260,7 +265,7 @@ def _publish(processing: Processing, given: StageInput, _folder: Path) -> dict[s
     )
     published = publish_movie(processing.engine, given.movie, layout=given.layout, found=found, clock=processing.now)
     if not processing.keep_unaligned_sum:
-        Path(found.align.unaligned_sum).unlink(missing_ok=True)
+        remove_outdated_sums(processing.engine, given.movie, Path(found.align.unaligned_sum))
     return published
 
 

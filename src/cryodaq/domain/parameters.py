@@ -67,6 +67,8 @@ class ImagingParameters:
     """Frames left out at the start of the exposure."""
     trunc: int = 0
     """Frames left out at its end."""
+    usual_gain_orientation: str | None = None
+    """How other movies of the camera showed that the gain reference lies (`imaging.gain.ORIENTATIONS`)."""
     picking_enabled: bool = True
 
 
@@ -296,6 +298,7 @@ def resolve_parameters(
             patches_yx=operator.patches_yx,
             throw=operator.throw,
             trunc=operator.trunc,
+            usual_gain_orientation=None,
             picking_enabled=operator.picking_enabled,
         ),
         tuple(disagreements),

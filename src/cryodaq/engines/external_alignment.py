@@ -80,6 +80,8 @@ def alignment_result(
         gain_applied=given.gain is not None,
         seconds=seconds + time.monotonic() - started,
         engine=engine,
+        gain_orientation=given.gain_orientation,
+        gain_orientation_certain=given.gain_orientation_certain,
     )
 
 

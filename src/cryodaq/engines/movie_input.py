@@ -34,6 +34,10 @@ class MovieInput:
     link: Path
     gain: NDArray[np.float32] | None
     """(y, x), factors in the order of stored rows; 0 marks a defect."""
+    gain_orientation: str | None
+    """How the reference was turned for that: as other movies of the camera showed, else as this one does."""
+    gain_orientation_certain: bool
+    """Whether this movie showed it."""
     frame_count: int
     """Frames that are aligned: an EER movie's raw frames are gathered."""
     raw_frames_per_frame: int
@@ -90,9 +94,10 @@ def lay_out_movie(movie: Path, *, gain: Path | None, parameters: ImagingParamete
             "give smaller ones"
         )
         raise ImagingError(message)
-    factors = None
+    turned = _Turned(factors=None, orientation=None, certain=False)
     if gain is not None:
-        factors = check_gain((read_event_gain if kind == "eer" else read_gain)(gain), shape_yx=header.shape_yx)
+        stored = check_gain((read_event_gain if kind == "eer" else read_gain)(gain), shape_yx=header.shape_yx)
+        turned = _turned(stored, movie, usual=parameters.usual_gain_orientation)
     link = folder / LINK_NAMES[kind]
     link.unlink(missing_ok=True)
     link.symlink_to(movie.resolve())
@@ -100,7 +105,9 @@ def lay_out_movie(movie: Path, *, gain: Path | None, parameters: ImagingParamete
     return MovieInput(
         kind=kind,
         link=link,
-        gain=factors,
+        gain=turned.factors,
+        gain_orientation=turned.orientation,
+        gain_orientation_certain=turned.certain,
         frame_count=header.frame_count,
         raw_frames_per_frame=gathered,
         shape_yx=header.shape_yx,
@@ -108,6 +115,30 @@ def lay_out_movie(movie: Path, *, gain: Path | None, parameters: ImagingParamete
         throw=parameters.throw,
         trunc=parameters.trunc,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turned:
+    factors: NDArray[np.float32] | None
+    orientation: str | None
+    certain: bool
+
+
+def _turned(stored: NDArray[np.float32], movie: Path, *, usual: str | None) -> _Turned:
+    """Return the factors in the orientation that other movies showed; the first movie is looked at itself."""
+    from cryodaq.formats.movie import read_frames
+    from cryodaq.imaging.detector import sum_frames
+    from cryodaq.imaging.gain import gain_as_applied
+
+    shape_yx = (stored.shape[0], stored.shape[1])
+    if usual is not None:
+        factors = gain_as_applied(stored, orientation=usual, shape_yx=shape_yx)
+        return _Turned(factors=factors, orientation=usual, certain=False)
+    shown = sum_frames(read_frames(movie), gain=stored)
+    if shown.gain_orientation is None:  # the camera has corrected the frames already
+        return _Turned(factors=None, orientation=None, certain=False)
+    factors = gain_as_applied(stored, orientation=shown.gain_orientation, shape_yx=shape_yx)
+    return _Turned(factors=factors, orientation=shown.gain_orientation, certain=shown.gain_orientation_certain)
 
 
 def _kind(movie: Path, header: MovieHeader) -> MovieKind:

@@ -52,6 +52,8 @@ class CorrectedSum:
     counts_per_frame: NDArray[np.float64]  # (frame,), raw
     gain_orientation: str | None
     """How the reference lay against the movie (`gain.ORIENTATIONS`); None: none given, or already applied."""
+    gain_orientation_certain: bool
+    """Whether the movie itself showed that."""
 
 
 def check_stack(frames: NDArray[np.generic]) -> None:
@@ -102,7 +104,9 @@ def check_gain(gain: NDArray[np.generic] | None, *, shape_yx: tuple[int, int]) -
     return checked_factors(gain)
 
 
-def sum_frames(frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None) -> CorrectedSum:
+def sum_frames(
+    frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None, usual_gain_orientation: str | None = None
+) -> CorrectedSum:
     """Sum as recorded, gain applied, hot pixels found in it and replaced.
 
     Parameters
@@ -111,6 +115,8 @@ def sum_frames(frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None)
         (frame, y, x), as `countable` returns them or as the camera wrote them.
     gain
         (y, x), multiplicative; 0 marks a defect.
+    usual_gain_orientation
+        What other movies of the camera showed (`gain.ORIENTATIONS`).
 
     Raises
     ------
@@ -120,7 +126,8 @@ def sum_frames(frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None)
     from cryodaq.imaging.movie_kernels import sum_bad_pixels
 
     total, counts_per_frame = _checked_sum(frames)
-    fitted = fit_gain(gain, total, halves=None if gain is None else _sampled_halves(frames))
+    halves = None if gain is None else _sampled_halves(frames)
+    fitted = fit_gain(gain, total, halves=halves, usual=usual_gain_orientation)
     factors = fitted.factors
     total *= factors
     defects = factors == 0
@@ -137,6 +144,7 @@ def sum_frames(frames: NDArray[np.generic], *, gain: NDArray[np.generic] | None)
         mean_counts_per_px_frame=mean,
         counts_per_frame=counts_per_frame,
         gain_orientation=fitted.orientation,
+        gain_orientation_certain=fitted.certain,
     )
 
 

@@ -16,8 +16,9 @@ from cryodaq.errors import ImagingError
 
 Float = NDArray[np.float32]
 
+AS_STORED = "as stored"
 ORIENTATIONS = {
-    "as stored": (False, 0),
+    AS_STORED: (False, 0),
     "rows reversed": (False, 1),
     "columns reversed": (False, 2),
     "turned by 180 degrees": (False, 3),
@@ -42,6 +43,8 @@ class FittedGain:
     orientation: str | None
     """One of `ORIENTATIONS`; None where there is no reference, or the camera has applied it already."""
     applied: bool
+    certain: bool = False
+    """Whether the movie itself shows the orientation."""
 
 
 def fit_gain(
@@ -49,6 +52,7 @@ def fit_gain(
     total: Float,  # (y, x)
     *,
     halves: NDArray[np.float32] | None = None,  # (2, y, x)
+    usual: str | None = None,
 ) -> FittedGain:
     """Bring a gain reference into the size and orientation of a movie.
 
@@ -61,6 +65,8 @@ def fit_gain(
     halves
         Some rows of the sums of the earlier and of the later frames: what they share beyond chance is the
         detector's.
+    usual
+        The orientation that other movies showed, one of `ORIENTATIONS`: taken where this one shows none.
 
     Raises
     ------
@@ -79,14 +85,15 @@ def fit_gain(
             "give the gain reference that was taken with this camera mode"
         )
         raise ImagingError(problem)
-    first = next(iter(shaped))
+    first = usual if usual in shaped else next(iter(shaped))
     slope, error = _slope(shaped[first], total)
     if error * CERTAIN > BELONGS or slope > BELONGS:
-        return _accepted(shaped, first, certain=error * CERTAIN <= BELONGS, gain_shape=gain.shape)
+        certain = error * CERTAIN <= BELONGS
+        return _accepted(shaped, first, certain=certain, known=first == usual, gain_shape=gain.shape)
     slopes = {name: _slope(turned, total)[0] for name, turned in shaped.items()}
     best = max(slopes, key=lambda name: slopes[name])
     if slopes[best] > BELONGS:
-        return _accepted(shaped, best, certain=True, gain_shape=gain.shape)
+        return _accepted(shaped, best, certain=True, known=True, gain_shape=gain.shape)
     if halves is not None and _fixed_pattern(halves, factors) > BELONGS:
         problem = (
             "the frames show a fixed pattern that the gain reference does not remove, however it is turned; "
@@ -96,15 +103,17 @@ def fit_gain(
     return FittedGain(factors=np.where(shaped[first] > 0, 1, 0).astype(np.float32), orientation=None, applied=False)
 
 
-def _accepted(shaped: dict[str, Float], name: str, *, certain: bool, gain_shape: tuple[int, ...]) -> FittedGain:
+def _accepted(
+    shaped: dict[str, Float], name: str, *, certain: bool, known: bool, gain_shape: tuple[int, ...]
+) -> FittedGain:
     factors = shaped[name]
-    if ORIENTATIONS[name][0] and not certain:
+    if ORIENTATIONS[name][0] and not (certain or known):
         problem = (
             f"the gain reference has the shape {gain_shape} (y, x), the frames {factors.shape}; it is turned by "
             "90 degrees, and the movie does not show which way; turn the reference"
         )
         raise ImagingError(problem)
-    return FittedGain(factors=np.ascontiguousarray(factors), orientation=name, applied=True)
+    return FittedGain(factors=np.ascontiguousarray(factors), orientation=name, applied=True, certain=certain)
 
 
 def checked_factors(gain: NDArray[np.generic]) -> Float:

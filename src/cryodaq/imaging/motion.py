@@ -47,6 +47,8 @@ class AlignmentOptions:
     """How steeply high frequencies are played down in the first, rough search, Å²."""
     patches_yx: tuple[int, int] = (1, 1)
     """Rows and columns of patches that may move against each other; (1, 1) corrects the whole field only."""
+    usual_gain_orientation: str | None = None
+    """What other movies of the camera showed (`gain.ORIENTATIONS`)."""
     fourier_bin: float = 1.0
     """Pixels of the frames that are one pixel of the sums along each axis: 2 for super-resolution."""
     halves: bool = False
@@ -75,6 +77,8 @@ class AlignedMovie:
     """Where each part of the field was in each frame, pixels of the frames."""
     gain_orientation: str | None = None
     """How the reference had to be turned to fit the movie (`gain.ORIENTATIONS`); None where none was applied."""
+    gain_orientation_certain: bool = False
+    """Whether the movie itself showed that."""
     dose_e_ang2: tuple[float, ...] = ()
     """Of each frame, e⁻/Å²: the given dose, shared out as the counts say where frames differ."""
     even_odd: tuple[Float, Float] | None = None
@@ -125,7 +129,7 @@ def align_movie(
     device = gpu_for(options.device)
     check_stack(frames)
     used = _used(frames, options)
-    plain = sum_frames(used, gain=gain)
+    plain = sum_frames(used, gain=gain, usual_gain_orientation=options.usual_gain_orientation)
     counts, _ = countable(used)
     brightness = _brightness(plain.counts_per_frame)
     workspace = Workspace()
@@ -163,6 +167,7 @@ def align_movie(
         mean_counts_per_px_frame=plain.mean_counts_per_px_frame,
         gain_applied=plain.gain_orientation is not None,
         gain_orientation=plain.gain_orientation,
+        gain_orientation_certain=plain.gain_orientation_certain,
         field=field,
         dose_e_ang2=tuple(float(dose) for dose in exposure.dose_e_ang2),
         even_odd=halves,

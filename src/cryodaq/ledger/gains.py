@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.ledger.events import Subject, record_event
@@ -162,12 +162,9 @@ def record_gain_problem(connection: Connection, wanted: WantedGain, *, problem: 
     connection.execute(update(gain_copy).where(gain_copy.c.id == wanted.id).values(problem=problem))
 
 
-def sums_with_gain(
-    connection: Connection, sample_id: str, target: str, *, branch_id: int, limit: int
-) -> tuple[int, list[str]]:
-    """Return how many published movies of a sample a gain's copy has corrected, and the latest ones' unaligned sums."""
+def sums_with_gain(connection: Connection, sample_id: str, target: str, *, branch_id: int, limit: int) -> list[str]:
+    """Return the unaligned sums of the latest published movies of a sample that a gain's copy has corrected."""
     mine = (movie.c.sample_id == sample_id, movie.c.gain_target == target, movie.c.state == "published")
-    count = connection.execute(select(func.count()).select_from(movie).where(*mine)).scalar_one()
     query = (
         select(stage_result.c.result["unaligned_sum"].astext)
         .join(movie, movie.c.id == stage_result.c.movie_id)
@@ -180,4 +177,4 @@ def sums_with_gain(
         .order_by(movie.c.id.desc(), stage_result.c.attempt.desc())
         .limit(limit)
     )
-    return int(count), [str(path) for path in connection.execute(query).scalars()]
+    return [str(path) for path in connection.execute(query).scalars()]

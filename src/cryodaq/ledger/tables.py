@@ -89,13 +89,7 @@ sample = Table(
     Column("imaging_method", Text, nullable=False),
     Column("preprocess", Boolean, nullable=False),
     Column("dag_id", Text, nullable=False, unique=True),
-    Column(
-        "dag_state",
-        Text,
-        nullable=False,
-        server_default="absent",
-        comment="absent written parsed broken retired",
-    ),
+    Column("dag_state", Text, nullable=False, server_default="absent", comment="absent written parsed broken retired"),
     Column("dag_problem", Text),
     time_column("first_current_at", required=True),
     time_column("last_active_at", required=True),
@@ -161,9 +155,7 @@ file = Table(
     time_column("verified_at"),
     time_column("removed_at"),
     Column(
-        "gone_at",
-        DateTime(timezone=True),
-        comment="when it was no longer on the share; rows of gone files are history",
+        "gone_at", DateTime(timezone=True), comment="when it was no longer on the share; rows of gone files are history"
     ),
     UniqueConstraint("microscope", "share", "path", "version", name="uq_file_version"),
     Index("ix_file_state", "microscope", "state"),
@@ -393,6 +385,16 @@ gain_copy = Table(
     Column("problem", Text),
     UniqueConstraint("gain_id", "sample_id", name="uq_gain_copy_gain_sample"),
     comment="Copies of gains in samples' GainRefs: wanted by a movie, made by the transfer.",
+)
+
+gain_orientation = Table(
+    "gain_orientation",
+    metadata,
+    Column("microscope", Text, primary_key=True),
+    Column("kind", Text, primary_key=True, comment="of gain reference and movie: their suffixes"),
+    Column("orientation", Text, nullable=False, comment="imaging.gain.ORIENTATIONS"),
+    Column("agreed", Integer, nullable=False, comment="movies that showed it one after another"),
+    Column("against", Integer, nullable=False, comment="movies that showed another one after another"),
 )
 
 reassignment = Table(

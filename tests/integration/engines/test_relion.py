@@ -23,7 +23,7 @@ from cryodaq.engines.relion import RELION
 from cryodaq.errors import EngineError
 from cryodaq.formats.gain import read_gain
 from cryodaq.formats.movie import read_frames
-from cryodaq.formats.mrc import read_micrograph
+from cryodaq.formats.mrc import read_micrograph, write_micrograph
 from cryodaq.formats.star import read_star, write_star
 from cryodaq.publish.relion import AlignedMicrograph, MovieMotion, corrected_micrographs_blocks, write_motion_star
 from cryodaq.publish.star import Optics
@@ -168,6 +168,24 @@ def share_of_fine_power(picture: NDArray[np.float32]) -> float:
     power = np.abs(np.fft.rfft2(picture - picture.mean())) ** 2
     radius = np.hypot(np.fft.fftfreq(picture.shape[0])[:, None], np.fft.rfftfreq(picture.shape[1])[None, :])
     return float(power[radius > 1 / 3].sum() / power.sum())
+
+
+def test_a_gain_reference_that_lies_otherwise_is_turned_for_relion_too(
+    session: tuple[Path, Truth], align: Align, right: ImagingParameters, folder: Path, tmp_path: Path
+) -> None:
+    share, truth = session
+    straight = align()
+    assert (straight.gain_orientation, straight.gain_orientation_certain) == ("as stored", True)
+    plain, _ = read_micrograph(Path(straight.micrograph))
+    assert truth.gain is not None
+    reversed_rows = tmp_path / "gain.mrc"
+    write_micrograph(reversed_rows, read_gain(gain_folder(share) / truth.gain)[::-1].copy(), pixel_size_ang=1.0)
+    engine = catalogue.motion_correction("relion", ProgramSettings(timeout_s=100))
+    for usual in (None, "rows reversed"):
+        parameters = replace(right, usual_gain_orientation=usual)
+        result = engine.align(share / truth.movie, gain=reversed_rows, parameters=parameters, folder=folder)
+        assert (result.gain_orientation, result.gain_orientation_certain) == ("rows reversed", usual is None)
+        assert np.array_equal(read_micrograph(Path(result.micrograph))[0], plain)
 
 
 def test_frames_thrown_away_leave_the_rest_right(session: tuple[Path, Truth], align: Align) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +13,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, update
 
-from cryodaq.app import watch_gain as watching
-from cryodaq.app.watch_gain import COMPARED, EVERY, watch_gain
+from cryodaq.app.watch_gain import COMPARED, EVERY, is_looked_after, remove_outdated_sums, watch_gain
 from cryodaq.formats.mrc import write_micrograph
 from cryodaq.ledger import events
 from cryodaq.ledger import tables as t
+from cryodaq.ledger.gains import sums_with_gain
 from cryodaq.ledger.results import MovieToProcess, movie_to_process
 from cryodaq.testing.seeded_ledger import LedgerSeeder
 
@@ -24,19 +26,18 @@ GAIN = "/gpfs/sample/raw/GainRefs/K3_20261120.mrc"
 
 
 def publish_many(seed: LedgerSeeder, engine: Engine, *, first: int, pattern_rms: float) -> MovieToProcess:
-    """Record movies of one gain as published; the latest have sums with a pattern. Return the last one."""
+    """Record movies of one gain as published, whose sums have a pattern. Return one that is followed by a look."""
     sample = seed.add_sample("c" * 24)
     random = np.random.default_rng(first)
     camera = 1 + pattern_rms * np.random.default_rng(1).normal(size=(96, 96))
-    for number in range(first, first + EVERY):
-        movie = seed.add_movie(sample, f"m{number:03d}", state="published")
-        if number >= first + EVERY - COMPARED:
-            align, _, _ = seed.add_measurements(movie)
-            write_micrograph(
-                Path(align.unaligned_sum), random.poisson(40 * camera).astype(np.float32), pixel_size_ang=1.0
-            )
+    for number in itertools.count(first):
+        movie = seed.add_movie(sample, f"m{number:04d}", state="published")
+        align, _, _ = seed.add_measurements(movie)
+        write_micrograph(Path(align.unaligned_sum), random.poisson(40 * camera).astype(np.float32), pixel_size_ang=1.0)
         with engine.begin() as connection:
             connection.execute(update(t.movie).where(t.movie.c.id == movie.id).values(gain_target=GAIN))
+        if number - first >= COMPARED - 1 and is_looked_after(movie.id):
+            break
     with engine.connect() as connection:
         found = movie_to_process(connection, movie.id, movie.branch_id)
     assert found is not None
@@ -60,13 +61,34 @@ def test_a_pattern_raises_an_alarm_with_a_picture_and_a_fresh_gain_clears_it(
     assert str(layout.gain_check) in text
     with Image.open(Path(layout.gain_check)) as picture:
         assert picture.size[0] > 50
-    fresh = publish_many(seed, engine, first=EVERY, pattern_rms=0.0)
+    fresh = publish_many(seed, engine, first=1_000, pattern_rms=0.0)
     assert watch_gain(engine, fresh, layout=layout, at=NOW)
     assert alarms(engine) == []
 
 
-def test_between_two_looks_nothing_is_read(seed: LedgerSeeder, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_between_two_looks_nothing_is_read(seed: LedgerSeeder, engine: Engine) -> None:
     last = publish_many(seed, engine, first=0, pattern_rms=0.05)
-    monkeypatch.setattr(watching, "EVERY", EVERY - 1)  # so that this is no movie to look at
-    assert not watch_gain(engine, last, layout=seed.layout_of("c" * 24), at=NOW)
+    other = next(number for number in itertools.count(last.movie_id) if not is_looked_after(number))
+    assert not watch_gain(engine, replace(last, movie_id=other), layout=seed.layout_of("c" * 24), at=NOW)
     assert alarms(engine) == []
+
+
+def test_about_one_movie_in_so_many_is_followed_by_a_look() -> None:
+    looks = [number for number in range(100_000) if is_looked_after(number)]
+    assert len(looks) == pytest.approx(100_000 / EVERY, rel=0.05)
+    for microscopes in (2, 3, 4, 5):
+        for first in range(microscopes):
+            assert sum(number % microscopes == first for number in looks) > 0.8 * len(looks) / microscopes
+
+
+def test_the_sums_of_the_latest_movies_stay_and_older_ones_go(seed: LedgerSeeder, engine: Engine) -> None:
+    last = publish_many(seed, engine, first=0, pattern_rms=0.0)
+    with engine.connect() as connection:
+        before = sums_with_gain(connection, last.sample_id, GAIN, branch_id=last.branch_id, limit=1_000)
+    remove_outdated_sums(engine, last, Path(before[0]))
+    there = [Path(path).is_file() for path in before]
+    assert all(there[:COMPARED])
+    assert not any(there[COMPARED : COMPARED + 8])
+    without = replace(last, gain=None)
+    remove_outdated_sums(engine, without, Path(before[0]))
+    assert not Path(before[0]).is_file()

@@ -87,6 +87,16 @@ def test_weak_data_leave_the_reference_as_given() -> None:
     assert sum_frames(counted(rng, gain, frame_count=2), gain=gain).gain_orientation == "as stored"
 
 
+def test_weak_data_are_corrected_as_other_movies_showed_and_strong_ones_say_it_themselves() -> None:
+    rng = np.random.default_rng(8)
+    weak = structure(rng, (64, 64), 0.01)
+    plain = sum_frames(counted(rng, weak, frame_count=2), gain=weak, usual_gain_orientation="rows reversed")
+    assert (plain.gain_orientation, plain.gain_orientation_certain) == ("rows reversed", False)
+    strong = structure(rng, (256, 256))
+    plain = sum_frames(counted(rng, strong), gain=strong, usual_gain_orientation="rows reversed")
+    assert (plain.gain_orientation, plain.gain_orientation_certain) == ("as stored", True)
+
+
 @pytest.mark.parametrize("factor", [2, 0.5])
 def test_a_super_resolution_reference_is_brought_to_the_movies_size(factor) -> None:
     rng = np.random.default_rng(7)

@@ -1,0 +1,59 @@
+"""Remember how a camera's gain references lie against its movies, and tell people when a movie contradicts that.
+
+Movies with few counts do not show it; they are corrected as other movies of the microscope showed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from cryodaq.domain.gain_memory import GainMemory, kind_of
+from cryodaq.domain.results import AlignmentResult
+from cryodaq.ledger import events
+from cryodaq.ledger.gain_memory import gain_memory, save_gain_memory
+from cryodaq.ledger.results import MovieToProcess
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+
+def usual_gain_orientation(engine: Engine, movie: MovieToProcess) -> str | None:
+    """Return what other movies showed; None where none did, or the movie has no gain reference."""
+    if movie.gain is None:
+        return None
+    with engine.connect() as connection:
+        known = gain_memory(connection, movie.microscope, _kind(movie))
+    return None if known is None else known.orientation
+
+
+def remember_gain_orientation(
+    engine: Engine, movie: MovieToProcess, aligned: AlignmentResult, *, at: datetime
+) -> GainMemory | None:
+    """Take in what a movie showed for certain; return what is known then, None where it showed nothing.
+
+    An alarm says when it contradicts what others showed; it is cleared once enough movies agree again.
+    """
+    seen = aligned.gain_orientation
+    if movie.gain is None or seen is None or not aligned.gain_orientation_certain:
+        return None
+    kind, key = _kind(movie), f"gain-orientation:{movie.microscope}"
+    with engine.begin() as connection:
+        known = gain_memory(connection, movie.microscope, kind, to_change=True) or GainMemory(orientation=seen)
+        memory = known.after(seen)
+        save_gain_memory(connection, movie.microscope, kind, memory)
+        if seen != known.orientation:
+            message = (
+                f"{movie.run_name} shows that {PurePath(movie.gain).name} has to be applied {seen!r}; until now it was "
+                f"{known.orientation!r} ({kind} movies of {movie.microscope}). Was the camera's software or the export "
+                "of the gain reference changed?"
+            )
+            events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=movie.subject)
+        elif memory.is_settled:
+            events.clear_alarm(connection, key, at=at)
+    return memory
+
+
+def _kind(movie: MovieToProcess) -> str:
+    return kind_of(PurePath(movie.gain or "").suffix, PurePath(movie.source).suffix)

@@ -1,0 +1,64 @@
+"""How gain references lie is remembered for each microscope, and a contradiction is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, update
+
+from cryodaq.app.remember_gain import remember_gain_orientation, usual_gain_orientation
+from cryodaq.domain.gain_memory import SETTLED_AFTER
+from cryodaq.domain.results import AlignmentResult
+from cryodaq.ledger import events
+from cryodaq.ledger import tables as t
+from cryodaq.ledger.results import MovieToProcess, movie_to_process
+from cryodaq.testing.seeded_ledger import LedgerSeeder, example_alignment
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+def movie_and_result(seed: LedgerSeeder, engine: Engine) -> tuple[MovieToProcess, AlignmentResult]:
+    movie = seed.add_movie(seed.add_sample("d" * 24), "m1")
+    with engine.begin() as connection:
+        changed = update(t.movie).where(t.movie.c.id == movie.id)
+        connection.execute(changed.values(gain_target="/gpfs/sample/raw/GainRefs/K3.mrc"))
+        found = movie_to_process(connection, movie.id, movie.branch_id)
+    assert found is not None
+    return found, replace(example_alignment(movie), gain_orientation="rows reversed", gain_orientation_certain=True)
+
+
+def alarms(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return [one.text for one in events.open_alarms(connection) if one.key.startswith("gain-orientation:")]
+
+
+def test_what_a_movie_shows_is_the_usual_orientation_of_the_next(seed: LedgerSeeder, engine: Engine) -> None:
+    movie, shown = movie_and_result(seed, engine)
+    assert usual_gain_orientation(engine, movie) is None
+    remember_gain_orientation(engine, movie, replace(shown, gain_orientation_certain=False), at=NOW)
+    assert usual_gain_orientation(engine, movie) is None  # it had too few counts to show anything
+    remember_gain_orientation(engine, movie, shown, at=NOW)
+    assert usual_gain_orientation(engine, movie) == "rows reversed"
+    assert usual_gain_orientation(engine, replace(movie, gain="/g/K3.dm4")) is None
+    assert usual_gain_orientation(engine, replace(movie, microscope="tem9")) is None
+    assert usual_gain_orientation(engine, replace(movie, gain=None)) is None
+    assert alarms(engine) == []
+
+
+def test_a_contradiction_is_told_and_believed_when_it_lasts(seed: LedgerSeeder, engine: Engine) -> None:
+    movie, shown = movie_and_result(seed, engine)
+    other = replace(shown, gain_orientation="as stored")
+    remember_gain_orientation(engine, movie, shown, at=NOW)
+    remember_gain_orientation(engine, movie, other, at=NOW)
+    (text,) = alarms(engine)
+    assert "m1 shows that K3.mrc has to be applied 'as stored'; until now it was 'rows reversed'" in text
+    assert usual_gain_orientation(engine, movie) == "rows reversed"
+    for _ in range(2):
+        remember_gain_orientation(engine, movie, other, at=NOW)
+    assert usual_gain_orientation(engine, movie) == "as stored"
+    for _ in range(SETTLED_AFTER - 1):
+        remember_gain_orientation(engine, movie, other, at=NOW)
+    assert len(alarms(engine)) == 1
+    remember_gain_orientation(engine, movie, other, at=NOW)
+    assert alarms(engine) == []
