@@ -48,7 +48,7 @@ SETS: dict[str, tuple[MovieCase, ...]] = {
     ),
     "k3": (MovieCase(name="K3", seed=20, shape_yx=(4092, 5760), flow_ang=8.0, carbon=True, contamination=True),),
 }
-PATCHES = {"1k": (4, 4), "2k": (5, 5), "k3": (5, 7)}
+PATCHES = {"1k": ((1, 1), (4, 4)), "2k": ((1, 1), (5, 5)), "k3": ((5, 7),)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,26 +72,29 @@ def main() -> None:
     cli.add_argument("--seed-offset", type=int, default=0, help="other movies of the same kinds")
     cli.add_argument("--profile", action="store_true", help="print what each step of ours took")
     cli.add_argument("--keep", type=Path, help="folder in which made movies are kept for the next run")
+    cli.add_argument("--prepare", action="store_true", help="make the movies for --keep, and measure nothing")
     args = cli.parse_args()
     if args.relion:
         relion_peer.install()
     print(f"{os.cpu_count()} cores, {_processor()}; load {os.getloadavg()[0]:.1f}")
     bands = " ".join(f"{low:g}-{high:g}".rjust(6) for low, high in BANDS_ANG)
     print(f"{'movie':16s} {'engine':12s} wall s  CPU s  GB  strict  free px   SNR ratio {bands} Å")
-    for case in SETS[args.chosen]:
-        if args.only in (None, case.name):
-            measure(replace(case, seed=case.seed + args.seed_offset), args)
+    chosen = [case for case in SETS[args.chosen] if args.only in (None, case.name)]
+    for case in (replace(case, seed=case.seed + args.seed_offset) for case in chosen):
+        if args.prepare:
+            with tempfile.TemporaryDirectory() as name:
+                laid_out(case, Path(name), args.keep)
+        else:
+            measure(case, args)
 
 
 def measure(case: MovieCase, args: argparse.Namespace) -> None:
-    """Make one movie, let every engine align it in turn, and print their lines."""
-    movie = _made(case, args.keep)
+    """Let every engine align one movie in turn, and print their lines."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tifffile.imwrite(folder / "movie.tif", movie.frames, compression="lzw")
-        relion_peer.mrcfile.write(folder / "gain.mrc", movie.gain)
-        best = signal_to_noise(sum_by_truth(movie), movie.truth, pixel_size_ang=case.pixel_size_ang)
-        for patches_yx in ((1, 1), PATCHES[args.chosen]):
+        movie, best = laid_out(case, folder, args.keep)
+        # A field as large as the K3's is never corrected as a whole only.
+        for patches_yx in PATCHES[args.chosen]:
             lines = [_ours(movie, folder, patches_yx, best, profile=args.profile)]
             if args.relion:
                 lines.append(_relion(movie, folder, patches_yx, best))
@@ -104,16 +107,23 @@ def measure(case: MovieCase, args: argparse.Namespace) -> None:
                 print((folder / "profile.txt").read_text(), flush=True)
 
 
-def _made(case: MovieCase, keep: Path | None) -> MadeMovie:
-    path = None if keep is None else keep / f"{case.name.replace(' ', '_').replace('/', '')}_{case.seed}.pickle"
-    if path is not None and path.is_file():
-        made: MadeMovie = pickle.loads(path.read_bytes())  # noqa: S301  # written by this script
-        return made
-    movie = make_movie(case)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pickle.dumps(movie, 4))
-    return movie
+def laid_out(case: MovieCase, folder: Path, keep: Path | None) -> tuple[MadeMovie, NDArray[np.float64]]:
+    """Movie and gain reference as files of a folder, and what the truth makes of them; all of it kept for next time."""
+    kept = folder if keep is None else keep / f"{case.name.replace(' ', '_').replace('/', '')}_{case.seed}"
+    kept.mkdir(parents=True, exist_ok=True)
+    finished = kept / "best.npy"
+    if not finished.is_file():
+        movie = make_movie(case)
+        tifffile.imwrite(kept / "movie.tif", movie.frames, compression="lzw")
+        relion_peer.mrcfile.write(kept / "gain.mrc", movie.gain, overwrite=True)
+        best = signal_to_noise(sum_by_truth(movie), movie.truth, pixel_size_ang=case.pixel_size_ang)
+        (kept / "made.pickle").write_bytes(pickle.dumps(replace(movie, frames=movie.frames[:0]), 4))
+        np.save(finished, best)
+    if kept != folder:
+        for file in ("movie.tif", "gain.mrc"):
+            (folder / file).symlink_to((kept / file).resolve())
+    made: MadeMovie = pickle.loads((kept / "made.pickle").read_bytes())  # noqa: S301  # written by this script
+    return made, np.load(finished)
 
 
 def _ours(
