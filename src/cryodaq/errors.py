@@ -76,6 +76,9 @@ class FormatError(CryodaqError):
 class TruncatedFileError(FormatError):
     """A file ends before its format says it should."""
 
+    def __init__(self, path: PurePath, *, problem: str) -> None:
+        super().__init__(path, problem=f"{problem}; if nobody writes it any more, copy it again")
+
 
 class ImagingError(CryodaqError):
     """The picture cannot be computed from this input; the message says what to change."""

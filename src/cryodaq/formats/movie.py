@@ -32,6 +32,7 @@ EER_FRACTIONS = 40
 _DTYPE = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (1, 32): "u4", (2, 32): "i4", (3, 32): "f4"}
 _UNCOMPRESSED, _LZW, _DEFLATES, _PACKBITS = 1, 5, frozenset({8, 32946}), 32773
 _HORIZONTAL_DIFFERENCES = 2
+_NAMES_OF_TIFF = frozenset({".tif", ".tiff", ".eer"})
 
 _Decoder: TypeAlias = Callable[[bytes], "NDArray[np.uint8]"]
 
@@ -135,7 +136,16 @@ def raw_frames_per_fraction(stored_frame_count: int) -> int:
 
 def _is_tiff(path: Path) -> bool:
     with path.open("rb") as handle:
-        return handle.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+        begins = handle.read(4)
+    if begins in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
+        return True
+    if path.suffix.lower() in _NAMES_OF_TIFF:
+        if len(begins) < 4:
+            raise TruncatedFileError(path, problem="it is empty")
+        raise FormatError(
+            path, problem="it does not begin like a TIFF or EER file; give the file that the camera wrote"
+        )
+    return False
 
 
 def _is_eer(page: TiffPage) -> bool:
@@ -230,9 +240,11 @@ def _decode_page(path: Path, descriptor: int, frame: int, page: TiffPage, target
         try:
             decoded = decode(data)
         except (RuntimeError, ValueError) as error:
-            raise FormatError(path, problem=f"frame {frame} is damaged in strip {number + 1}: {error}") from error
+            problem = f"frame {frame} is damaged in strip {number + 1} ({error}); copy the movie again"
+            raise FormatError(path, problem=problem) from error
         if decoded.size not in {rows * row_bytes, page.rows_per_strip * row_bytes}:
-            problem = f"frame {frame} is damaged: strip {number + 1} holds {decoded.size} bytes of {rows * row_bytes}"
+            held = f"strip {number + 1} holds {decoded.size} bytes of {rows * row_bytes}"
+            problem = f"frame {frame} is damaged: {held}; copy the movie again"
             raise FormatError(path, problem=problem)
         pixels = decoded[: rows * row_bytes].view(stored).reshape(rows, page.width)
         if page.predictor == _HORIZONTAL_DIFFERENCES:
@@ -267,7 +279,9 @@ def _render(path: Path, pages: Sequence[TiffPage], *, group: int, threads: int) 
         for index in range(number * group, (number + 1) * group):
             passed = add_events(strip_of(descriptor, index), fractions[number], run_bits, sub_bits, after_full_run)
             if passed != first.height * first.width:
-                problem = f"raw frame {index + 1} is damaged: its events do not end at its last pixel"
+                problem = (
+                    f"raw frame {index + 1} is damaged: its events do not end at its last pixel; copy the movie again"
+                )
                 raise FormatError(path, problem=problem)
 
     def habit(descriptor: int) -> int:

@@ -173,8 +173,9 @@ def _checked_sum(frames: NDArray[np.generic]) -> tuple[Float, NDArray[np.float64
 
     for_each(add, range(len(blocks)))
     if wrong.any():
+        number = next(n for n, frame in enumerate(counts, start=1) if not ((frame >= 0) & (frame <= limit)).all())
         problem = (
-            "values in the frames are negative, not finite or absurd, so they are not counts; "
+            f"frame {number} holds values that are negative, not finite or absurd, so they are not counts; "
             "write the movie again as the camera counted it"
         )
         raise ImagingError(problem)
@@ -182,7 +183,7 @@ def _checked_sum(frames: NDArray[np.generic]) -> tuple[Float, NDArray[np.float64
     empty = np.flatnonzero(counts_per_frame == 0)
     if empty.size:
         problem = (
-            f"frame {empty[0]} holds no counts at all ({empty.size} of {frames.shape[0]} frames are empty); "
+            f"frame {empty[0] + 1} holds no counts at all ({empty.size} of {frames.shape[0]} frames are empty); "
             "check the beam and the shutter, or leave empty frames out (throw, trunc)"
         )
         raise ImagingError(problem)

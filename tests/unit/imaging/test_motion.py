@@ -152,7 +152,7 @@ def spoiled(frames, how):
     [
         ("nan", "not counts"),
         ("negative", "not counts"),
-        ("empty", "frame 4 holds no counts"),
+        ("empty", "frame 5 holds no counts"),
         ("flat", r"axes \(frame, y, x\)"),
         ("type", "complex64"),
     ],
