@@ -204,7 +204,7 @@ def test_only_eer_movies_are_gathered(tmp_path: Path) -> None:
         render_fractions(path, raw_frames=1)
 
 
-@pytest.mark.parametrize(("content", "sentence"), [(b"", "it is empty"), (b"hello world", "does not begin like a TIFF")])
+@pytest.mark.parametrize(("content", "sentence"), [(b"", "it is empty"), (b"hello", "does not begin like a TIFF")])
 def test_what_only_bears_the_name_of_a_movie_is_refused_by_name(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "movie.tiff"
     path.write_bytes(content)
