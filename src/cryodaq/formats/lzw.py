@@ -58,6 +58,9 @@ def decode_lzw(  # noqa: C901, PLR0912, PLR0915  # one loop over codes, which a 
 ) -> int:
     """Decode one strip; the last `SLACK` bytes of the target are spare.
 
+    In one piece, because all that one code leaves to the next (bits that are held, their width, where the output
+    stands) then stays in the processor's registers.
+
     Returns
     -------
     Bytes written; `DAMAGED` for codes that mean nothing, `TOO_LONG` when they do not fit into `target`.

@@ -20,13 +20,17 @@ class Workspace:
         self._free: list[NDArray[np.uint8]] = []
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:  # Any: the type that was asked for
-        """Return an array with whatever was in it before: the smallest free block that holds it, or a new one."""
+        """Return an array with whatever was in it before: the smallest free block that holds it, or a new one.
+
+        Where none holds it, the free ones go: they would only lie beside it.
+        """
         size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         fitting = [block for block in self._free if block.size >= size_bytes]
         if fitting:
             block = min(fitting, key=lambda free: free.size)
             self._free = [free for free in self._free if free is not block]
         else:
+            self._free.clear()
             block = np.empty(size_bytes, np.uint8)
         return block[:size_bytes].view(dtype).reshape(shape)
 
