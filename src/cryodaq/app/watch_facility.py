@@ -20,7 +20,7 @@ from cryodaq.ledger.events import Severity, Subject
 from cryodaq.ledger.notifications import ShareRoom
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 log = logging.getLogger(__name__)
 RATE_OVER = timedelta(hours=1)
@@ -162,6 +162,28 @@ class Watcher:
             else:
                 taken = True
         return taken
+
+
+def tell_clock_of_transfer(engine: Engine, microscope: str, *, at: datetime) -> None:
+    """Keep an alarm while the clock of the node that transfers is not the database's: it decides whose exposures are.
+
+    Parameters
+    ----------
+    at
+        This node's clock.
+    """
+    key = f"clocks-apart:{microscope}"
+    with engine.begin() as connection:
+        apart_s = (at - notifications.database_time(connection)).total_seconds()
+        if abs(apart_s) <= CLOCK_TOLERANCE_S:
+            events.clear_alarm(connection, key, at=at)
+            return
+        message = (
+            f"{microscope}: the clock of {socket.gethostname()}, which transfers, is {abs(apart_s):.0f} s "
+            f"{'ahead of' if apart_s > 0 else 'behind'} the database's; look at the time service (chrony) of its node"
+        )
+        subject = Subject(microscope=microscope)
+        events.raise_alarm(connection, key, severity="error", message=message, at=at, subject=subject)
 
 
 def full_state_disk(folder: Path, *, free_bytes: int) -> str:

@@ -17,7 +17,7 @@ from tests.integration.custody.conftest import NOON, Crash, Custody
 from tests.integration.custody.mail_server import Mailbox, mail_server
 
 from cryodaq.app.notify_people import Channel, Notifying, notify, send_at_once
-from cryodaq.app.watch_facility import Watcher, Watching
+from cryodaq.app.watch_facility import Watcher, Watching, tell_clock_of_transfer
 from cryodaq.database import open_engine
 from cryodaq.domain.notifications import Message, MessageKind
 from cryodaq.errors import NotificationError
@@ -296,6 +296,20 @@ def test_a_share_that_fills_up_is_told_with_the_hours_left(custody: Custody, mai
         look.look()
         assert ("filling" in keys(custody)) is told, free_bytes
     assert "is full in 14.0 h" in next(row["text"] for row in custody.rows("alarm") if row["key"].startswith("filling"))
+
+
+@pytest.mark.parametrize(("off_s", "said"), [(3600, "3600 s ahead of"), (-3600, "3600 s behind")])
+def test_a_node_that_transfers_with_its_clock_off_is_told_until_it_is_in_time(
+    custody: Custody, off_s: float, said: str
+) -> None:
+    now = datetime.now(UTC)
+    tell_clock_of_transfer(custody.engine, "tem1", at=now + timedelta(seconds=off_s))
+    (text,) = [row["text"] for row in custody.rows("alarm") if row["key"] == "clocks-apart:tem1"]
+    assert said in text
+    tell_clock_of_transfer(custody.engine, "tem2", at=datetime.now(UTC))
+    assert keys(custody) == ["clocks-apart"]
+    tell_clock_of_transfer(custody.engine, "tem1", at=datetime.now(UTC))
+    assert keys(custody) == []
 
 
 def test_a_facility_file_with_a_mistake_is_told_until_it_is_corrected(custody: Custody, mailbox: Mailbox) -> None:
