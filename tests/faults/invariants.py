@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ MANIFEST = "manifest.xxh128"
 """Giving movies to another sample writes it."""
 ROWS = """
 select f.id, f.path, f.version, f.role, f.state, f.target, f.xxh3_128, f.gone_at is not null as gone, f.problem,
+       f.verified_at is not null as proved,
        e.sample_id, e.decision, (select count(*) from ledger.movie m where m.file_id = f.id) as movies
 from ledger.file f join ledger.exposure e on f.exposure_id = e.id
 where f.microscope = :microscope order by f.path, f.version
@@ -35,6 +37,8 @@ class Row:
     xxh3_128: str | None
     gone: bool
     problem: str | None
+    proved: bool
+    """It was verified once."""
     sample_id: str | None
     decision: str | None
     movies: int
@@ -96,6 +100,21 @@ def broken_invariants(world: World, engine: sa.Engine, microscope: str) -> list[
     broken += _of_plans(engine, microscope)
     broken += _of_owners(world, rows, first_poll_s=_first_poll_s(engine, microscope))
     return broken
+
+
+def lost_from_sight(world: World, engine: sa.Engine, microscope: str, *, aside: Path, since_s: float) -> list[str]:
+    """Return what the ledger calls gone since a share was unmounted, and lies on it."""
+    if world.jumped:
+        return []  # the ledger's times cannot be compared with ours
+    query = sa.text(
+        "select distinct on (path) path, state, gone_at from ledger.file where microscope = :m "
+        "order by path, version desc"
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query, {"m": microscope}).all()
+    since = EPOCH + timedelta(seconds=since_s)
+    gone = [row for row in rows if row.gone_at is not None and row.gone_at > since and row.state != "removed"]
+    return [f"{row.path} is called gone while its share is unmounted" for row in gone if (aside / row.path).exists()]
 
 
 def _of_plans(engine: sa.Engine, microscope: str) -> list[str]:
@@ -181,6 +200,8 @@ def _of_sources(world: World, rows: list[Row]) -> list[str]:
             broken.append(f"{source.path} is gone, and no verified row says why")
         if not there and not source.taken and source.path in removed:
             row = removed[source.path]
+            if not row.proved:
+                broken.append(f"{source.path} was removed, and its copy had not been verified")
             if not source.whole or row.xxh3_128 != hash_of(source.whole[-1]):
                 broken.append(f"{source.path} was removed, and its newest content was not the one copied")
         if not source.living and versions[source.path] > max(1, len(source.whole)) and source.path not in loose:

@@ -64,6 +64,12 @@ PLANTS = {
         "        rename_without_replacing(part, target)\n",
         "        part.replace(target)\n",
     ),
+    "removed-unverified": Plant(
+        "a source goes before its copy was read again",
+        "cryodaq.ledger.removals",
+        'file.c.state == "verified", file.c.gone_at',
+        'file.c.state.in_(("copied", "verified")), file.c.gone_at',
+    ),
     "removed-unread": Plant(
         "a copy is not compared when it is read again",
         "cryodaq.transfer.verify",
@@ -113,6 +119,18 @@ PLANTS = {
         "cryodaq.app.transfer_window.copying",
         "        if folders:\n",
         "        if not folders:\n",
+    ),
+    "no-sentinel": Plant(
+        "an unmounted share is an empty one",
+        "cryodaq.transfer.beneath",
+        "        if sentinel is not None:\n",
+        "        if sentinel is None:\n",
+    ),
+    "repaired-blindly": Plant(
+        "what lies on the share takes a damaged copy's place, whatever it is",
+        "cryodaq.app.transfer_window.repairing",
+        'if made["xxh3_128"] != record.xxh3_128:',
+        'if made["xxh3_128"] is None:',
     ),
     "no-hot-folders": Plant(
         "a file that is rewritten in place is not seen",

@@ -21,6 +21,7 @@ from tests.faults.plants import PLANTS, sow
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+    from tests.faults.schedule import Outcome
 
     from cryodaq.launch.postgres import EmbeddedPostgres
 
@@ -113,12 +114,15 @@ def main() -> int:
 def run_one_event_each(given: argparse.Namespace, server: EmbeddedPostgres, folder: Path) -> int:
     from tests.faults.directed import run_directed
     from tests.faults.kills import kill_and_compare
+    from tests.faults.points import Points
 
+    points = Points()
     with database(server, "faults") as engine:
         if given.kills:
             print(f"{given.kills} kills, seed {given.seed}", flush=True)
             return kill_and_compare(folder, engine, kills=given.kills, seed=given.seed)
-        return 1 if run_directed(engine, folder) else 0
+        with points.listening(engine):
+            return 1 if run_directed(points, engine=engine, folder=folder) else 0
 
 
 def run_plants(given: argparse.Namespace, folder: Path) -> int:
@@ -126,10 +130,11 @@ def run_plants(given: argparse.Namespace, folder: Path) -> int:
     missed = 0
     for name in PLANTS if given.plant == "all" else [given.plant]:
         done = run_jobs(given, folder, name, "--plant", name)
-        found = f"found by schedule {done['first']}" if done["first"] else f"NOT FOUND by {done['done']} schedules"
+        by = f"schedule {done['first']}" if done["first"] else "a directed schedule"
+        found = f"found by {by}" if done["bad"] else f"NOT FOUND by {done['done']} schedules"
         print(f"{name}: {PLANTS[name].what}: {found}, {done['seconds']:.0f} s", *done["broken"][:2], sep="\n    ")
         sys.stdout.flush()
-        missed += not done["first"]
+        missed += not done["bad"]
     return 1 if missed else 0
 
 
@@ -191,10 +196,17 @@ def report(done: dict[str, object]) -> int:
     return 1 if done["bad"] else 0
 
 
+def say(outcome: Outcome) -> None:
+    """Print what happened in a schedule."""
+    print(f"seed {outcome.seed}: {len(outcome.broken)} invariants broken", *outcome.broken, sep="\n  ")
+    print("what happened:", outcome.happened, *outcome.log, sep="\n  ", flush=True)
+
+
 def work(given: argparse.Namespace) -> int:
     """Run every n-th schedule in this process; write what came of it."""
     if given.plant:
         sow(given.plant)
+    from tests.faults.directed import run_directed
     from tests.faults.points import Points
     from tests.faults.schedule import run_schedule
 
@@ -203,13 +215,15 @@ def work(given: argparse.Namespace) -> int:
 
     pour.BUFFER_BYTES = BUFFER_BYTES
     points, happened, name = Points(), Counter[str](), f"{given.plant or 'real'}-{given.one_of}"
-    began, done, passed, bad, first = time.monotonic(), 0, 0, 0, 0
-    sentences: list[str] = []
+    began, done, passed, first, sentences = time.monotonic(), 0, 0, 0, list[str]()
     with (
         database(EmbeddedPostgres(given.folder / "ledger"), name.replace("-", "_")) as engine,
         points.listening(engine),
     ):
-        for number in range(1 + given.one_of, given.schedules + 1, given.jobs):
+        if given.plant and given.one_of == 0:
+            sentences += [f"directed: {one}" for one in run_directed(points, engine=engine, folder=given.folder / name)]
+        bad = len(sentences)
+        for number in range(1 + given.one_of, 1 + given.schedules * (not bad), given.jobs):
             if time.monotonic() - began > given.limit_s and done * given.jobs >= given.at_least:
                 break
             seed = given.seed + number - 1
@@ -217,8 +231,7 @@ def work(given: argparse.Namespace) -> int:
             done, passed = done + 1, passed + outcome.points
             happened.update(outcome.happened)
             if given.log or (outcome.broken and not given.plant):
-                print(f"seed {seed}: {len(outcome.broken)} invariants broken", *outcome.broken, sep="\n  ")
-                print("what happened:", outcome.happened, *outcome.log, sep="\n  ", flush=True)
+                say(outcome)
             if outcome.broken:
                 bad, first = bad + 1, first or number
                 sentences += outcome.broken

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from tests.faults.ambush import Ambushes
 from tests.faults.inline import InlineBackground, InlineWake, InlineWorker
-from tests.faults.invariants import broken_invariants, lost_copies, unsettled
+from tests.faults.invariants import broken_invariants, lost_copies, lost_from_sight, unsettled
 from tests.faults.points import Crash, Plan, Points, at_rest
 from tests.faults.power import Power
 from tests.faults.world import EPOCH, World
@@ -65,6 +65,7 @@ class Schedule:
         """So many times another process acts while a copy of this one waits for its name."""
         self._broken: list[str] = []
         self.plan.ambush = Ambushes(self.plan, self.world).pass_by
+        self.world.before_mounting = self._compare_with_the_unmounted
         self.plan.power = Power(self.world.storage)
         self.microscope = Microscope(
             name=f"tem{number}",
@@ -265,10 +266,16 @@ class Schedule:
             self.process(self._assign)
         self.process(lambda: resume_reassignments(self.reassigning()))
         self._settle()
-        if self._clears:
-            self.process(self._clear)
+        self.process(self._clear)
         broken = self._broken + broken_invariants(world, self.engine, self.microscope.name)
         return Outcome(seed=plan.seed, points=plan.number, happened=dict(plan.happened), broken=broken, log=world.log)
+
+    def _compare_with_the_unmounted(self, aside: Path) -> None:
+        """A share that is away is not an empty one."""
+        with at_rest(self.plan):
+            self._broken += lost_from_sight(
+                self.world, self.engine, self.microscope.name, aside=aside, since_s=self.world._unmounted_at
+            )
 
     def _lose_power(self) -> None:
         """After a crash: what was not synced is gone. What the ledger has on record must be there."""
@@ -284,6 +291,7 @@ class Schedule:
         world.logbook.is_down = False
         world.pass_time(max(0.0, world.last_event_s - world.t) + 1)
         world._unmount(away=False)
+        self.process(self._clear)  # a removal that was interrupted ends: what is aside goes, or gets its name back
         self.prepare()
         ends, asked = world.t + PEACE_S, [world.t]
 

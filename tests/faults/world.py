@@ -88,6 +88,8 @@ class World:
         self.rotten: set[str] = set()
         """Copies that the storage damaged."""
         self.workers: list[InlineWorker] = []
+        self.before_mounting: Callable[[Path], None] = lambda _: None
+        """Called with where a share's files are while it is unmounted, just before it comes back."""
         self.logbook = RecordingLogbook(lambda: self.t)
         self.logbook._ids = number * 100
         self.instrument, self.experiment = f"TEM{number}", f"20260101-F{number}"
@@ -354,6 +356,7 @@ class World:
             self.share.mkdir()
             self._unmounted_at = self.t
         elif not away and aside.exists():
+            self.before_mounting(aside)
             self._merge(aside)
         self.note(f"unmount {away}")
 

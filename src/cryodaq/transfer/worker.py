@@ -83,8 +83,16 @@ class Worker:
         """Give up a copy that may be under way."""
         self._cancelled.add(request)
 
-    def scan(self, say: Reply, hot: list[str]) -> Json:
-        """Look for changes; the share is checked before and after, so that a lost mount empties nothing."""
+    def scan(self, say: Reply, hot: list[str], anew: bool = False) -> Json:  # noqa: FBT001, FBT002  # JSON from the wire
+        """Look for changes; the share is checked before and after, so that a lost mount empties nothing.
+
+        Parameters
+        ----------
+        anew
+            The caller has not heard of what was found before: everything is told.
+        """
+        if anew:
+            self._scanner.forget()
         device = self.check_share()
         began = time.monotonic()
         try:

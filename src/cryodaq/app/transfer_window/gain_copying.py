@@ -67,6 +67,8 @@ class GainKeeper:
 
     def _adopt(self, scan: Scan) -> None:
         rows = [row for part in scan.found["parts"] for row in part["changed"] if _is_gain(row[0])]
+        if scan.first:
+            self._present.clear()
         for path, size_bytes, mtime_ns, _inode in rows:
             self._present[path] = (size_bytes, mtime_ns)
         for path in scan.found["vanished"]:

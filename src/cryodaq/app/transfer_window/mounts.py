@@ -30,7 +30,7 @@ class Scan:
     seen_from: datetime
     """Begin of the scan before: what is new appeared since then."""
     first: bool
-    """The worker knew nothing before: everything on the share is in it."""
+    """Everything on the share is in it, not only what changed."""
     same_mount: bool
     """Inodes can be compared with those in the ledger."""
     found: Json
@@ -58,6 +58,8 @@ class Mount:
         self._scan_began_at = session.now()
         self._scan_due_s = 0.0
         self._scanned = False
+        self._anew = True
+        """The next scan must tell everything: the one before was not heard of."""
         with session.transfer.engine.connect() as connection:
             self._known = shares.find_share(connection, session.microscope, self.root)
             first_poll_at = observations.first_asked_at(connection, session.microscope)
@@ -92,7 +94,7 @@ class Mount:
             with self._session.transition() as connection:
                 shares.forget_abandoned(connection, self._session.microscope, self.root)
             self._abandoned = None
-        self._scan, self._scanned, self._scan_due_s = None, False, 0.0
+        self._scan, self._scanned, self._anew, self._scan_due_s = None, False, True, 0.0
         self._worker.start()
 
     def _give_up(self, error: ShareStalledError) -> None:
@@ -119,7 +121,7 @@ class Mount:
         if self._scan is None:
             if self._worker.alive and self._session.clock() >= self._scan_due_s and (asked or self._seen_from):
                 self._scan_began_at = self._session.now()
-                self._scan = self._worker.request("scan", hot=hot)
+                self._scan = self._worker.request("scan", hot=hot, anew=self._anew)
             return None
         if not self._scan.done():
             return None
@@ -139,16 +141,17 @@ class Mount:
             began_at=self._scan_began_at,
             ended_at=self._session.now(),
             seen_from=self._seen_from or self._scan_began_at,
-            first=not self._scanned,
+            first=self._anew,
             same_mount=self._mount == mount,
             found=found,
         )
-        self._seen_from, self._scanned, self._mount = scan.began_at, True, mount
+        self._seen_from, self._scanned, self._anew, self._mount = scan.began_at, True, False, mount
         self._say(None)
         return scan
 
     def _failed(self, error: TransferError) -> None:
         log.warning("a scan failed", extra={"share": self.root, "problem": str(error)})
+        self._anew = True  # it may have come to its end, and what it found was lost on the way
         self._scan_due_s = self._session.clock() + RESTART_S
         if isinstance(error, ShareMissingError):
             self._worker.close()
