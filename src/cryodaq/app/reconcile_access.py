@@ -107,9 +107,13 @@ def applied_readers(engine: Engine, experiment: str, *, always: Readers) -> Read
     return always | readers_of(_applied(engine, experiment) or [])
 
 
-def reader_standings(engine: Engine, experiment: str, listed: Sequence[Collaborator]) -> list[Reader]:
-    """Return who is on the elogbook's list, and whether the files' access was set for them."""
-    return standings(_applied(engine, experiment) or [], listed)
+def reader_standings(engine: Engine, experiment: str, listed: Sequence[Collaborator] | None) -> list[Reader]:
+    """Return who is on the elogbook's list, and whether the files' access was set for them; without one, who has it."""
+    applied = _applied(engine, experiment) or []
+    if listed is None:
+        had = [one for one in applied if one.posix_id is not None]
+        listed = [Collaborator(uid=one.uid, is_group=one.is_group, posix_id=one.posix_id) for one in had]
+    return standings(applied, listed)
 
 
 def grant_as_applied(engine: Engine, always: Readers, sample: SampleRecord, files: Sequence[Path]) -> None:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from cryodaq.database import open_engine
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.events import Subject, raise_alarm
+from cryodaq.ledger.samples import save_collaborators
 from cryodaq.testing.fake_access import Account, FakeAccessControl
 from cryodaq.testing.seeded_ledger import LedgerSeeder, SeededMovie
 from cryodaq.web.application import create_app
@@ -91,6 +92,11 @@ PAGES = (
     "/microscopes/tem1",
     "/samples",
     "/alarms",
+    "/audit",
+    "/instruments",
+    "/quarantine",
+    f"/experiments/{MINE}",
+    f"/experiments/{MINE}/audit",
     f"/samples/{A}",
     "/movies/1",
     "/movies/1/preview.jpg",
@@ -345,3 +351,18 @@ def test_a_silent_elogbook_is_said_wherever_it_matters(
     assert (board.status_code, "data-retry" in board.text) == (503, True)
     access.reachable = True
     assert client.get("/login").status_code == 303
+
+
+def test_with_a_foreign_elogbook_an_experiment_says_who_can_read_its_files(
+    client: TestClient, movie: SeededMovie, engine: Engine
+) -> None:
+    granted = {"uid": "uid:pi1", "is_group": False, "posix_id": 5003}
+    with engine.begin() as connection:
+        save_collaborators(connection, MINE, [granted], at=NOW)
+    page = enter(client, "user").get(f"/experiments/{MINE}").text
+    assert "apo &lt;i&gt;" in page
+    assert "these can read the files now" in page
+    assert "pi1" in page
+    assert client.get(f"/experiments/{THEIRS}").status_code == 404
+    assert client.get(f"/experiments/{MINE}/audit").status_code in {403, 404}
+    assert client.get("/instruments").status_code == 404
