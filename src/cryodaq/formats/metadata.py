@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryodaq.domain.acquisition import AcquisitionMetadata
 from cryodaq.errors import FormatError, TruncatedFileError
+from cryodaq.formats import serialem_header
 from cryodaq.formats.epu_xml import MAX_XML_BYTES, read_epu_xml
 from cryodaq.formats.mdoc import MAX_MDOC_CHARACTERS, read_frame_mdoc
 from cryodaq.formats.times import iso_time
@@ -58,14 +59,20 @@ def _read_bounded(path: Path, limit_bytes: int) -> bytes:
 
 
 def _read_mrc(path: Path) -> AcquisitionMetadata:
-    """Return what the header says, and the extended header where EPU wrote one (FEI1, FEI2)."""
+    """Return what the header says, and the extended header where EPU (FEI1, FEI2) or SerialEM wrote one."""
     from cryodaq.formats.mrc import HEADER_BYTES, parse_mrc_header
 
     with path.open("rb") as handle:
-        header = parse_mrc_header(handle.read(HEADER_BYTES), path=path)
-        extended = handle.read(_FEI_BYTES) if header.extended_type in {"FEI1", "FEI2"} else b""
-    if header.extended_bytes < _FEI_BYTES or not extended:
-        return AcquisitionMetadata(source=path.name, pixel_size_ang=header.pixel_size_ang)
+        data = handle.read(HEADER_BYTES)
+        header = parse_mrc_header(data, path=path)
+        extended = handle.read(min(_FEI_BYTES, header.extended_bytes))
+    if header.extended_type == serialem_header.TYPE:
+        said = serialem_header.read_serialem_header(data, extended)
+        return AcquisitionMetadata(
+            source=path.name, pixel_size_ang=_told_pixel(header.pixel_size_ang), software="SerialEM", **said
+        )
+    if header.extended_bytes < _FEI_BYTES or header.extended_type not in {"FEI1", "FEI2"}:
+        return AcquisitionMetadata(source=path.name, pixel_size_ang=_told_pixel(header.pixel_size_ang))
     if len(extended) < _FEI_BYTES:
         raise TruncatedFileError(path, problem="it ends within its extended header")
 
@@ -101,6 +108,11 @@ def _read_mrc(path: Path) -> AcquisitionMetadata:
         magnification=facts["Magnification"] or None,
         software=f"{application} {version}".strip() or None,
     )
+
+
+def _told_pixel(pixel_size_ang: float | None) -> float | None:
+    """Return a header's pixel size; programs that do not know it write 1 Å, which counts as not said."""
+    return None if pixel_size_ang == 1.0 else pixel_size_ang
 
 
 def _read_tiff(path: Path) -> AcquisitionMetadata:
