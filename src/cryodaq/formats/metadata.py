@@ -69,7 +69,13 @@ def _read_mrc(path: Path) -> AcquisitionMetadata:
     if header.extended_type == serialem_header.TYPE:
         said = serialem_header.read_serialem_header(data, extended)
         return AcquisitionMetadata(
-            source=path.name, pixel_size_ang=_told_pixel(header.pixel_size_ang), software="SerialEM", **said
+            source=path.name,
+            pixel_size_ang=_told_pixel(header.pixel_size_ang),
+            tilt_deg=said.get("tilt_deg"),
+            stage_x_um=said.get("stage_x_um"),
+            stage_y_um=said.get("stage_y_um"),
+            magnification=said.get("magnification"),
+            software="SerialEM",
         )
     if header.extended_bytes < _FEI_BYTES or header.extended_type not in {"FEI1", "FEI2"}:
         return AcquisitionMetadata(source=path.name, pixel_size_ang=_told_pixel(header.pixel_size_ang))

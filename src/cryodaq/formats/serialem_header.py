@@ -31,7 +31,8 @@ def read_serialem_header(header: bytes, extended: bytes) -> dict[str, float]:
     section_bytes, flags = struct.unpack_from(f"{order}2h", header, _BYTES_AT)
     if not 0 < section_bytes <= _LONGEST_SECTION or flags < 0:
         return {}
-    record, found, at = extended[:section_bytes], {}, 0
+    found: dict[str, float] = {}
+    record, at = extended[:section_bytes], 0
     for flag, size in _SIZE_OF.items():
         if not flags & flag:
             continue
