@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -66,19 +67,27 @@ def main() -> None:
 
 
 def measure(folder: Path, *, size_mb: int, runs: int) -> None:
-    source, target = folder / "movie.tiff", folder / "copy.tiff"
-    source.write_bytes(np.random.default_rng(1).bytes(size_mb * 1_000_000))
+    """Copy two movies of half the size each in every way: what a lane does, and what two do at once."""
+    sources = [folder / name for name in ("movie1.tiff", "movie2.tiff")]
+    for number, source in enumerate(sources):
+        source.write_bytes(np.random.default_rng(number).bytes(size_mb * 500_000))
+    targets = [source.with_suffix(".copy") for source in sources]
+    pairs = list(zip(sources, targets, strict=True))
     methods: dict[str, Callable[[], object]] = {
-        "cp": lambda: (subprocess.run(["cp", source, target], check=True), _sync(target)),
-        "ours, hash in the pass": lambda: ours(source, target),
-        "ours, read again": lambda: verify(target, xxh3_128=ours(source, target)),
+        "cp, not synced": lambda: _run_all(["cp"], pairs),
+        "cp": lambda: (_run_all(["cp"], pairs), list(map(_sync, targets))),
+        "ours, hash in the pass": lambda: [ours(*pair) for pair in pairs],
+        "ours, read again": lambda: [verify(pair[1], xxh3_128=ours(*pair)) for pair in pairs],
+        "ours, two at once": lambda: _at_once(ours, pairs),
     }
     if shutil.which("rsync"):
-        methods["rsync -a"] = lambda: (subprocess.run(["rsync", "-a", source, target], check=True), _sync(target))
+        methods["rsync -a"] = lambda: (_run_all(["rsync", "-a"], pairs), list(map(_sync, targets)))
+        methods["rsync -a, two at once"] = lambda: (_start_all(["rsync", "-a"], pairs), list(map(_sync, targets)))
     times: dict[str, list[tuple[float, float]]] = {method: [] for method in methods}
     for _ in range(runs):
         for method, run in methods.items():
-            target.unlink(missing_ok=True)
+            for target in targets:
+                target.unlink(missing_ok=True)
             started, cpu = time.perf_counter(), cpu_s()
             run()
             times[method].append((time.perf_counter() - started, cpu_s() - cpu))
@@ -132,6 +141,23 @@ def say_scan(what: str, scanner: ShareScanner) -> None:
     changed = len(scanner.scan().changed)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     print(f"  {what:26s} {wall:7.3f} s, {cpu:6.3f} CPU s, {changed} changed")
+
+
+def _run_all(command: list[str], pairs: list[tuple[Path, Path]]) -> None:
+    for source, target in pairs:
+        subprocess.run([*command, source, target], check=True)
+
+
+def _start_all(command: list[str], pairs: list[tuple[Path, Path]]) -> None:
+    running = [subprocess.Popen([*command, source, target]) for source, target in pairs]
+    for process in running:
+        if process.wait():
+            raise subprocess.CalledProcessError(process.returncode, command)
+
+
+def _at_once(copy: Callable[[Path, Path], str], pairs: list[tuple[Path, Path]]) -> None:
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        list(pool.map(copy, *zip(*pairs, strict=True)))
 
 
 def _sync(path: Path) -> None:

@@ -1,8 +1,9 @@
 """Bring bytes from one open file to another, hashed on the way.
 
 Buffers are small enough to stay in a core's cache between reading, hashing and writing: larger ones make each of these
-fetch the bytes from memory again. A large file is written by a second thread while the next piece is read and hashed;
-the system calls and the hash run without Python's lock.
+fetch the bytes from memory again. Where a core is free, a large file is written by a second thread while the next piece
+is read and hashed; the system calls and the hash run without Python's lock. Where none is, a second thread only costs:
+a sixth more CPU, and on a busy machine a quarter of the rate.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class Throttle:
 UNLIMITED = Throttle(None)
 
 
+def core_is_free() -> bool:
+    """Whether the load of the last minute, our own copies included, leaves a core for a second thread."""
+    return os.getloadavg()[0] < len(os.sched_getaffinity(0))
+
+
 def buffer() -> memoryview:
     """Return this thread's buffer: allocating one for each file would cost more than copying a small one."""
     if getattr(_buffers, "size", None) != BUFFER_BYTES:
@@ -100,9 +106,8 @@ def pour(
     OSError
         Of reading or writing.
     """
-    if size_bytes >= LARGE_BYTES:
-        with _writer(target) as (take, give):
-            return _pour(source, take, give, size_bytes=size_bytes, check=check, throttle=throttle)
+    if size_bytes >= LARGE_BYTES and core_is_free():
+        return pour_with_a_writer(source, target, size_bytes=size_bytes, check=check, throttle=throttle)
     view = buffer()
     return _pour(
         source,
@@ -112,6 +117,19 @@ def pour(
         check=check,
         throttle=throttle,
     )
+
+
+def pour_with_a_writer(
+    source: int,
+    target: int,
+    *,
+    size_bytes: int,
+    check: Callable[[int], None] = lambda _: None,
+    throttle: Throttle = UNLIMITED,
+) -> tuple[str, int]:
+    """Do the same with a second thread that writes."""
+    with _writer(target) as (take, give):
+        return _pour(source, take, give, size_bytes=size_bytes, check=check, throttle=throttle)
 
 
 def _pour(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -28,7 +29,7 @@ from cryodaq.transfer.copy import (
     publish,
     publish_living,
 )
-from cryodaq.transfer.pour import LARGE_BYTES, Throttle, pour
+from cryodaq.transfer.pour import LARGE_BYTES, Throttle, pour, pour_with_a_writer
 from cryodaq.transfer.verify import put_in_place, verify
 
 CONTENT = os.urandom(3_000_000)
@@ -261,22 +262,24 @@ def test_folders_are_made_below_an_existing_base(tmp_path: Path) -> None:
     assert make_folders(tmp_path, PurePosixPath()) == tmp_path
 
 
-def test_a_large_file_is_copied_whole_by_two_threads(share: Path, raw: Path) -> None:
+@pytest.mark.parametrize("act", [pour, pour_with_a_writer])
+def test_a_large_file_is_copied_whole(act: Callable[..., tuple[str, int]], tmp_path: Path) -> None:
     content = os.urandom(LARGE_BYTES + 12_345)
-    (share / "session").mkdir(exist_ok=True)
-    (share / "session/a.tif").write_bytes(content)
-    part = copy_to_part(share, order(share, raw))
-    assert part.part.read_bytes() == content
-    assert part.xxh3_128 == xxhash.xxh3_128(content).hexdigest()
+    (tmp_path / "source").write_bytes(content)
+    with (tmp_path / "source").open("rb") as source, (tmp_path / "target").open("wb") as target:
+        digest, copied = act(source.fileno(), target.fileno(), size_bytes=len(content))
+    assert (tmp_path / "target").read_bytes() == content
+    assert (digest, copied) == (xxhash.xxh3_128(content).hexdigest(), len(content))
 
 
-def test_a_disk_that_fills_in_the_second_thread_is_said_to_be_full(share: Path) -> None:
-    source = share / "large"
+@pytest.mark.parametrize("act", [pour, pour_with_a_writer])
+def test_a_disk_that_fills_is_said_to_be_full(act: Callable[..., tuple[str, int]], tmp_path: Path) -> None:
+    source = tmp_path / "large"
     source.write_bytes(bytes(LARGE_BYTES))
     descriptor, full = os.open(source, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY)
     try:
         with pytest.raises(OSError, match="No space left"):
-            pour(descriptor, full, size_bytes=LARGE_BYTES)
+            act(descriptor, full, size_bytes=LARGE_BYTES)
     finally:
         os.close(descriptor)
         os.close(full)
