@@ -103,14 +103,15 @@ def test_switching_and_standby_need_the_keyboard_only(page: Page, operated: Oper
     assert active(operated) == (None, None)
 
 
-@pytest.mark.parametrize("path", ["/microscopes/tem1/new", "/microscopes/tem1/switch"])
-def test_every_field_has_a_label_and_fits_a_phone(page: Page, operated: OperatedFacility, path: str) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(operated.url + path)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    nameless = page.evaluate(
-        "[...document.querySelectorAll('input:not([type=hidden]), select, textarea, button')]"
-        ".filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label'))"
-        ".map(e => e.outerHTML)"
-    )
-    assert nameless == []
+def test_a_role_is_given_and_taken_by_pressing_it(page: Page, operated: OperatedFacility) -> None:
+    page.get_by_role("link", name="apoferritin").click()
+    page.get_by_role("link", name=EXPERIMENT).click()
+    expect(page.get_by_text("no numeric id is known").first).to_be_visible()
+    page.get_by_label("Add an account").fill("student1")
+    page.get_by_role("button", name="Add", exact=True).click()
+    writer = page.get_by_role("button", name="Writer, uid:student1")
+    expect(writer).to_have_attribute("aria-pressed", "false")
+    writer.press("Enter")
+    expect(writer).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Remove uid:student1").click()
+    expect(page.get_by_role("row", name="student1")).to_have_count(0)

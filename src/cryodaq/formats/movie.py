@@ -261,13 +261,19 @@ def _event_dtype(group: int) -> np.dtype[np.generic]:
     return np.dtype(np.uint8 if group <= 255 else np.uint16)
 
 
+def _event_bits(path: Path, page: TiffPage) -> tuple[int, int]:
+    """Return how many bits an event's run length and its place in the pixel have. Raises `FormatError`."""
+    run_bits, sub_bits = page.eer_bits[0], page.eer_bits[1] + page.eer_bits[2]
+    if not (1 <= run_bits <= 16 and 0 <= sub_bits <= 16):
+        raise FormatError(path, problem=f"its event codes have {run_bits} + {sub_bits} bits, which is not supported")
+    return run_bits, sub_bits
+
+
 def _render(path: Path, pages: Sequence[TiffPage], *, group: int, threads: int) -> NDArray[np.generic]:
     from cryodaq.formats.eer import add_events  # numba, needed for EER only
 
     first = pages[0]
-    run_bits, sub_bits = first.eer_bits[0], first.eer_bits[1] + first.eer_bits[2]
-    if not (1 <= run_bits <= 16 and 0 <= sub_bits <= 16):
-        raise FormatError(path, problem=f"its event codes have {run_bits} + {sub_bits} bits, which is not supported")
+    run_bits, sub_bits = _event_bits(path, first)
     fractions = np.zeros((len(pages) // group, first.height * first.width), dtype=_event_dtype(group))
 
     def strip_of(descriptor: int, index: int) -> NDArray[np.uint8]:
