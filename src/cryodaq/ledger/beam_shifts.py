@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from cryodaq.ledger.tables import movie, sample
 
@@ -25,9 +25,11 @@ def save_beam_shifts(connection: Connection, sample_id: str, pattern: Mapping[st
     connection.execute(update(sample).where(sample.c.id == sample_id).values(beam_shifts=dict(pattern)))
 
 
-def set_beam_shift_group(connection: Connection, movie_id: int, name: str) -> None:
-    """Record a movie's group for good; empty where it is not told apart."""
-    connection.execute(update(movie).where(movie.c.id == movie_id).values(beam_shift_group=name))
+def set_beam_shift_groups(connection: Connection, names: Mapping[int, str]) -> None:
+    """Record movies' groups, by the movies' ids, for good; empty where one is not told apart."""
+    if names:
+        statement = update(movie).where(movie.c.id == bindparam("of")).values(beam_shift_group=bindparam("name"))
+        connection.execute(statement, [{"of": movie_id, "name": name} for movie_id, name in names.items()])
 
 
 def beam_shifts_of(connection: Connection, sample_id: str) -> list[tuple[str, tuple[float, float]]]:

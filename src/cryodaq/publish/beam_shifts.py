@@ -90,10 +90,14 @@ class Pattern:
         distance, place = min(distances, key=lambda pair: pair[0])
         return place if distance <= place.reach else None
 
-    def extended(self, shift_xy: Shift, *, area: str) -> tuple[Pattern, Place | None]:
-        """Return the pattern with a place for a shift beyond the reach of all; None where there are too many."""
-        if len(self.places) >= MOST_PLACES:
-            return self, None
+    def placed(self, shift_xy: Shift, *, area: str) -> tuple[Pattern, Place | None]:
+        """Return an exposure's place, and the pattern, which has a new place for a shift beyond the reach of all.
+
+        There is no place where those of the area are not known yet, or where there are too many.
+        """
+        near = self.nearest(shift_xy, area=area)
+        if near is not None or not self.has_places(area) or len(self.places) >= MOST_PLACES:
+            return self, near
         reach = min(place.reach for place in self.places if place.area == area)
         new = Place(name=_name(len(self.places) + 1), area=area, x=shift_xy[0], y=shift_xy[1], reach=reach)
         return replace(self, places=(*self.places, new)), new

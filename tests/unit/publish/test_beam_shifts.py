@@ -64,9 +64,7 @@ def collected(shifts: list[tuple[float, float]], areas: list[str]) -> tuple[Patt
             pattern = pattern.one_more()
             if pattern.is_to_be_looked_for:
                 pattern = pattern.looked(shifts[:number], areas=areas[:number])
-        place = pattern.nearest(shift, area=area)
-        if place is None and pattern.has_places(area):
-            pattern, place = pattern.extended(shift, area=area)
+        pattern, place = pattern.placed(shift, area=area)
         names.append("" if place is None else place.name)
     return pattern, names
 

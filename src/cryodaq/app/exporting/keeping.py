@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cryodaq.app.exporting.beam_shift_groups import with_beam_shift_group
+from cryodaq.app.exporting.beam_shift_groups import with_beam_shift_groups
 from cryodaq.app.exporting.described import described
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.ledger import exports
@@ -56,7 +56,7 @@ def keep_exports(
     source = exports.export_source(connection, branch.branch_id, movie_id)
     if source is None:
         return
-    source = with_beam_shift_group(connection, replace(source, has_motion=has_motion))
+    (source,) = with_beam_shift_groups(connection, [replace(source, has_motion=has_motion)])
     state = exports.export_state_of(connection, branch.branch_id)
     if state is not None and state.files:
         if _stands_already(branch, state, source):
@@ -156,7 +156,7 @@ def _make_anew(connection: Connection, branch: ExportedBranch, state: ExportStat
 def _write_all(
     connection: Connection, branch: ExportedBranch, state: ExportState | None, everyone: Sequence[ExportSource]
 ) -> None:
-    everyone = [with_beam_shift_group(connection, one) for one in everyone]
+    everyone = with_beam_shift_groups(connection, everyone)
     movies = [_described(branch, one) for one in everyone]
     used = {movie.aligned.optics for movie in movies}
     numbers = optics_groups([movie.aligned.optics for movie in movies], known=known_optics(state))
