@@ -13,7 +13,7 @@ def main(url: str, token: str, instrument: str, experiment: str, frames: str) ->
     """Make a sample of an experiment current on a microscope."""
     operator = DemoOperator(url, user="operator", token=token)
     plan = SessionPlan(software=Software.EPU, movie_count=1, frame_count=int(frames), particle_diameter_ang=50)
-    operator.begin_session(instrument, experiment, sample_name="grid1", plan=plan)
+    operator.begin_session(instrument, experiment, sample_name=operator.free_sample_name(experiment, "grid"), plan=plan)
     operator.close()
 
 
