@@ -83,6 +83,8 @@ def deposition(folder: FolderArgument, sample: SampleArgument = Path(), as_json:
         print(
             f"{folder}: {', '.join(made.written)}: {made.movies} movies, {made.files_with_checksum} files with checksum"
         )
+        if made.osc_em_lacks:
+            print(f"OSC-EM also requires what nothing here says, to be filled in: {', '.join(made.osc_em_lacks)}")
 
 
 def _tell(made: MadeProject, folder: Path, *, as_json: bool) -> None:

@@ -19,6 +19,11 @@ from cryodaq.publish.growing import write_anew
 
 OSC_EM, FILES, PARQUET = "session.oscem.json", "files.tsv", "micrographs.parquet"
 MANIFEST = "manifest.xxh128"
+REQUIRED = {
+    "acquisition": ("detector", "dose_per_movie", "date_time", "binning_camera", "pixel_size"),
+    "instrument": ("microscope", "illumination", "imaging", "electron_source", "acceleration_voltage", "cs"),
+}
+"""What OSC-EM's schemas require."""
 _FORMATS = {".tif": "TIFF", ".tiff": "TIFF", ".mrc": "MRC", ".mrcs": "MRCS", ".eer": "EER"}
 
 Json = dict[str, object]
@@ -32,6 +37,8 @@ class MadeDeposition:
     movies: int
     files_with_checksum: int
     written: tuple[str, ...]
+    osc_em_lacks: tuple[str, ...]
+    """What OSC-EM requires and nothing here says; to be filled in by hand."""
 
 
 def write_deposition(sample_folder: Path, target: Path) -> MadeDeposition:
@@ -45,7 +52,8 @@ def write_deposition(sample_folder: Path, target: Path) -> MadeDeposition:
     rows = _rows(sample_folder / sample_tables.EVERYTHING)
     listed = list(_files(sample_folder, rows))
     target.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(osc_em(rows), indent=2, ensure_ascii=False)
+    described = osc_em(rows, microscope=sample_folder.resolve().parent.name.rpartition("_")[2])
+    text = json.dumps(described, indent=2, ensure_ascii=False)
     write_anew(target / OSC_EM, [text, "\n"])
     write_anew(target / FILES, ["path\tsize_bytes\txxh3_128\tformat\tkind\n", *listed])
     _write_parquet(target / PARQUET, rows)
@@ -53,31 +61,38 @@ def write_deposition(sample_folder: Path, target: Path) -> MadeDeposition:
         movies=len(rows),
         files_with_checksum=sum(line.split("\t")[2] != "-" for line in listed),
         written=(OSC_EM, FILES, PARQUET),
+        osc_em_lacks=tuple(
+            f"{part}.{key}" for part, keys in REQUIRED.items() for key in keys if key not in described[part]
+        ),
     )
 
 
-def osc_em(rows: Sequence[Row]) -> Json:
-    """Return a session as OSC-EM says it, from the rows of the table of everything."""
+def osc_em(rows: Sequence[Row], *, microscope: str) -> dict[str, Json]:
+    """Return a session as OSC-EM says it, from the rows of the table of everything.
+
+    Names and types: OSC-EM's schemas of acquisition and instrument. What nothing says is left out.
+    """
+    groups = set(_texts(rows, "beam_shift_group"))
     acquisition: Json = {
         "images_generated": len(rows),
         "date_time": min(_texts(rows, "acquired_at"), default=None),
         "detector": _most(rows, "camera"),
         "detector_mode": _most(rows, "detector_mode"),
         "microscope_software": _most(rows, "software"),
-        "nominal_magnification": _typical(rows, "magnification"),
+        "nominal_magnification": _whole(_typical(rows, "magnification")),
+        "binning_camera": _typical(rows, "binning"),
         "pixel_size": _quantity(_typical(rows, "pixel_size_ang"), "Å"),
         "exposure_time": _quantity(_typical(rows, "exposure_time_s"), "s"),
-        "frames_per_movie": _typical(rows, "frame_count"),
-        "dose_per_movie": _quantity(_dose(rows), "1/Å^2"),
+        "frames_per_movie": _whole(_typical(rows, "frame_count")),
+        "dose_per_movie": _quantity(_typical(rows, "dose_e_ang2"), "1/Å^2"),
         "nominal_defocus": _range(rows, "applied_defocus_ang", unit="nm", scale=-0.1, names=("minimal", "maximal")),
         "calibrated_defocus": _defocus(rows),
-        "beamshift": _merged(
-            _range(rows, "beam_shift_x", unit=None, scale=1, names=("x_min", "x_max")),
-            _range(rows, "beam_shift_y", unit=None, scale=1, names=("y_min", "y_max")),
-        ),
-        "tilt_angle": _range(rows, "tilt_deg", unit="degree", scale=1, names=("minimal", "maximal")),
+        "beamshift": _beam_shift(rows),
+        "beamtiltgroups": len(groups) or None,
+        "gainref_flip_rotate": _most(rows, "gain_orientation"),
     }
     instrument: Json = {
+        "microscope": microscope or None,
         "acceleration_voltage": _quantity(_typical(rows, "voltage_kv"), "kV"),
         "cs": _quantity(_typical(rows, "cs_mm"), "mm"),
     }
@@ -157,9 +172,18 @@ def _typical(rows: Iterable[Row], name: str) -> float | None:
     return found[0][0] if found else None
 
 
-def _dose(rows: Sequence[Row]) -> float | None:
-    dose, frames = _typical(rows, "dose_per_frame_e_ang2"), _typical(rows, "frame_count")
-    return None if dose is None or frames is None else dose * frames
+def _beam_shift(rows: Sequence[Row]) -> Json | None:
+    """Return the range of the beam's shift; OSC-EM has EPU's numbers as mrad, those of others have another unit."""
+    if "EPU" not in (_most(rows, "software") or ""):
+        return None
+    return _merged(
+        _range(rows, "beam_shift_x", unit="mrad", scale=1, names=("x_min", "x_max")),
+        _range(rows, "beam_shift_y", unit="mrad", scale=1, names=("y_min", "y_max")),
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _defocus(rows: Sequence[Row]) -> Json | None:
@@ -174,7 +198,7 @@ def _defocus(rows: Sequence[Row]) -> Json | None:
     return {"minimal": _quantity(-max(means) / 10, "nm"), "maximal": _quantity(-min(means) / 10, "nm")}
 
 
-def _range(rows: Iterable[Row], name: str, *, unit: str | None, scale: float, names: tuple[str, str]) -> Json | None:
+def _range(rows: Iterable[Row], name: str, *, unit: str, scale: float, names: tuple[str, str]) -> Json | None:
     scaled = [number * scale for number in _numbers(rows, name)]
     if not scaled:
         return None
@@ -182,9 +206,9 @@ def _range(rows: Iterable[Row], name: str, *, unit: str | None, scale: float, na
     return {names[0]: _quantity(low, unit), names[1]: _quantity(high, unit)}
 
 
-def _quantity(value: float | None, unit: str | None) -> object:
-    if value is None or unit is None:
-        return value
+def _quantity(value: float | None, unit: str) -> object:
+    if value is None:
+        return None
     return {"value": round(value, 6), "unit": unit}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from cryodaq.errors import ExportError
 from cryodaq.formats.metadata import read_metadata
-from cryodaq.publish.deposition import FILES, OSC_EM, PARQUET, osc_em, write_deposition
+from cryodaq.publish.deposition import FILES, OSC_EM, PARQUET, REQUIRED, osc_em, write_deposition
 
 
 def test_a_real_session_is_described_as_its_published_description(shared_data: Path) -> None:
@@ -23,8 +23,9 @@ def test_a_real_session_is_described_as_its_published_description(shared_data: P
         rows.append(
             {key: "" if value is None else str(value) for key, value in said.items()}
             | {"beam_shift_x": str(shift[0]), "beam_shift_y": str(shift[1])}
+            | {"cs_mm": "2.7", "dose_e_ang2": str(said["total_dose_e_ang2"])}
         )
-    made = osc_em(rows)
+    made = osc_em(rows, microscope="TITAN52339260")
     truth = json.loads((folder / "tutorial_correct.json").read_text())
     ours, theirs = made["acquisition"], truth["acquisition"]
     assert isinstance(ours, dict)
@@ -35,10 +36,28 @@ def test_a_real_session_is_described_as_its_published_description(shared_data: P
         assert ours[key]["value"] == pytest.approx(theirs[key]["value"], abs=1e-6)
         assert ours[key]["unit"] in {"Å", "s"}
     for key, value in theirs["beamshift"].items():
-        assert ours["beamshift"][key] == pytest.approx(value["value"])
+        assert ours["beamshift"][key] == {"value": pytest.approx(value["value"], abs=1e-6), "unit": value["unit"]}
+    for key in ("nominal_magnification", "images_generated"):  # the schema wants whole numbers
+        assert type(ours[key]) is int
+    assert ours["binning_camera"] == theirs["binning_camera"]
+    assert set(REQUIRED["acquisition"]) <= ours.keys()
     assert str(ours["date_time"]).startswith("2024-08-31T20:05:19")
     assert ours["microscope_software"].startswith(theirs["microscope_software"])
-    assert made["instrument"] == {"acceleration_voltage": {"value": 300.0, "unit": "kV"}}
+    assert made["instrument"] == {
+        "microscope": truth["instrument"]["microscope"],
+        "acceleration_voltage": {"value": 300.0, "unit": "kV"},
+        "cs": {"value": 2.7, "unit": "mm"},
+    }
+
+
+def test_what_osc_em_requires_and_nothing_says_is_named(tmp_path: Path) -> None:
+    made = write_deposition(sample(tmp_path / "20260302-CS01_TEM1/s"), tmp_path / "out")
+    said = json.loads((tmp_path / "out" / OSC_EM).read_text())
+    assert said["instrument"]["microscope"] == "TEM1"
+    assert set(made.osc_em_lacks) == {
+        *("acquisition.detector", "acquisition.date_time", "acquisition.binning_camera", "acquisition.pixel_size"),
+        *("instrument.illumination", "instrument.imaging", "instrument.electron_source"),
+    }
 
 
 COLUMNS = {
@@ -51,6 +70,7 @@ COLUMNS = {
     "ctf_defocus_v_ang": "19900",
     "dose_per_frame_e_ang2": "1.25",
     "frame_count": "40",
+    "dose_e_ang2": "50.0",
     "picks_count": "",
 }
 

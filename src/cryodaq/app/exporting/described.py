@@ -17,7 +17,7 @@ Json = Mapping[str, Any]  # Any: JSON of the stages' records
 
 _METADATA = (
     *("acquired_at", "grid_square", "foil_hole", "applied_defocus_ang", "stage_x_um", "stage_y_um", "stage_z_um"),
-    *("tilt_deg", "exposure_time_s", "magnification", "camera", "detector_mode", "software"),
+    *("tilt_deg", "exposure_time_s", "magnification", "camera", "detector_mode", "binning", "software"),
 )
 _FIT = (
     *("fitted", "defocus_u_ang", "defocus_v_ang", "defocus_angle_deg", "phase_shift_deg", "score"),
@@ -108,6 +108,7 @@ def _facts(
         "pixel_size_ang": float(align["pixel_size_ang"]),
         "movie_pixel_size_ang": _value(source, "pixel_size_ang"),
         **{key: _value(source, key) for key in _PARAMETERS},
+        "dose_e_ang2": _dose(source),
         **_some(align, ("frame_count", "mean_counts_per_px_frame", "hot_pixels", "gain_applied", "gain_orientation")),
         "motion_total_ang": aligned.motion_total_ang,
         "motion_early_ang": aligned.motion_early_ang,
@@ -119,6 +120,18 @@ def _facts(
         **_some(pick, _PICK, prefix="picks_"),
         "picks_engine": pick.get("engine"),
     }
+
+
+def _dose(source: ExportSource) -> Fact:
+    """Return the dose of the whole exposure, e⁻/Å²; None where nobody says how many frames it had.
+
+    Alignment gathers the frames of EER movies, so its number of frames is not theirs.
+    """
+    said, is_eer = source.parameters.get("frame_count"), PurePosixPath(source.source).suffix.lower() == ".eer"
+    frames = float(said["value"]) if said is not None else (None if is_eer else float(source.align["frame_count"]))
+    if frames is None:
+        return (source.metadata or {}).get("total_dose_e_ang2")
+    return round(_value(source, "dose_per_frame_e_ang2") * frames, 4)
 
 
 def _some(record: Json, names: tuple[str, ...], *, prefix: str = "") -> dict[str, Fact]:
