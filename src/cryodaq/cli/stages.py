@@ -42,9 +42,16 @@ TruncOption = Annotated[int, typer.Option("--trunc", help="Frames left out at th
 HalvesOption = Annotated[bool, typer.Option("--halves", help="Write sums of even and odd frames too.")]
 HalfPrecisionOption = Annotated[bool, typer.Option("--half-precision", help="Write sums as 16-bit floating point.")]
 PowerOption = Annotated[bool, typer.Option("--power-spectrum", help="Write the micrograph's power spectrum too.")]
+EER_UPSAMPLINGS: dict[str, Literal[1, 2, 4]] = {"1": 1, "2": 2, "4": 4}
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option("--device", help="Where frames are added up; auto: on a GPU if cryodaq[gpu] finds one."),
+]
+EerOption = Annotated[
+    Literal["1", "2", "4"],
+    typer.Option(
+        "--eer-upsampling", help="Pixels into which EER movies' electrons are placed, per sensor pixel's edge."
+    ),
 ]
 DiameterOption = Annotated[float, typer.Option("--particle-diameter-ang", help="Å.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="Program of the stage.")]
@@ -64,6 +71,7 @@ def align(
     halves: HalvesOption = False,
     half_precision: HalfPrecisionOption = False,
     power_spectrum: PowerOption = False,
+    eer_upsampling: EerOption = "1",
     device: DeviceOption = "auto",
     engine: EngineOption = "native",
     out: OutOption = None,
@@ -81,7 +89,7 @@ def align(
         alignment={"patches_yx": _patches(patches), "throw": throw, "trunc": trunc},
     )
     products = AlignmentProducts(halves=halves, half_precision=half_precision, power_spectrum=power_spectrum)
-    native = NativeMotionCorrection(products=products, device=device)
+    native = NativeMotionCorrection(products=products, device=device, eer_upsampling=EER_UPSAMPLINGS[eer_upsampling])
     result = _align(movie, gain, parameters, _folder(out, movie), _engines(engine, native=native))
     _show(_align_facts(result), as_json=as_json)
 

@@ -92,6 +92,11 @@ class Engines(Table):
         default="auto",
         description="Where native motion correction adds frames up; auto: on a GPU if cryodaq[gpu] finds one.",
     )
+    eer_upsampling: Literal[1, 2, 4] = Field(
+        default=1,
+        description="Into how many pixels along each edge native motion correction divides the sensor's to place the "
+        "electrons of EER movies; micrographs keep the sensor's pixels.",
+    )
     rules: tuple[EngineRule, ...] = Field(default=(), description="Other programs for some samples.")
     programs: Programs = Programs()
 

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.products import AlignmentProducts
@@ -43,6 +43,8 @@ class NativeMotionCorrection:
     products: AlignmentProducts = field(default_factory=AlignmentProducts)
     device: Device = "cpu"
     """Where frames are added up."""
+    eer_upsampling: Literal[1, 2, 4] = 1
+    """Pixels along each edge of one of the sensor's in which electrons are placed; micrographs keep the sensor's."""
 
     @property
     def name(self) -> str:
@@ -54,31 +56,33 @@ class NativeMotionCorrection:
 
         Super-resolution frames become micrographs of physical pixels.
         """
-        from cryodaq.formats.movie import read_frames, read_header
+        from cryodaq.formats.movie import read_header
         from cryodaq.imaging.compiled import available_cores
 
         started = time.monotonic()
         header = read_header(movie)
         check_frame_count(header.stored_frame_count, parameters)
-        options = self._options(parameters)
+        events = movie.suffix.lower() == ".eer"
+        finer = self.eer_upsampling if events else 1
+        options = self._options(parameters, finer=finer)
         gathered = header.stored_frame_count // header.frame_count
         with ThreadPoolExecutor(1) as reader:
-            reading = reader.submit(read_frames, movie, threads=available_cores())
+            reading = reader.submit(_read_frames, movie, finer=finer, threads=available_cores())
             # Importing takes a core as long as reading a movie does.
             from cryodaq.imaging.motion import align_movie, import_steps
 
             import_steps()
-            factors = None if gain is None else _read_gain(gain, events=movie.suffix.lower() == ".eer")
+            factors = None if gain is None else _read_gain(gain, events=events)
             frames = reading.result()
         aligned = align_movie(
             frames,
             gain=factors,
-            pixel_size_ang=parameters.pixel_size_ang.value,
+            pixel_size_ang=parameters.pixel_size_ang.value / finer,
             dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
             voltage_kv=parameters.voltage_kv.value,
             options=options,
-        )
-        pixel_size_ang = parameters.pixel_size_ang.value * options.fourier_bin
+        ).at_coarser_pixels(finer)
+        pixel_size_ang = parameters.pixel_size_ang.value * options.fourier_bin / finer
         self._write(aligned, folder, pixel_size_ang=pixel_size_ang)
         if self._has_tracks(parameters):
             self._write_tracks(aligned, folder, parameters=parameters)
@@ -86,7 +90,7 @@ class NativeMotionCorrection:
             aligned, header, parameters, folder, pixel_size_ang=pixel_size_ang, seconds=time.monotonic() - started
         )
 
-    def _options(self, parameters: ImagingParameters) -> AlignmentOptions:
+    def _options(self, parameters: ImagingParameters, *, finer: int) -> AlignmentOptions:
         from cryodaq.imaging.motion import AlignmentOptions
 
         return AlignmentOptions(
@@ -94,7 +98,7 @@ class NativeMotionCorrection:
             trunc=parameters.trunc,
             patches_yx=parameters.patches_yx,
             usual_gain_orientation=parameters.usual_gain_orientation,
-            fourier_bin=SUPER_RESOLUTION_BIN if parameters.super_resolution else 1.0,
+            fourier_bin=finer * (SUPER_RESOLUTION_BIN if parameters.super_resolution else 1.0),
             halves=self.products.halves,
             device=self.device,
         )
@@ -159,6 +163,14 @@ class NativeMotionCorrection:
             even_odd=halves,
             power_spectrum=str(folder / POWER_SPECTRUM) if self.products.power_spectrum else None,
         )
+
+
+def _read_frames(movie: Path, *, finer: int, threads: int) -> NDArray[np.generic]:
+    from cryodaq.formats.movie import read_frames, render_fractions
+
+    if finer == 1:
+        return read_frames(movie, threads=threads)
+    return render_fractions(movie, upsampling=finer, threads=threads)
 
 
 def _read_gain(gain: Path, *, events: bool) -> NDArray[np.float32]:

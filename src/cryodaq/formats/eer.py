@@ -12,13 +12,25 @@ from numba import njit
 from numpy.typing import NDArray
 
 
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]  # numba is not typed
+def place_of(pixel: int, sub_pixel: int, bits: tuple[int, int, int, int], finer: tuple[int, int]) -> int:
+    """Place in a frame of `finer` pixels of an event; sub-pixel numbers have their highest bit turned."""
+    width, doublings = finer
+    if doublings == 0:
+        return pixel
+    _, horizontal, vertical, _ = bits
+    x = (sub_pixel & ((1 << horizontal) - 1)) ^ (1 << (horizontal - 1))
+    y = (sub_pixel >> horizontal) ^ (1 << (vertical - 1))
+    row = ((pixel // width) << doublings) + (y >> (vertical - doublings))
+    return (row * width << doublings) + ((pixel % width) << doublings) + (x >> (horizontal - doublings))
+
+
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba is not typed
 def add_events(
     strip: NDArray[np.uint8],
     counts: NDArray[np.uint16],
-    run_bits: int,
-    sub_pixel_bits: int,
-    bits_after_full_run: int,
+    bits: tuple[int, int, int, int],
+    finer: tuple[int, int],
 ) -> int:
     """Add one to every pixel of `counts` on which the frame has an event; return where the stream ended.
 
@@ -28,20 +40,22 @@ def add_events(
         The frame's bytes.
     counts
         Pixels of the frame in the order of its rows, one dimension, any unsigned type.
-    bits_after_full_run
-        Bits to skip after an all-ones run: 0, or `sub_pixel_bits` in files of early cameras.
+    bits
+        Of a run length, of an event's horizontal and vertical place within its pixel, and those to skip after an
+        all-ones run: 0, or, in files of early cameras, as many as the places have.
+    finer
+        Width of the sensor in its own pixels, and how often the pixels of `counts` halve them.
 
     Returns
     -------
-    Pixels passed: exactly `counts.size` for a sound frame; less if the stream ends early, more if it overshoots.
+    The sensor's pixels passed: all of them for a sound frame; less if the stream ends early, more if it overshoots.
     Only in the first case `counts` is to be believed.
     """
-    pixels = counts.size
+    pixels = counts.size >> (2 * finer[1])
+    run_bits, sub_pixel_bits = bits[0], bits[1] + bits[2]
     full_run = np.uint64((1 << run_bits) - 1)
     window = np.uint64(0)
-    bits_left = 0
-    next_byte = 0
-    pixel = 0
+    bits_left = next_byte = pixel = 0
     while True:
         while bits_left <= 56 and next_byte < strip.size:
             window |= np.uint64(strip[next_byte]) << np.uint64(bits_left)
@@ -55,9 +69,10 @@ def add_events(
         pixel += int(np.int64(run))
         if pixel >= pixels:
             return pixel
-        skipped = bits_after_full_run
+        skipped = bits[3]
         if run != full_run:
-            counts[pixel] += 1
+            sub_pixel = np.int64(window & np.uint64((1 << sub_pixel_bits) - 1))
+            counts[place_of(pixel, sub_pixel, bits, finer)] += 1
             pixel += 1
             skipped = sub_pixel_bits
         if bits_left < skipped:

@@ -29,6 +29,9 @@ MAX_EXPANSION = 5_000
 EER_FRACTIONS = 40
 """Frames into which the raw frames of an EER movie are gathered where nobody says otherwise."""
 
+DOUBLINGS = {1: 0, 2: 1, 4: 2}
+"""How often the sensor's pixels are halved for each upsampling."""
+
 _DTYPE = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (1, 32): "u4", (2, 32): "i4", (3, 32): "f4"}
 _UNCOMPRESSED, _LZW, _DEFLATES, _PACKBITS = 1, 5, frozenset({8, 32946}), 32773
 _HORIZONTAL_DIFFERENCES = 2
@@ -99,7 +102,7 @@ def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
     pages, _ = _pages(path)
     first = pages[0]
     if _is_eer(first):
-        return _render(path, pages, group=raw_frames_per_fraction(len(pages)), threads=threads)
+        return _render(path, pages, group=raw_frames_per_fraction(len(pages)), doublings=0, threads=threads)
     frames = np.empty((len(pages), first.height, first.width), dtype=_dtype(first, path=path, frame=1))
     with path.open("rb") as handle, ThreadPoolExecutor(threads) as pool:
         decode = partial(_decode_page, path, handle.fileno())
@@ -108,25 +111,31 @@ def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
     return frames
 
 
-def render_fractions(path: Path, *, raw_frames: int, threads: int = 2) -> NDArray[np.generic]:
-    """Return the frames (frame, y, x) of an EER movie: counted electrons at the sensor's pixels.
+def render_fractions(
+    path: Path, *, raw_frames: int | None = None, upsampling: int = 1, threads: int = 2
+) -> NDArray[np.generic]:
+    """Return the frames (frame, y, x) of an EER movie: counted electrons.
 
     Parameters
     ----------
     raw_frames
-        Camera frames in one frame; what is left at the end and fills no whole frame is left out.
+        Camera frames in one frame; what is left at the end and fills no whole frame is left out. None: as many as
+        `read_frames` gathers.
+    upsampling
+        Pixels along each edge of one of the sensor's: 1, 2 or 4.
 
     Raises
     ------
     FormatError
-        It is no EER movie, has fewer raw frames, or one of them is damaged.
+        It is no EER movie, has fewer raw frames, its events have no such fine places, or one of them is damaged.
     """
     pages, _ = _pages(path) if _is_tiff(path) else ([], None)
     if not pages or not _is_eer(pages[0]):
         raise FormatError(path, problem="it is no EER movie")
-    if not 1 <= raw_frames <= len(pages):
-        raise FormatError(path, problem=f"its {len(pages)} raw frames cannot be gathered by {raw_frames}")
-    return _render(path, pages, group=raw_frames, threads=threads)
+    group = raw_frames_per_fraction(len(pages)) if raw_frames is None else raw_frames
+    if not 1 <= group <= len(pages):
+        raise FormatError(path, problem=f"its {len(pages)} raw frames cannot be gathered by {group}")
+    return _render(path, pages, group=group, doublings=DOUBLINGS[upsampling], threads=threads)
 
 
 def raw_frames_per_fraction(stored_frame_count: int) -> int:
@@ -261,51 +270,58 @@ def _event_dtype(group: int) -> np.dtype[np.generic]:
     return np.dtype(np.uint8 if group <= 255 else np.uint16)
 
 
-def _event_bits(path: Path, page: TiffPage) -> tuple[int, int]:
-    """Return how many bits an event's run length and its place in the pixel have. Raises `FormatError`."""
-    run_bits, sub_bits = page.eer_bits[0], page.eer_bits[1] + page.eer_bits[2]
-    if not (1 <= run_bits <= 16 and 0 <= sub_bits <= 16):
-        raise FormatError(path, problem=f"its event codes have {run_bits} + {sub_bits} bits, which is not supported")
-    return run_bits, sub_bits
-
-
-def _render(path: Path, pages: Sequence[TiffPage], *, group: int, threads: int) -> NDArray[np.generic]:
+def _render(path: Path, pages: Sequence[TiffPage], *, group: int, doublings: int, threads: int) -> NDArray[np.generic]:
     from cryodaq.formats.eer import add_events  # numba, needed for EER only
 
     first = pages[0]
-    run_bits, sub_bits = _event_bits(path, first)
-    fractions = np.zeros((len(pages) // group, first.height * first.width), dtype=_event_dtype(group))
+    sensor_px, finer = first.height * first.width, (first.width, doublings)
+    shape = len(pages) // group, first.height << doublings, first.width << doublings
+    if shape[0] * shape[1] * shape[2] * _event_dtype(group).itemsize > MAX_STACK_BYTES:
+        raise FormatError(path, problem=f"so finely it would be more than {MAX_STACK_BYTES // 10**9} GB of pixels")
+    fractions = np.zeros((shape[0], sensor_px << (2 * doublings)), dtype=_event_dtype(group))
 
-    def strip_of(descriptor: int, index: int) -> NDArray[np.uint8]:
-        strips = pages[index].strips
-        data = [_strip_data(path, descriptor, strip, frame=index + 1) for strip in strips]
-        return np.frombuffer(b"".join(data), np.uint8)
-
-    def render(descriptor: int, number: int, after_full_run: int) -> None:
+    def render(descriptor: int, bits: tuple[int, int, int, int], number: int) -> None:
         for index in range(number * group, (number + 1) * group):
-            passed = add_events(strip_of(descriptor, index), fractions[number], run_bits, sub_bits, after_full_run)
-            if passed != first.height * first.width:
-                problem = (
-                    f"raw frame {index + 1} is damaged: its events do not end at its last pixel; copy the movie again"
-                )
-                raise FormatError(path, problem=problem)
-
-    def habit(descriptor: int) -> int:
-        """Return the bits after an all-ones run: the first frame that ends right for one habit only tells."""
-        scratch = np.zeros(first.height * first.width, np.uint8)
-        for index in range(len(pages) if first.compression == 65000 else 0):
-            strip = strip_of(descriptor, index)
-            fits = [add_events(strip, scratch, run_bits, sub_bits, bits) == scratch.size for bits in (0, sub_bits)]
-            if fits[0] != fits[1]:
-                return 0 if fits[0] else sub_bits
-        return 0
+            strip = _whole_strip(path, descriptor, pages[index], frame=index + 1)
+            if add_events(strip, fractions[number], bits, finer) != sensor_px:
+                problem = f"raw frame {index + 1} is damaged: its events do not end at its last pixel"
+                raise FormatError(path, problem=f"{problem}; copy the movie again")
 
     with path.open("rb") as handle, ThreadPoolExecutor(threads) as pool:
-        descriptor = handle.fileno()
-        after_full_run = habit(descriptor)
-        for _ in pool.map(lambda number: render(descriptor, number, after_full_run), range(len(fractions))):
+        bits = _event_bits(path, handle.fileno(), pages)
+        if doublings > min(bits[1], bits[2]):
+            raise FormatError(path, problem=f"its events' places have {bits[1]} and {bits[2]} bits; choose 1 or 2")
+        for _ in pool.map(partial(render, handle.fileno(), bits), range(len(fractions))):
             pass
-    return fractions.reshape(-1, first.height, first.width)
+    return fractions.reshape(shape)
+
+
+def _whole_strip(path: Path, descriptor: int, page: TiffPage, *, frame: int) -> NDArray[np.uint8]:
+    data = [_strip_data(path, descriptor, strip, frame=frame) for strip in page.strips]
+    return np.frombuffer(b"".join(data), np.uint8)
+
+
+def _event_bits(path: Path, descriptor: int, pages: Sequence[TiffPage]) -> tuple[int, int, int, int]:
+    """Return the bits of runs and places, and those after an all-ones run, on which programs disagree.
+
+    The first frame that ends right for one of both habits only tells.
+    """
+    from cryodaq.formats.eer import add_events
+
+    first = pages[0]
+    run_bits, horizontal, vertical = first.eer_bits
+    sub_bits = horizontal + vertical
+    if not (1 <= run_bits <= 16 and 0 <= sub_bits <= 16):
+        problem = f"its event codes have {run_bits} + {sub_bits} bits, which is not supported"
+        raise FormatError(path, problem=problem)
+    habits = (run_bits, horizontal, vertical, 0), (run_bits, horizontal, vertical, sub_bits)
+    scratch = np.zeros(first.height * first.width, np.uint8)
+    for index in range(len(pages) if first.compression == 65000 else 0):
+        strip = _whole_strip(path, descriptor, pages[index], frame=index + 1)
+        fits = [add_events(strip, scratch, habit, (first.width, 0)) == scratch.size for habit in habits]
+        if fits[0] != fits[1]:
+            return habits[0] if fits[0] else habits[1]
+    return habits[0]
 
 
 def _eer_pixel_size_ang(metadata: bytes) -> float | None:

@@ -157,8 +157,9 @@ def _resized(factors: Float, shape_yx: tuple[int, ...]) -> Float | None:
         mean = heard.reshape(shape_yx[0], 2, shape_yx[1], 2).mean(axis=(1, 3))
         sound = factors.reshape(shape_yx[0], 2, shape_yx[1], 2).min(axis=(1, 3)) > 0
         return np.asarray(np.divide(1, mean, out=np.zeros_like(mean), where=sound), np.float32)
-    if (2 * factors.shape[0], 2 * factors.shape[1]) == tuple(shape_yx):
-        return np.repeat(np.repeat(factors, 2, axis=0), 2, axis=1)
+    for finer in (2, 4):
+        if (finer * factors.shape[0], finer * factors.shape[1]) == tuple(shape_yx):
+            return np.repeat(np.repeat(factors, finer, axis=0), finer, axis=1)
     return None
 
 

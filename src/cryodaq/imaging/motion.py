@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -83,6 +84,16 @@ class AlignedMovie:
     """Of each frame, e⁻/Å²: the given dose, shared out as the counts say where frames differ."""
     even_odd: tuple[Float, Float] | None = None
     """Dose-weighted sums of frames 0, 2, ... and of frames 1, 3, ..., when asked for."""
+
+    def at_coarser_pixels(self, factor: int) -> AlignedMovie:
+        """Say field and counts in pixels so much larger than those of the frames; pictures stay as they are."""
+        field = dataclasses.replace(
+            self.field,
+            coefficients=self.field.coefficients / factor,
+            shape_yx=(self.field.shape_yx[0] // factor, self.field.shape_yx[1] // factor),
+        )
+        counts = self.mean_counts_per_px_frame * factor**2
+        return dataclasses.replace(self, field=field, mean_counts_per_px_frame=counts)
 
 
 def import_steps() -> None:

@@ -73,7 +73,9 @@ def engines_of(table: EngineChoice, *, products: AlignmentProducts | None = None
     from cryodaq.engines import catalogue
     from cryodaq.engines.native_alignment import NativeMotionCorrection
 
-    native = NativeMotionCorrection(products=products or AlignmentProducts(), device=table.device)
+    native = NativeMotionCorrection(
+        products=products or AlignmentProducts(), device=table.device, eer_upsampling=table.eer_upsampling
+    )
 
     def settings(name: str) -> ProgramSettings:
         return program_settings(table, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from cryodaq.domain.products import AlignmentProducts
 from cryodaq.engines.native_alignment import NativeMotionCorrection
 from cryodaq.formats.mrc import read_micrograph
 from cryodaq.formats.star import read_star
+
+MAKE_EER = Path(__file__).parents[4] / "shared" / "tools" / "make_eer.py"
 
 
 def said(value):
@@ -117,3 +121,24 @@ def test_counts_that_16_bits_cannot_hold_keep_32(parameters, tmp_path) -> None:
     half.align(tmp_path / "movie.tif", gain=None, parameters=parameters, folder=tmp_path)
     found, _ = read_micrograph(tmp_path / "unaligned_sum.mrc")
     assert found.mean() == pytest.approx(100_000, rel=0.01)
+
+
+@pytest.mark.parametrize("upsampling", [2, 4])
+def test_finer_places_of_electrons_leave_micrographs_of_the_sensors_pixels(upsampling, parameters, tmp_path) -> None:
+    if not MAKE_EER.exists():
+        pytest.skip(f"{MAKE_EER} is not here: it writes EER movies whose every event is known")
+    movie = tmp_path / "a.eer"
+    command = [sys.executable, MAKE_EER, movie, "--shape", "256x256", "--frames", "40", "--dose-per-px", "0.1"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    usual, finer = (
+        NativeMotionCorrection(eer_upsampling=times).align(movie, gain=None, parameters=parameters, folder=folder)
+        for times, folder in ((1, tmp_path / "usual"), (upsampling, tmp_path / "finer"))
+        if not folder.mkdir()
+    )
+    assert finer.shape_yx == usual.shape_yx == (256, 256)
+    assert finer.pixel_size_ang == usual.pixel_size_ang
+    assert finer.mean_counts_per_px_frame == pytest.approx(usual.mean_counts_per_px_frame, rel=1e-3)
+    sums = [read_micrograph(Path(made.unaligned_sum))[0] for made in (usual, finer)]
+    assert sums[1].mean() == pytest.approx(sums[0].mean(), rel=1e-3)
+    assert np.corrcoef(sums[0].ravel(), sums[1].ravel())[0, 1] > 0.6
+    assert np.abs(np.array(finer.motion.displacement_px_xy)).max() < 1.0

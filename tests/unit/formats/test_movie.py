@@ -174,6 +174,22 @@ def test_every_electron_of_an_eer_movie_is_found(tmp_path: Path, form: tuple[str
     assert np.array_equal(render_fractions(path, raw_frames=1), truth)
 
 
+@pytest.mark.parametrize("upsampling", [2, 4])
+@pytest.mark.parametrize("form", [("65000", "drop"), ("65001", "drop")])
+def test_electrons_are_placed_within_their_pixel(tmp_path: Path, form: tuple[str, str], upsampling: int) -> None:
+    path, truth = make_eer(tmp_path, "--compression", form[0], "--overflow", form[1], "--dose-per-px", "0.05")
+    with np.load(tmp_path / "events.npz") as known:
+        codes, ends = known["codes"].astype(np.int64), np.cumsum(known["counts"])
+    row, column = np.divmod(codes >> 4, 128)
+    y, x = ((axis * 4 + (codes >> bits) % 4) * upsampling // 4 for axis, bits in ((row, 2), (column, 0)))
+    wanted = np.zeros((84, 96 * upsampling, 128 * upsampling), np.int64)
+    np.add.at(wanted, (np.searchsorted(ends, np.arange(len(codes)), side="right"), y, x), 1)
+    finer = render_fractions(path, raw_frames=1, upsampling=upsampling)
+    assert np.array_equal(finer, wanted)
+    assert np.array_equal(finer.reshape(84, 96, upsampling, 128, upsampling).sum(axis=(2, 4)), truth)
+    assert render_fractions(path, upsampling=upsampling).shape == (42, 96 * upsampling, 128 * upsampling)
+
+
 def test_an_eer_movie_has_about_forty_frames_and_says_its_pixel(tmp_path: Path) -> None:
     path, truth = make_eer(tmp_path, "--pixel-size", "0.735")
     header = read_header(path)
