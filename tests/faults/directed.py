@@ -277,6 +277,37 @@ def _scanned_and_not_heard_of(schedule: Directed) -> list[str]:
     return [f"taken for gone: {gone}"] * bool(gone) + ["nothing failed"] * (not refused)
 
 
+def _two_want_one_name(schedule: Directed) -> list[str]:
+    """The second version of a movie and another movie are copied at once, and both would be called the same."""
+    first, second = schedule.contents()
+    third, _ = schedule.contents()
+    world = schedule.world
+    world.choose("first")
+    schedule.whole(MOVIE, first)
+    schedule.window(60)
+    world.replace(MOVIE, second)
+    schedule.whole(MOVIE.replace(".tif", ".v2.tif"), third)
+    schedule._settle()
+    rows = rows_of(schedule.engine, schedule.microscope.name)
+    states = sorted(row.state for row in rows)
+    return [] if states == ["held", "verified", "verified"] else [f"they are {states}"]
+
+
+def _paused_between_pieces(schedule: Directed) -> list[str]:
+    """A file of which no format says anything pauses for less than the quiet time, again and again."""
+    schedule.world.choose("first")
+    schedule.plan.rate, schedule.plan.longest_rest_s = 1e-12, 1.0  # windows look often; no fault is drawn
+    schedule.window(20)
+    content = b""
+    for n in range(5):
+        content += bytes([n]) * 300
+        schedule.world.write("one/grid_00001.raw", content, whole=n == 4)
+        schedule.window(7)
+    schedule.plan.rate = 0.0
+    schedule._settle()
+    return []
+
+
 SCHEDULES = (
     _assigned_half_way,
     _damaged_and_repaired,
@@ -285,8 +316,10 @@ SCHEDULES = (
     _named_and_replaced,
     _named_and_replaced_in_quarantine,
     _named_and_taken,
+    _paused_between_pieces,
     _reassigned_half_way,
     _scanned_and_not_heard_of,
+    _two_want_one_name,
 )
 
 

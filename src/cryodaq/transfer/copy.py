@@ -45,6 +45,8 @@ class CopyOrder:
     """Where the copy goes, below `base`."""
     token: str
     """Of the lease; part of the hidden name."""
+    number: int
+    """Of the file; part of the hidden name too: two files may want the same final name at once."""
     living: bool = False
     """A file that programs rewrite all session: its state at opening is copied, changes meanwhile are expected."""
     folder_mode: int = FOLDER_MODE
@@ -57,7 +59,7 @@ class CopyOrder:
     @property
     def part(self) -> Path:
         """The hidden name while it grows."""
-        return part_path(self.target, self.token)
+        return part_path(self.target, number=self.number, token=self.token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +77,10 @@ class CopyCancelledError(TransferError):
     """The caller does not want the copy any more; nothing of it is left."""
 
 
-def part_path(target: Path, token: str) -> Path:
+def part_path(target: Path, *, number: int, token: str) -> Path:
     """Return the hidden name of a copy that is being made; long names are cut."""
     stem = target.name.encode()[:180].decode(errors="ignore")
-    return target.with_name(f".{stem}.{token}.part")
+    return target.with_name(f".{stem}.{number}.{token}.part")
 
 
 def copy_to_part(

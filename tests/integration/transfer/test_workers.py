@@ -44,6 +44,7 @@ def order(share: Path, raw: Path, name: str) -> dict[str, object]:
         "base": str(raw),
         "relative": name,
         "token": "0badcafe",
+        "number": 1,
     }
 
 

@@ -58,6 +58,7 @@ def order(share: Path, raw: Path, *, name: str = "session/a.tif", living: bool =
         base=raw,
         relative=PurePosixPath(name),
         token="0badcafe",
+        number=1,
         living=living,
     )
 
@@ -219,7 +220,8 @@ def test_a_pipe_on_the_share_stops_nobody(share: Path, raw: Path) -> None:
 
 def test_parts_of_other_leases_are_removed_and_ours_is_kept(raw: Path) -> None:
     target = raw / "a.tif"
-    mine, theirs, others = part_path(target, "mine"), part_path(target, "old"), part_path(raw / "ab.tif", "old")
+    mine, theirs = part_path(target, number=1, token="mine"), part_path(target, number=1, token="old")
+    others = part_path(raw / "ab.tif", number=2, token="old")
     for path in (mine, theirs, others, target):
         path.touch()
     assert discard_parts(raw, token="mine") == 2

@@ -193,6 +193,7 @@ class Copier:
             "base": str(destination.base),
             "relative": str(destination.target.relative_to(destination.base)),
             "token": self._session.lease.token,
+            "number": record.id,
             "living": record.role == "living",
             **({"folder_mode": QUARANTINE_MODE} if destination.sample is None else {}),
         }

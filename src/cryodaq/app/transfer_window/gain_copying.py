@@ -162,6 +162,7 @@ class GainKeeper:
             "base": str(base),
             "relative": str(target.relative_to(base)),
             "token": self._session.lease.token,
+            "number": wanted.id,
         }
         self._copies.append(_GainCopy(wanted, target, worker.request("copy", order=order)))
 

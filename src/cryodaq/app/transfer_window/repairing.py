@@ -108,6 +108,7 @@ class Repairer:
             "base": str(target.parent),
             "relative": target.name,
             "token": self._session.lease.token,
+            "number": record.id,
         }
 
     def _collect(self, publisher: ShareWorker) -> None:
