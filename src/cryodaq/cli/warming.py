@@ -69,4 +69,4 @@ def _read_events() -> None:
     from cryodaq.formats.eer import add_events
 
     for counted in (np.uint8, np.uint16):
-        add_events(np.frombuffer(bytes(16), np.uint8), np.zeros(8, counted), 7, 4, 0)
+        add_events(np.frombuffer(bytes(16), np.uint8), np.zeros(8, counted), (7, 2, 2, 0), (4, 0))
