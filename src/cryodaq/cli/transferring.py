@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cryodaq.ledger.custody import Backlog
 
 RATE_OVER_S = 30.0
+LONGEST_LEFT_S = 360_000.0
+"""A longer time left says only that nothing was copied yet."""
 LINE_EVERY_S = 5.0
 
 
@@ -57,7 +59,8 @@ def transfer(
         print(f"{left.verified} of {left.files} files are verified; hashes are in {folder.target / 'manifest.xxh128'}")
         engine.dispose()
     if left.held or left.waiting:
-        print(f"{left.held} files are held, {left.waiting} wait: cryodaq where NAME says why")
+        held = f"{left.held} file{'s are' if left.held != 1 else ' is'} held"
+        print(f"{held}, {left.waiting} wait{'s' * (left.waiting == 1)}: `cryodaq where NAME` says why")
         sys.exit(1)
 
 
@@ -91,6 +94,10 @@ def told_to_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
+
+
 class _Rate:
     """Bytes a second over the last half minute."""
 
@@ -108,12 +115,15 @@ class _Rate:
 
 def sentence(found: Backlog, *, bytes_per_s: float) -> str:
     """Say how far it is, at what rate, and when it will be done."""
-    said = f"{found.copied}/{found.files} files, {found.copied_bytes / 1e9:.2f}/{found.size_bytes / 1e9:.2f} GB copied"
-    said += f", {found.verified} verified, {bytes_per_s / 1e6:.0f} MB/s"
-    said += f", backlog {found.files - found.copied} files {found.left_bytes / 1e9:.2f} GB"
+    said = f"{found.copied}/{found.files} files, {_size(found.copied_bytes)} of {_size(found.size_bytes)} copied"
+    said += f", {found.verified} verified, {_size(int(bytes_per_s))}/s"
+    left = found.files - found.copied
+    if left:
+        said += f", backlog {left} file{'s' * (left != 1)} {_size(found.left_bytes)}"
     if found.left_bytes > 0 and bytes_per_s > 0:
-        minutes, seconds = divmod(int(found.left_bytes / bytes_per_s), 60)
-        said += f", {minutes}:{seconds:02} left"
+        left_s = found.left_bytes / bytes_per_s
+        minutes, seconds = divmod(int(left_s), 60)
+        said += f", {minutes}:{seconds:02} min left" if left_s < LONGEST_LEFT_S else ""
     return said + (f", {found.held} held" if found.held else "")
 
 

@@ -147,6 +147,20 @@ def folder_owners(connection: Connection, microscope: str, folders: Collection[s
     return {folder: frozenset(found) for folder, found in owners.items()}
 
 
+def owners_below(connection: Connection, microscope: str, folders: Collection[str]) -> Mapping[str, frozenset[str]]:
+    """Return, for each acquisition folder that lies in one of some top folders of a share, the samples that own it."""
+    top = func.split_part(exposure.c.acquisition_folder, "/", 1)
+    query = (
+        select(exposure.c.acquisition_folder, exposure.c.sample_id)
+        .distinct()
+        .where(exposure.c.microscope == microscope, top.in_(sorted(folders)), exposure.c.sample_id.is_not(None))
+    )
+    owners: dict[str, set[str]] = {}
+    for row in connection.execute(query):
+        owners.setdefault(str(row.acquisition_folder), set()).add(str(row.sample_id))
+    return {folder: frozenset(found) for folder, found in owners.items()}
+
+
 def decide(connection: Connection, decisions: Mapping[int, Ownership], *, at: datetime) -> None:
     """Record the owners of exposures that had none; what was decided before stays."""
     if not decisions:

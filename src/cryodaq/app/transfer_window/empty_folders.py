@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -28,7 +28,7 @@ class _Order:
 
 
 class EmptyFolderKeeper:
-    """Makes the empty folders of a session folder that belongs to one sample; others wait until somebody owns it."""
+    """Makes an empty folder where what lies around it belongs to one sample; others wait until it does."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -55,15 +55,16 @@ class EmptyFolderKeeper:
             self._order = (order, asked)
 
     def _next(self) -> _Order | None:
-        empty = {folder for folders in self._empty.values() for folder in folders if _is_safe(folder)}
-        sessions = {folder: str(acquisition_folder(PurePosixPath(folder) / "file")) for folder in empty}
-        if not sessions:
+        empty = sorted({folder for folders in self._empty.values() for folder in folders if _is_safe(folder)})
+        if not empty:
             return None
+        tops = {PurePosixPath(folder).parts[0] for folder in empty}
         with self._session.transfer.engine.connect() as connection:
-            owners = exposures.folder_owners(connection, self._session.microscope, set(sessions.values()))
+            owners = exposures.owners_below(connection, self._session.microscope, tops)
         wanted: dict[str, list[str]] = {}
-        for folder, session in sorted(sessions.items()):
-            owner = self._session.sample(next(iter(owners[session]))) if len(owners[session]) == 1 else None
+        for folder in empty:
+            found = _owners_around(PurePosixPath(folder), owners)
+            owner = self._session.sample(next(iter(found))) if len(found) == 1 else None
             base = None if owner is None else self._session.transfer.raw_folder_of(owner)
             if base is not None and self._session.folder_is_ready(base) and (str(base), folder) not in self._made:
                 wanted.setdefault(str(base), []).append(folder)
@@ -80,6 +81,18 @@ class EmptyFolderKeeper:
             return
         self._made |= {(order.base, folder) for folder in order.folders}
         self._due_s = 0.0
+
+
+def _owners_around(folder: PurePosixPath, owners: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Return who owns what lies nearest: in the folder's session, else in the nearest folder above it."""
+    session = owners.get(str(acquisition_folder(folder / "file")), frozenset())
+    if session:
+        return session
+    for above in folder.parents[:-1]:  # not the share's root, which everybody shares
+        inside = [found for path, found in owners.items() if PurePosixPath(path).is_relative_to(above)]
+        if inside:
+            return frozenset().union(*inside)
+    return frozenset()
 
 
 def _is_safe(folder: str) -> bool:
