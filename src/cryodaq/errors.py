@@ -7,6 +7,7 @@
     ├── FormatError               a file is not what its name says, or is damaged
     │   └── TruncatedFileError    it ends too early
     ├── ImagingError              the picture cannot be computed from this input
+    │   └── WrongGainError        the gain reference is not this camera's
     ├── EngineError               an external program failed
     ├── LogbookError              the elogbook refused
     │   ├── AccountError          an account cannot be made or changed as asked
@@ -82,6 +83,10 @@ class TruncatedFileError(FormatError):
 
 class ImagingError(CryodaqError):
     """The picture cannot be computed from this input; the message says what to change."""
+
+
+class WrongGainError(ImagingError):
+    """The frames show a pattern that the gain reference does not remove: it is another camera's, or out of date."""
 
 
 class EngineError(CryodaqError):

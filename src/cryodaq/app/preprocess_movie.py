@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.publish_results import StageResults, publish_movie
-from cryodaq.app.remember_gain import remember_gain_orientation, usual_gain_orientation
+from cryodaq.app.remember_gain import remember_gain_orientation, tell_wrong_gain, usual_gain_orientation
 from cryodaq.app.watch_gain import remove_outdated_sums
 from cryodaq.domain.failures import Cause
 from cryodaq.domain.layout import BranchLayout, SampleLayout
 from cryodaq.domain.parameters import ImagingParameters, from_mapping
 from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, MotionStatistics, PickResult
-from cryodaq.errors import CryodaqError, LedgerError
+from cryodaq.errors import CryodaqError, LedgerError, WrongGainError
 from cryodaq.ledger import results
 from cryodaq.ledger.results import MovieToProcess
 from cryodaq.ports import CtfEstimation, MotionCorrection, ParticlePicking
@@ -176,14 +176,17 @@ def _place(made: str | Path, target: PurePosixPath) -> str:
 
 def _align(processing: Processing, given: StageInput, folder: Path) -> dict[str, object]:
     run = given.movie.product_name
-    made = processing.engines.motion_correction.align(
-        Path(given.movie.source),
-        gain=Path(given.movie.gain) if given.movie.gain else None,
-        parameters=replace(
-            given.parameters, usual_gain_orientation=usual_gain_orientation(processing.engine, given.movie)
-        ),
-        folder=folder,
-    )
+    usual = usual_gain_orientation(processing.engine, given.movie)
+    try:
+        made = processing.engines.motion_correction.align(
+            Path(given.movie.source),
+            gain=Path(given.movie.gain) if given.movie.gain else None,
+            parameters=replace(given.parameters, usual_gain_orientation=usual),
+            folder=folder,
+        )
+    except WrongGainError as error:
+        tell_wrong_gain(processing.engine, given.movie, error, at=processing.now())
+        raise
     placed = replace(
         made,
         micrograph=_place(made.micrograph, given.layout.micrograph(run)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cryodaq.domain.gain_memory import GainMemory, kind_of
 from cryodaq.domain.results import AlignmentResult
+from cryodaq.errors import WrongGainError
 from cryodaq.ledger import events
 from cryodaq.ledger.gain_memory import gain_memory, save_gain_memory
 from cryodaq.ledger.results import MovieToProcess
@@ -36,6 +37,9 @@ def remember_gain_orientation(
     An alarm says when it contradicts what others showed; it is cleared once enough movies agree again.
     """
     seen = aligned.gain_orientation
+    if seen is not None:
+        with engine.begin() as connection:
+            events.clear_alarm(connection, _wrong(movie), at=at)
     if movie.gain is None or seen is None or not aligned.gain_orientation_certain:
         return None
     kind, key = _kind(movie), f"gain-orientation:{movie.microscope}"
@@ -53,6 +57,21 @@ def remember_gain_orientation(
         elif memory.is_settled:
             events.clear_alarm(connection, key, at=at)
     return memory
+
+
+def tell_wrong_gain(engine: Engine, movie: MovieToProcess, problem: WrongGainError, *, at: datetime) -> None:
+    """Raise an alarm: no movie of the sample can be corrected until there is another gain reference.
+
+    The first movie that a gain reference fits clears it.
+    """
+    name = PurePath(movie.gain or "").name
+    message = f"{movie.experiment}: {name} is not the gain reference of {movie.run_name}: {problem}"
+    with engine.begin() as connection:
+        events.raise_alarm(connection, _wrong(movie), severity="error", message=message, at=at, subject=movie.subject)
+
+
+def _wrong(movie: MovieToProcess) -> str:
+    return f"gain-wrong:{movie.sample_id}"
 
 
 def _kind(movie: MovieToProcess) -> str:

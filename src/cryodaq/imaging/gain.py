@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cryodaq.errors import ImagingError
+from cryodaq.errors import ImagingError, WrongGainError
 
 Float = NDArray[np.float32]
 
@@ -99,7 +99,7 @@ def fit_gain(
             "the frames show a fixed pattern that the gain reference does not remove, however it is turned; "
             "give the gain reference that was taken with this camera and mode"
         )
-        raise ImagingError(problem)
+        raise WrongGainError(problem)
     return FittedGain(factors=np.where(shaped[first] > 0, 1, 0).astype(np.float32), orientation=None, applied=False)
 
 

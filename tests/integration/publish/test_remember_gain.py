@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, update
 
-from cryodaq.app.remember_gain import remember_gain_orientation, usual_gain_orientation
+from cryodaq.app.remember_gain import remember_gain_orientation, tell_wrong_gain, usual_gain_orientation
 from cryodaq.domain.gain_memory import SETTLED_AFTER
 from cryodaq.domain.results import AlignmentResult
+from cryodaq.errors import WrongGainError
 from cryodaq.ledger import events
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.results import MovieToProcess, movie_to_process
@@ -62,3 +63,14 @@ def test_a_contradiction_is_told_and_believed_when_it_lasts(seed: LedgerSeeder, 
     assert len(alarms(engine)) == 1
     remember_gain_orientation(engine, movie, other, at=NOW)
     assert alarms(engine) == []
+
+
+def test_a_gain_of_another_camera_is_told_until_one_fits(seed: LedgerSeeder, engine: Engine) -> None:
+    movie, shown = movie_and_result(seed, engine)
+    tell_wrong_gain(engine, movie, WrongGainError("the frames show a pattern"), at=NOW)
+    with engine.connect() as connection:
+        (alarm,) = [one for one in events.open_alarms(connection) if one.key.startswith("gain-wrong:")]
+    assert "K3.mrc is not the gain reference of m1" in alarm.text
+    remember_gain_orientation(engine, movie, replace(shown, gain_orientation_certain=False), at=NOW)
+    with engine.connect() as connection:
+        assert [one for one in events.open_alarms(connection) if one.key.startswith("gain-wrong:")] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryodaq.errors import ImagingError
+from cryodaq.errors import ImagingError, WrongGainError
 from cryodaq.imaging.detector import sum_frames
 from cryodaq.imaging.gain import ORIENTATIONS
 
@@ -57,7 +57,7 @@ def test_corrected_frames_of_real_numbers_are_not_corrected_again() -> None:
 def test_the_reference_of_another_camera_is_refused() -> None:
     rng = np.random.default_rng(4)
     frames = counted(rng, structure(rng, (256, 256), 0.15), counts=4.0)
-    with pytest.raises(ImagingError, match="does not remove, however it is turned"):
+    with pytest.raises(WrongGainError, match="does not remove, however it is turned"):
         sum_frames(frames, gain=structure(rng, (256, 256), 0.15))
 
 
