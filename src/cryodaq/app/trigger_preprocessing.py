@@ -34,7 +34,7 @@ from cryodaq.formats.metadata import read_metadata
 from cryodaq.ledger import events, samples, triggers
 from cryodaq.ledger.events import Subject
 from cryodaq.ledger.samples import Branch, SampleRecord
-from cryodaq.ledger.triggers import WaitingMovie
+from cryodaq.ledger.triggers import DueTrigger, WaitingMovie
 from cryodaq.ports import Scheduler
 
 if TYPE_CHECKING:
@@ -237,25 +237,38 @@ def send_triggers(admission: Admission) -> int:
     Only so many movies are under way at once that the machines stay busy: what computing cannot keep up with waits
     here, where the newest movie goes first and no microscope can fill the scheduler's queue against another one.
     """
-    sent = 0
-    with admission.engine.begin() as connection:
+    with admission.engine.connect() as connection:
         if events.is_raised(connection, f"{events.PROCESSING_PAUSED}:{admission.microscope.name}"):
             return 0
         room = admission.in_flight_limit - triggers.in_flight(connection, admission.microscope.name)
-        limit = max(0, min(room, MOST_AT_ONCE))
-        for due in triggers.due_triggers(connection, admission.microscope.name, at=admission.now(), limit=limit):
+    sent = 0
+    for _ in range(max(0, min(room, MOST_AT_ONCE))):
+        # One transaction each: a run begins at once, and its first task must not wait for the note of later ones.
+        with admission.engine.begin() as connection:
+            due = triggers.next_trigger(connection, admission.microscope.name, at=admission.now())
+            if due is None:
+                break
             try:
-                admission.scheduler.trigger(due.dag_id, due.run_id, conf=due.conf)
+                sent += _send(admission, connection, due)
             except SchedulerUnreachableError as error:
                 triggers.mark_unsent(connection, due, str(error), at=admission.now())
                 break
-            except DagNotParsedError as error:
-                triggers.mark_unsent(connection, due, str(error), at=admission.now())
-                samples.set_dag_state(connection, due.sample_id, "absent", problem=str(error), at=admission.now())
-            except SchedulerError as error:
-                log.warning("a trigger was refused", extra={"run": due.run_id, "problem": str(error)})
-                triggers.refuse_trigger(connection, due, str(error), at=admission.now())
-            else:
-                triggers.mark_sent(connection, due, at=admission.now())
-                sent += 1
     return sent
+
+
+def _send(admission: Admission, connection: Connection, due: DueTrigger) -> bool:
+    """Return whether the scheduler took the run. Raises `SchedulerUnreachableError`."""
+    try:
+        admission.scheduler.trigger(due.dag_id, due.run_id, conf=due.conf)
+    except SchedulerUnreachableError:
+        raise
+    except DagNotParsedError as error:
+        triggers.mark_unsent(connection, due, str(error), at=admission.now())
+        samples.set_dag_state(connection, due.sample_id, "absent", problem=str(error), at=admission.now())
+    except SchedulerError as error:
+        log.warning("a trigger was refused", extra={"run": due.run_id, "problem": str(error)})
+        triggers.refuse_trigger(connection, due, str(error), at=admission.now())
+    else:
+        triggers.mark_sent(connection, due, at=admission.now())
+        return True
+    return False

@@ -316,10 +316,12 @@ def queue_trigger(
     record_event(connection, "movie_queued", at=at, subject=waiting.subject, facts={"run_id": run_id})
 
 
-def due_triggers(connection: Connection, microscope: str, *, at: datetime, limit: int = 50) -> list[DueTrigger]:
-    """Lock and return triggers that may be sent now: only for samples whose DAG the scheduler has read.
+def next_trigger(connection: Connection, microscope: str, *, at: datetime) -> DueTrigger | None:
+    """Lock and return the trigger that is to be sent now; None when there is none.
 
-    What is collected now comes before what waits longer, and both before what is processed once more.
+    Only for samples whose DAG the scheduler has read. What is collected now comes before what waits longer, and both
+    before what is processed once more. The movie is locked as well, as stages lock it before its trigger: a run that
+    is quicker than our note of it waits for the note.
     """
     query = (
         select(trigger, movie.c.sample_id)
@@ -334,21 +336,21 @@ def due_triggers(connection: Connection, microscope: str, *, at: datetime, limit
             sample.c.dag_state == "parsed",
         )
         .order_by((branch.c.name == sample.c.current_branch).desc(), trigger.c.id.desc())
-        .limit(limit)
-        .with_for_update(of=trigger, skip_locked=True)
+        .limit(1)
+        .with_for_update(of=[trigger, movie], skip_locked=True)
     )
-    return [
-        DueTrigger(
-            id=row.id,
-            movie_id=row.movie_id,
-            sample_id=row.sample_id,
-            dag_id=row.dag_id,
-            run_id=row.run_id,
-            conf=row.conf,
-            attempts=row.attempts,
-        )
-        for row in connection.execute(query)
-    ]
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return DueTrigger(
+        id=row.id,
+        movie_id=row.movie_id,
+        sample_id=row.sample_id,
+        dag_id=row.dag_id,
+        run_id=row.run_id,
+        conf=row.conf,
+        attempts=row.attempts,
+    )
 
 
 def in_flight(connection: Connection, microscope: str) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from cryodaq.formats.gain import read_gain
 from cryodaq.formats.mdoc import read_frame_mdoc
 from cryodaq.formats.metadata import read_metadata
 from cryodaq.formats.mrc import write_micrograph
-from cryodaq.ledger import tables
+from cryodaq.ledger import results, tables
 from cryodaq.ledger.triggers import GainCandidate
 
 
@@ -98,6 +101,46 @@ def test_a_run_is_triggered_once_with_the_ledgers_ids(ready: Bench) -> None:
     assert [(dag, run) for dag, run, _ in ready.runs] == [(ready.sample.dag_id, "FoilHole_1_Data_2_3_20261122_120000")]
     assert ready.runs[0][2]["movie_id"] == movie
     assert ready.movie(movie).state == "triggered"
+
+
+def test_a_run_that_begins_at_once_waits_for_no_later_trigger(ready: Bench) -> None:
+    movies = [ready.add_movie(name) for name in ("a_00001", "a_00002")]
+    ready.wait(10.5)
+    assert admit_movies(ready.admission) == 2
+    quick = QuickScheduler(ready)
+    assert send_triggers(replace(ready.admission, scheduler=quick)) == 2  # type: ignore[arg-type]  # triggering is enough
+    for run in quick.begun:
+        run.join(timeout=20)
+    with ready.engine.connect() as connection:
+        settled = connection.execute(select(tables.trigger.c.outcome)).scalars().all()
+    assert settled == ["published", "published"]
+    assert {ready.movie(movie).state for movie in movies} == {"processing"}
+
+
+@dataclass
+class QuickScheduler:
+    """Runs are begun before the scheduler answers, and are through before it takes the next one."""
+
+    bench: Bench
+    begun: list[threading.Thread] = field(default_factory=list)
+
+    def trigger(self, _dag_id: str, _run_id: str, *, conf: Mapping[str, object]) -> None:
+        for earlier in self.begun:
+            earlier.join(timeout=20)
+            assert not earlier.is_alive(), "the first task of a run waits for the note of later runs"
+        self.begun.append(threading.Thread(target=begin_and_publish, args=(self.bench, conf)))
+        self.begun[-1].start()
+
+
+def begin_and_publish(bench: Bench, conf: Mapping[str, object]) -> None:
+    """What a run writes into the ledger, as quickly as it can."""
+    with bench.engine.connect() as connection:
+        found = results.movie_to_process(connection, int(str(conf["movie_id"])), int(str(conf["branch_id"])))
+    assert found is not None
+    with bench.engine.begin() as connection:
+        attempt = results.begin_attempt(connection, found, "publish", log="log", at=bench.now)
+    with bench.engine.begin() as connection:
+        results.succeed(connection, found, attempt, stage="publish", result={}, at=bench.now)
 
 
 def test_a_missing_parameter_is_named_and_the_movie_goes_once_it_is_there(bench: Bench) -> None:
