@@ -13,7 +13,7 @@ from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.errors import StoreError, TransferError
 from cryodaq.ledger.events import raise_alarm
-from cryodaq.ledger.files import HAS_COPY, FileRecord
+from cryodaq.ledger.files import FileRecord
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.transfer.wire import error_from_message
 from cryodaq.transfer.workers import ShareWorker
@@ -89,7 +89,7 @@ def moves_into(folder: PurePosixPath, held: Sequence[FileRecord]) -> dict[int, M
             xxh3_128=None if record.role == FileRole.LIVING else record.xxh3_128,
         )
         for record in held
-        if record.state in HAS_COPY and record.target
+        if record.has_copy and record.target
     }
 
 

@@ -27,7 +27,6 @@ from cryodaq.domain.layout import BranchLayout, SampleLayout
 from cryodaq.errors import FormatError, LedgerError
 from cryodaq.ledger import events, exposures, files, leases, reassignments, samples
 from cryodaq.ledger.events import Subject
-from cryodaq.ledger.files import HAS_COPY
 from cryodaq.ledger.reassignments import Plan
 from cryodaq.ledger.results import MovieToProcess, latest_results, movie_to_process
 from cryodaq.ledger.samples import SampleRecord
@@ -114,8 +113,8 @@ def preview_reassignment(reassigning: Reassigning, wish: Wish) -> Reassigned:
         from_sample=found.from_sample,
         to_sample=found.to_sample,
         exposures=len(found.exposures),
-        files=sum(record.state in HAS_COPY for record in held),
-        movies=sum(record.state in HAS_COPY and record.role == "movie" for record in held),
+        files=sum(record.has_copy for record in held),
+        movies=sum(record.has_copy and record.role == "movie" for record in held),
         with_results=0,
     )
 

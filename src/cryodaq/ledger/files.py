@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.ownership import Decision
 from cryodaq.ledger.tables import exposure, file
 
@@ -45,6 +46,12 @@ class FileRecord:
     seen_at: datetime
     changed_at: datetime
     copied_at: datetime | None
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether a copy lies at `target`: of this state of the file, or of an earlier one of a living file."""
+        is_living_copy = self.role == FileRole.LIVING and self.copied_at is not None
+        return self.target is not None and (self.state in HAS_COPY or is_living_copy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
