@@ -97,13 +97,7 @@ def _assign(
     if sample is None:
         message = f"there is no sample {sample_id}; it must have been current once"
         raise LedgerError(message)
-    waiting = exposures.unowned(connection, assigning.microscope, acquisition_folder=acquisition_folder)
-    if not waiting:
-        message = f"nothing waits in quarantine on {assigning.microscope}" + (
-            f" from {acquisition_folder}" if acquisition_folder else ""
-        )
-        raise LedgerError(message)
-    numbers = [one.id for one in waiting]
+    numbers = _waiting(connection, assigning.microscope, acquisition_folder)
     held = files.files_of_exposures(connection, numbers)
     moves = moves_into(PurePosixPath(sample.folder), held)
     root = quarantine_root(assigning.storage_root, assigning.microscope)
@@ -127,3 +121,13 @@ def _assign(
     record_event(connection, "exposures_assigned", at=at, subject=subject, facts=facts)
     leases.release(connection, lease, at=at)
     return Assigned(exposures=len(numbers), files_moved=len(moved), movies=len(registered))
+
+
+def _waiting(connection: Connection, microscope: str, acquisition_folder: str | None) -> list[int]:
+    """Return the exposures that nobody owns. Raises `LedgerError` when there are none."""
+    waiting = exposures.unowned(connection, microscope, acquisition_folder=acquisition_folder)
+    if not waiting:
+        message = f"nothing waits in quarantine on {microscope}"
+        message += f" from {acquisition_folder}" if acquisition_folder else ""
+        raise LedgerError(message)
+    return [one.id for one in waiting]

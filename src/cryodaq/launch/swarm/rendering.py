@@ -224,11 +224,7 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
     is_worker = name.startswith("worker-")
     if is_worker or name in ASKERS:
         service["secrets"] = sorted({*service["secrets"], *_secrets_named(facility.model_dump(mode="json"))})
-    environment = {"CRYODAQ_HOME": STATE, "HOME": "/tmp", "TZ": "UTC"}  # noqa: S108  # of the container alone
-    environment["USER"] = "cryodaq"  # Airflow asks for a name, and the image knows none for the site's uid
-    threads = str(facility.pools.threads_per_task)
-    environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
-    service["environment"] = {**environment, **(airflow if is_worker or name in AIRFLOW else {})}
+    service["environment"] = _environment(facility) | (airflow if is_worker or name in AIRFLOW else {})
     state_is_read = name in {"web", "elogbook"}
     folders = [_bind(STATE, read_only=state_is_read)]
     if is_worker or name in ASKERS:
@@ -239,3 +235,11 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
     service["volumes"] = [*service.get("volumes", ()), *folders]
     if name == "prepare":
         service["configs"] = [{"source": "facility", "target": FACILITY_PLACE}]
+
+
+def _environment(facility: Facility) -> dict[str, str]:
+    """Return what every process of ours finds."""
+    found = {"CRYODAQ_HOME": STATE, "HOME": "/tmp", "TZ": "UTC"}  # noqa: S108  # of the container alone
+    found["USER"] = "cryodaq"  # Airflow asks for a name, and the image knows none for the site's uid
+    threads = str(facility.pools.threads_per_task)
+    return found | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
