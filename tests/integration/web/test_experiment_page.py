@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
-import httpx
 import pytest
+from tests.integration.web.conftest import Enter
 
 from cryodaq.domain.access import Grant
 from cryodaq.elogbook import accounts
 from cryodaq.ledger.samples import save_collaborators
-from cryodaq.testing.operated_facility import EXPERIMENT, OperatedFacility, operated_facility
-from cryodaq.web.settings import SESSION_COOKIE
+from cryodaq.testing.operated_facility import EXPERIMENT, OperatedFacility
 
-Enter = Callable[[str], httpx.Client]
 PAGE, PEOPLE = f"/experiments/{EXPERIMENT}", f"/experiments/{EXPERIMENT}/people"
-
-
-@pytest.fixture
-def facility(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
-    with operated_facility(database_url, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def enter(facility: OperatedFacility) -> Iterator[Enter]:
-    clients: list[httpx.Client] = []
-
-    def be(uid: str) -> httpx.Client:
-        client = httpx.Client(base_url=facility.url, headers={"origin": facility.url}, timeout=20)
-        client.cookies.set(SESSION_COOKIE, facility.session(uid))
-        clients.append(client)
-        return client
-
-    yield be
-    for client in clients:
-        client.close()
 
 
 def test_access_to_the_files_is_said_person_by_person(enter: Enter, facility: OperatedFacility) -> None:

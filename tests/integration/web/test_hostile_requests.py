@@ -10,7 +10,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,14 +18,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from fastapi.routing import APIRoute
+from tests.integration.web.conftest import Enter
 
 from cryodaq.elogbook import accounts
 from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, PARAMS, OperatedFacility, operated_facility
 from cryodaq.web.application import create_app
-from cryodaq.web.settings import SESSION_COOKIE
 
 CALLS = int(os.environ.get("CRYODAQ_FUZZ_CALLS", "250"))
-Enter = Callable[[str], httpx.Client]
 HOSTILE = [
     *("", " ", ".", "..", "../../etc/passwd", "a/b", "a\\b", "<script>alert(1)</script>", '"><img src=x onerror=y>'),
     *("'; DROP TABLE ledger.sample; --", "%00", "\u202eevil", "Ünïcödé 日本 🧊", "x" * 3000, "日" * 900, "１２", "²"),
@@ -65,21 +64,6 @@ def facility(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
         made.seed.add_measurements(movie)
         made.seed.publish_pictures(movie, preview=b"\xff\xd8p", thumbnail=b"\xff\xd8t")
         yield made
-
-
-@pytest.fixture
-def enter(facility: OperatedFacility) -> Iterator[Enter]:
-    clients: list[httpx.Client] = []
-
-    def be(uid: str) -> httpx.Client:
-        client = httpx.Client(base_url=facility.url, headers={"origin": facility.url}, timeout=30)
-        client.cookies.set(SESSION_COOKIE, facility.session(uid))
-        clients.append(client)
-        return client
-
-    yield be
-    for client in clients:
-        client.close()
 
 
 def test_no_address_and_no_form_ends_in_an_error_of_ours(enter: Enter, facility: OperatedFacility) -> None:

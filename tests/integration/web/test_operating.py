@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
-import pytest
+from tests.integration.web.conftest import Enter
 
-from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, PARAMS, OperatedFacility, operated_facility
-from cryodaq.web.settings import SESSION_COOKIE
+from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, PARAMS, OperatedFacility
 
-Enter = Callable[[str], httpx.Client]
 NEW = {
     "experiment": "new",
     "begins": "2026-11-23",
@@ -23,28 +19,6 @@ NEW = {
     "accept": "yes",
     **{f"p:{key}": str(value) for key, value in PARAMS.items()},
 }
-
-
-@pytest.fixture
-def facility(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
-    with operated_facility(database_url, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def enter(facility: OperatedFacility) -> Iterator[Enter]:
-    """Be somebody."""
-    clients: list[httpx.Client] = []
-
-    def be(uid: str) -> httpx.Client:
-        client = httpx.Client(base_url=facility.url, headers={"origin": facility.url}, timeout=20)
-        client.cookies.set(SESSION_COOKIE, facility.session(uid))
-        clients.append(client)
-        return client
-
-    yield be
-    for client in clients:
-        client.close()
 
 
 def seen(client: httpx.Client, page: str = "/microscopes/tem1/new") -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
+from tests.integration.web.conftest import Enter
 
 from cryodaq.domain.experiment import ParameterValue
 from cryodaq.elogbook import accounts
 from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, OperatedFacility, operated_facility
 from cryodaq.web.instrument_pages import read_params
-from cryodaq.web.settings import SESSION_COOKIE
-
-Enter = Callable[[str], httpx.Client]
 
 
 @pytest.fixture
@@ -24,21 +21,6 @@ def facility(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
             accounts.grant_site_role(connection, "uid:otto", role="SiteAdmin")
             accounts.grant_site_role(connection, "uid:pi1", role="DAQOperators")
         yield made
-
-
-@pytest.fixture
-def enter(facility: OperatedFacility) -> Iterator[Enter]:
-    clients: list[httpx.Client] = []
-
-    def be(uid: str) -> httpx.Client:
-        client = httpx.Client(base_url=facility.url, headers={"origin": facility.url}, timeout=20)
-        client.cookies.set(SESSION_COOKIE, facility.session(uid))
-        clients.append(client)
-        return client
-
-    yield be
-    for client in clients:
-        client.close()
 
 
 def test_a_change_stands_with_who_when_from_where_before_and_after(enter: Enter) -> None:
