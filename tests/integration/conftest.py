@@ -17,6 +17,7 @@ import pytest
 
 from cryodaq.config import Facility, Ports, activate
 from cryodaq.launch import sessions
+from cryodaq.launch.ports import PortClaims
 from cryodaq.launch.services import Service, free_ports
 from cryodaq.launch.supervisor import ChildEvent
 from cryodaq.launch.system import EmbeddedSystem
@@ -29,7 +30,9 @@ FAKES = Path(__file__).parent / "airflow_fakes"
 def make_home(home: Path) -> Facility:
     """Write and activate the facility file of a system with one microscope, on ports that are free."""
     first = 20_000 + 3 * (os.getpid() % 4_000)  # apart from other test sessions on this machine
-    ports = free_ports(Ports(web=first, elogbook=first + 1, airflow=first + 2))
+    claims = PortClaims()
+    ports = free_ports(Ports(web=first, elogbook=first + 1, airflow=first + 2), claims)
+    claims.release()  # the systems to come claim them again
     home.mkdir()
     (home / "window_s").write_text("2")
     share = home / "share"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from cryodaq.cli.demo_summary import Progress
     from cryodaq.config import Facility
+    from cryodaq.launch.ports import PortClaims
     from cryodaq.launch.system import EmbeddedSystem
     from cryodaq.simulator.plan import SessionPlan
     from cryodaq.simulator.truth import Truth
@@ -88,6 +89,7 @@ def demo(
     from cryodaq.cli.running import make_system
     from cryodaq.domain.file_roles import Software
     from cryodaq.errors import ConfigError
+    from cryodaq.launch.ports import PortClaims
     from cryodaq.launch.system import ended_by_sigterm
     from cryodaq.simulator.plan import SessionPlan
 
@@ -95,23 +97,24 @@ def demo(
         message = f"--software is {software!r}; write epu or serialem"
         raise ConfigError(message)
     folder = (home or Path.home() / "cryodaq-demo").expanduser().absolute()
-    facility = _facility(folder)
+    claims = PortClaims()
+    facility = _facility(folder, claims)
     plan = SessionPlan(software=Software(software), movie_count=movies, interval_s=interval_s, seed=seed)
     print(f"starting PostgreSQL, Airflow, the elogbook and the pages below {folder}", flush=True)
-    system = make_system(folder, facility)
+    system = make_system(folder, facility, claims)
     with ended_by_sigterm(), system:
         complete = _run(system, facility, plan, exit_when_done=exit_when_done)
     if exit_when_done and not complete:
         sys.exit(1)
 
 
-def _facility(home: Path) -> Facility:
-    """Return the demo's facility, its ports those that are free now."""
+def _facility(home: Path, claims: PortClaims) -> Facility:
+    """Return the demo's facility, on ports that are free and claimed."""
     from cryodaq import config
     from cryodaq.launch.services import free_ports
 
     (home / "storage").mkdir(parents=True, exist_ok=True)
-    ports = free_ports(config.Ports())
+    ports = free_ports(config.Ports(), claims)
     file = home / "facility.toml"
     file.write_text(
         FACILITY.format(home=home, web=ports.web, elogbook=ports.elogbook, airflow=ports.airflow), encoding="utf-8"

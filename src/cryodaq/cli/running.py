@@ -14,6 +14,7 @@ from cryodaq.cli.places import facility_file, home_folder
 
 if TYPE_CHECKING:
     from cryodaq.config import Facility
+    from cryodaq.launch.ports import PortClaims
     from cryodaq.launch.supervisor import ChildEvent
     from cryodaq.launch.system import EmbeddedSystem
 
@@ -57,7 +58,7 @@ def up(
         wait_for_the_end()
 
 
-def make_system(home: Path, facility: Facility) -> EmbeddedSystem:
+def make_system(home: Path, facility: Facility, claims: PortClaims | None = None) -> EmbeddedSystem:
     """Return the embedded system with the accounts that it needs; nothing is started yet."""
     from cryodaq.cli.accounts import ensure_accounts
     from cryodaq.database import open_engine
@@ -70,7 +71,8 @@ def make_system(home: Path, facility: Facility) -> EmbeddedSystem:
         engine.dispose()
 
     embedded = facility.elogbook.kind == "embedded"
-    return EmbeddedSystem(home, facility, on_event=_tell, on_database=make_accounts if embedded else lambda _: None)
+    on_database = make_accounts if embedded else lambda _: None
+    return EmbeddedSystem(home, facility, on_event=_tell, on_database=on_database, claims=claims)
 
 
 def _tell(event: ChildEvent) -> None:

@@ -182,6 +182,7 @@ class EmbeddedAirflow:
                 environment=everything,
                 folder=self.home.airflow,
                 is_healthy=lambda: answers_http(self.port, path="/api/v2/monitor/health"),
+                port=self.port,
                 stop_rank=1,
                 stop_grace_s=2.0,  # it keeps nothing of its own
             ),

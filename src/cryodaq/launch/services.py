@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cryodaq.config import Facility, Ports
 from cryodaq.domain.home import Home
-from cryodaq.launch.ports import answers_http, next_free
+from cryodaq.launch.ports import PortClaims, answers_http
 from cryodaq.launch.supervisor import Child
 
 
@@ -29,6 +29,7 @@ class Service:
             environment=environment,
             folder=home.root,
             is_healthy=lambda: None if self.port is None else answers_http(self.port),
+            port=self.port,
             stop_rank=1 if self.name == "elogbook" else 0,
             stop_grace_s=3.0,
         )
@@ -45,8 +46,10 @@ def own_services(facility: Facility) -> list[Service]:
     ]
 
 
-def free_ports(wanted: Ports) -> Ports:
-    """Return ports that are free now, each the first from the wanted one on. Raises `LaunchError`."""
-    web = next_free(wanted.web)
-    elogbook = next_free(wanted.elogbook, avoid=frozenset({web}))
-    return Ports(web=web, elogbook=elogbook, airflow=next_free(wanted.airflow, avoid=frozenset({web, elogbook})))
+def free_ports(wanted: Ports, claims: PortClaims) -> Ports:
+    """Claim ports and return them, each the first free one from the wanted on. Raises `LaunchError`."""
+    return Ports(
+        web=claims.next_free(wanted.web),
+        elogbook=claims.next_free(wanted.elogbook),
+        airflow=claims.next_free(wanted.airflow),
+    )

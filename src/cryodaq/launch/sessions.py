@@ -85,6 +85,16 @@ def members(record: SessionRecord) -> list[psutil.Process]:
     return found
 
 
+def listens(record: SessionRecord, port: int) -> bool:
+    """Whether a process of a session listens on a TCP port."""
+    for process in members(record):
+        with suppress(psutil.NoSuchProcess):
+            open_here = process.net_connections("tcp")
+            if any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in open_here):
+                return True
+    return False
+
+
 def interrupt_tasks(record: SessionRecord) -> int:
     """Send SIGINT to each process group below the leader's; return how many there were.
 

@@ -50,6 +50,8 @@ class Child:
     """Where it is started."""
     is_healthy: Callable[[], bool | None]
     """Answers within a few seconds and raises nothing; None when it cannot be told."""
+    port: int | None = None
+    """Where it listens; while another program does, that one's answers are not taken for the child's."""
     stop_signal: signal.Signals = signal.SIGTERM
     runs_tasks: bool = False
     """Whether process groups below it are tasks, to be interrupted when it stops."""
@@ -115,8 +117,7 @@ class Supervisor:
         """
         deadline = time.monotonic() + timeout_s
         for name in names:
-            child = self._children[name].child
-            while not child.is_healthy():
+            while not self._is_healthy(self._children[name]):
                 if time.monotonic() > deadline or self._gave_up(name):
                     message = f"{name} did not start; its last lines in {self._log(name)}:\n{self._last_lines(name)}"
                     raise LaunchError(message)
@@ -188,7 +189,7 @@ class Supervisor:
 
     def _check_health(self, one: _Running, now: float) -> None:
         name = one.child.name
-        healthy = one.child.is_healthy()
+        healthy = self._is_healthy(one)
         if healthy:
             if not one.was_healthy:
                 self._tell(name, "healthy", f"{name} answers")
@@ -198,6 +199,13 @@ class Supervisor:
         elif one.was_healthy and now - one.last_well_at > SICK_LIMIT_S:
             self._tell(name, "sick", f"{name} gave no sign for {SICK_LIMIT_S:.0f} s; it is started again")
             sessions.kill_session(one.record)
+
+    def _is_healthy(self, one: _Running) -> bool | None:
+        """Whether a child answers; for the first time only when it is the child that listens."""
+        healthy = one.child.is_healthy()
+        if not healthy or one.was_healthy or one.child.port is None:
+            return healthy
+        return sessions.listens(one.record, one.child.port)
 
     def _note_death(self, one: _Running, status: int, now: float) -> None:
         """Clear up what the child left and say when it is started again."""

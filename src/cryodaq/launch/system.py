@@ -25,7 +25,7 @@ from cryodaq.launch import sessions
 from cryodaq.launch.airflow import CPU_QUEUE, GPU_QUEUE, CeleryWorkers, EmbeddedAirflow
 from cryodaq.launch.airflow import DATABASE as AIRFLOW_DATABASE
 from cryodaq.launch.migration import Migration
-from cryodaq.launch.ports import require_free
+from cryodaq.launch.ports import PortClaims
 from cryodaq.launch.postgres import EmbeddedPostgres
 from cryodaq.launch.redis import EmbeddedRedis
 from cryodaq.launch.schema import bring_up_to_date
@@ -78,6 +78,8 @@ class EmbeddedSystem:
         Our own web servers; `own_services(facility)` by default.
     on_database
         Called with the database's URL once its tables are up to date, before anything uses them.
+    claims
+        Claims on its ports that are held already; given back when it stops.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class EmbeddedSystem:
         on_event: Callable[[ChildEvent], None] = lambda _: None,
         services: Sequence[Service] | None = None,
         on_database: Callable[[str], None] = lambda _: None,
+        claims: PortClaims | None = None,
     ) -> None:
         self.home = Home(home.resolve())
         self._on_database = on_database
@@ -104,6 +107,7 @@ class EmbeddedSystem:
             celery=self._celery_workers(),
         )
         self._supervisor = Supervisor(self.home, on_event=on_event)
+        self._claims = claims or PortClaims()
         self._migration: Migration | None = None
         self._lock_descriptor: int | None = None
 
@@ -160,7 +164,7 @@ class EmbeddedSystem:
         self._lock()
         try:
             self._clear_up()
-            self._require_ports()
+            self._claim_ports()
             self.postgres.initialise()
             self.airflow.prepare()
             brokers = [self.redis.child()] if self._has_own_redis else []
@@ -183,6 +187,7 @@ class EmbeddedSystem:
             if self._migration is not None:
                 self._migration.end()
                 self._migration = None
+            self._claims.release()
             if self._lock_descriptor is not None:
                 self._end_recorded()  # what an interrupt in the middle of a start kept from being known
                 os.close(self._lock_descriptor)
@@ -234,11 +239,11 @@ class EmbeddedSystem:
             sessions.kill_session(record)
             sessions.forget_session(self.home.run, record.name)
 
-    def _require_ports(self) -> None:
-        require_free("airflow", self.airflow.port)
+    def _claim_ports(self) -> None:
+        self._claims.require("airflow", self.airflow.port)
         for service in self._services:
             if service.port is not None:
-                require_free(service.name, service.port)
+                self._claims.require(service.name, service.port)
 
     def _environment(self) -> dict[str, str]:
         passed_on = {key: value for key, value in os.environ.items() if key not in NOT_PASSED_ON}

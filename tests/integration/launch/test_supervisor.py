@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,14 @@ if task == 0:
     open(sys.argv[1] + ".ready", "w").close()
     time.sleep(60)
 os.waitpid(task, 0)
+"""
+LISTENER = """
+import socket, sys, time
+with socket.socket() as own:
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    own.bind(("127.0.0.1", int(sys.argv[1])))
+    own.listen()
+    time.sleep(60)
 """
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 
@@ -167,6 +176,21 @@ def test_a_child_that_no_longer_answers_is_killed_and_started_again(
     answers.append(False)
     assert within(5, lambda: supervisor.process_ids()["part"] != first)
     assert "sick" in [event.what for event in happenings]
+
+
+def test_another_programs_answers_are_not_taken_for_the_childs(
+    supervisor: Supervisor, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.05)
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.1", 0))
+        foreign.listen()
+        port = foreign.getsockname()[1]
+        supervisor.start(child(home, LISTENER, str(port), port=port))
+        with pytest.raises(LaunchError, match="Address already in use"):
+            supervisor.wait_until_healthy(["part"], timeout_s=20)
+    assert within(10, lambda: sessions.listens(sessions.read_records(home.run)[0], port))
+    supervisor.wait_until_healthy(["part"], timeout_s=20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

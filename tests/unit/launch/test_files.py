@@ -14,7 +14,7 @@ from cryodaq.domain.home import Home
 from cryodaq.errors import LaunchError
 from cryodaq.launch import schema
 from cryodaq.launch.airflow import EmbeddedAirflow
-from cryodaq.launch.ports import require_free
+from cryodaq.launch.ports import PortClaims
 from cryodaq.launch.postgres import EmbeddedPostgres
 from cryodaq.launch.secrets import secret
 from cryodaq.launch.services import free_ports, own_services
@@ -111,9 +111,25 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(LaunchError, match=rf"port {port} is taken.*\[ports\] airflow"):
-            require_free("airflow", port)
-        chosen = free_ports(Ports(web=port, elogbook=port + 1, airflow=port + 2))
+            PortClaims().require("airflow", port)
+        claims = PortClaims()
+        chosen = free_ports(Ports(web=port, elogbook=port + 1, airflow=port + 2), claims)
         assert port < chosen.web < chosen.elogbook < chosen.airflow
+        claims.release()
+
+
+def test_systems_that_start_at_once_choose_different_ports() -> None:
+    first, second = PortClaims(), PortClaims()
+    wanted = Ports(web=28_080, elogbook=28_081, airflow=28_082)
+    chosen = [free_ports(wanted, claims) for claims in (first, second)]
+    numbers = [number for ports in chosen for number in (ports.web, ports.elogbook, ports.airflow)]
+    assert len(set(numbers)) == 6
+    first.require("web", chosen[0].web)  # its own
+    with pytest.raises(LaunchError, match="is taken"):
+        second.require("web", chosen[0].web)
+    first.release()
+    second.require("web", chosen[0].web)
+    second.release()
 
 
 def test_a_foreign_elogbook_is_not_started() -> None:
