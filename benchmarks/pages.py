@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -50,12 +51,17 @@ FROM ledger.file m, generate_series(1, {each}) g WHERE m.role = 'movie'
 
 def _multiply(connection: sa.Connection, table: sa.Table, where: str, times: int, **different: str) -> None:
     """Copy rows of a table; `g` counts the copies from 1, and what is in `different` is another in each."""
-    names = [column.name for column in table.columns if column.name != "id" or "id" in different]
+    names = [column.name for column in table.columns if _is_written(column, different)]
     values = ", ".join(different.get(name, f"m.{name}") for name in names)
     connection.exec_driver_sql(
         f"INSERT INTO {table} ({', '.join(names)}) OVERRIDING SYSTEM VALUE "  # noqa: S608  # our own names
         f"SELECT {values} FROM {table} m, generate_series(1, {times}) g WHERE {where}"
     )
+
+
+def _is_written(column: sa.Column[object], different: Mapping[str, str]) -> bool:
+    """Whether a copy says this value itself; the database works out the others."""
+    return column.computed is None and (column.name != "id" or "id" in different)
 
 
 def _fill(seed: LedgerSeeder, movie: SeededMovie, *, movies: int, files: int) -> None:

@@ -72,11 +72,16 @@ def cryosparc(
 
 
 @app.command("deposition")
-def deposition(folder: FolderArgument, sample: SampleArgument = Path(), as_json: JsonOption = False) -> None:
+def deposition(
+    folder: FolderArgument,
+    sample: SampleArgument = Path(),
+    selection: SelectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Write what archives ask for: OSC-EM's JSON, an EMPIAR-ready list of files with checksums, Parquet."""
     from cryodaq.publish.deposition import write_deposition
 
-    made = write_deposition(sample.resolve(), folder.absolute())
+    made = write_deposition(sample.resolve(), folder.absolute(), selection=selection)
     if as_json:
         print(json.dumps({**asdict(made), "folder": str(folder)}))
     else:

@@ -10,7 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, and_, case, cast, false, func, literal, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    collate,
+    false,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
 
 from cryodaq.ledger.gallery import MOVIE_STATES, MovieRow, movies_by_id
 from cryodaq.ledger.limits import Limits
@@ -18,7 +31,7 @@ from cryodaq.ledger.measurements import QUANTITIES
 from cryodaq.ledger.tables import branch, judgement, measurement, movie
 
 PAGE_SIZE = 60
-MOST_GROUPS = 500
+GROUPS_PAGE_SIZE = 200
 PROBES = 2000
 """So many movies at most make trends and the ranges of histograms."""
 BINS = 40
@@ -113,9 +126,7 @@ class Distribution:
     probes: tuple[Probe, ...]
 
 
-_SQUARE = func.coalesce(movie.c.metadata.op("->>")("grid_square"), func.substring(movie.c.path, r"GridSquare_([0-9]+)"))
-_HOLE = func.coalesce(movie.c.metadata.op("->>")("foil_hole"), func.substring(movie.c.path, r"FoilHole_([0-9]+)"))
-_GROUPS: Mapping[str, ColumnElement[Any]] = {"square": _SQUARE, "hole": _HOLE}  # Any: a function's type
+_GROUPS: Mapping[str, ColumnElement[str]] = {"square": movie.c.grid_square, "hole": movie.c.foil_hole}
 
 
 _PUBLISHED = and_(movie.c.state == "published", measurement.c.movie_id.is_not(None))
@@ -146,9 +157,9 @@ def _meant(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:  
     if states:
         query = query.where(movie.c.state.in_(states))
     if selection.square is not None:
-        query = query.where(_SQUARE.is_not_distinct_from(selection.square))
+        query = query.where(movie.c.grid_square.is_not_distinct_from(selection.square))
     if selection.hole is not None:
-        query = query.where(_HOLE.is_not_distinct_from(selection.hole))
+        query = query.where(movie.c.foil_hole.is_not_distinct_from(selection.hole))
     if selection.text:
         query = query.where(movie.c.run_name.icontains(selection.text, autoescape=True))
     return query
@@ -210,9 +221,14 @@ def selected_ids(connection: Connection, selection: Selection) -> list[int]:
     return [int(number) for number in connection.execute(query.order_by(movie.c.id)).scalars()]
 
 
-def groups(connection: Connection, selection: Selection, *, by: str) -> list[Group]:
-    """Return the grid squares (`square`) or foil holes (`hole`) of a selection, largest number first."""
-    name = cast(_GROUPS[by], String)
+def groups(
+    connection: Connection, selection: Selection, *, by: str, page: int = 1, page_size: int = GROUPS_PAGE_SIZE
+) -> tuple[list[Group], bool]:
+    """Return one page of a selection's grid squares (`square`) or foil holes (`hole`), newest first, and if more come.
+
+    Pages are counted from 1.
+    """
+    name = collate(_GROUPS[by], "C")
 
     def median(key: str) -> ColumnElement[Any]:  # Any: a function's type
         return func.percentile_cont(0.5).within_group(measurement.c[key]).label(key)
@@ -229,9 +245,11 @@ def groups(connection: Connection, selection: Selection, *, by: str) -> list[Gro
         .where(name.is_not(None))
         .group_by(name)
         .order_by(func.max(movie.c.id).desc())
-        .limit(MOST_GROUPS)
+        .offset((page - 1) * page_size)
+        .limit(page_size + 1)
     )
-    return [Group(**row) for row in connection.execute(query).mappings()]
+    found = [Group(**row) for row in connection.execute(query).mappings()]
+    return found[:page_size], len(found) > page_size
 
 
 def distributions(connection: Connection, selection: Selection, *, keys: Sequence[str] = ()) -> list[Distribution]:
@@ -241,58 +259,67 @@ def distributions(connection: Connection, selection: Selection, *, keys: Sequenc
     """
     wanted = [key for key in QUANTITIES if not keys or key in keys]
     rows = _probe(connection, selection, wanted)
-    made: list[Distribution] = []
-    for key in wanted:
-        values = sorted(row[key] for row in rows if row[key] is not None)
-        if not values:
-            continue
-        low, high = _span(values)
-        inside, outside = _bins(connection, selection, key, low=low, high=high)
-        probes = tuple(
-            Probe(place=row["place"], is_in=row["is_in"], value=float(row[key])) for row in rows if row[key] is not None
+    measured = {key: found for key in wanted if (found := sorted(row[key] for row in rows if row[key] is not None))}
+    spans = {key: _span(values) for key, values in measured.items()}
+    bins = _bins(connection, selection, spans) if spans else {}
+    return [
+        Distribution(
+            key=key,
+            median=float(values[len(values) // 2]),
+            low=spans[key][0],
+            high=spans[key][1],
+            inside=bins[key][0],
+            outside=bins[key][1],
+            probes=tuple(
+                Probe(place=row["place"], is_in=row["is_in"], value=float(row[key]))
+                for row in rows
+                if row[key] is not None
+            ),
         )
-        median = float(values[len(values) // 2])
-        made.append(
-            Distribution(key=key, median=median, low=low, high=high, inside=inside, outside=outside, probes=probes)
-        )
-    return made
+        for key, values in measured.items()
+    ]
 
 
 def _probe(connection: Connection, selection: Selection, keys: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Return movies evenly spread over the session, with their places in it."""
-    columns = [measurement.c[key] for key in keys]
-    inner = _meant(
-        selection,
-        movie.c.id,
-        _is_in(selection.limits).label("is_in"),
-        func.row_number().over(order_by=movie.c.id).label("number"),
-        func.count().over().label("total"),
-        *columns,
-    ).where(_PUBLISHED)
-    numbered = inner.subquery()
-    step = func.greatest(1, (numbered.c.total + (PROBES - 1)) // PROBES)
-    query = select(numbered).where(func.mod(numbered.c.total - numbered.c.number, step) == 0)
+    """Return movies evenly spread over the session, the newest among them, with their places in it."""
+    total = connection.execute(_meant(selection, func.count()).where(_PUBLISHED)).scalar_one()
+    step = max(1, -(-total // PROBES))
+    number = func.row_number().over(order_by=movie.c.id).label("number")
+    every = _meant(selection, movie.c.id, number).where(_PUBLISHED).subquery()
+    taken = select(every).where(func.mod(total - every.c.number, step) == 0).subquery()
+    values = [measurement.c[key] for key in keys]
+    query = _meant(selection, taken.c.number, _is_in(selection.limits).label("is_in"), *values)
+    query = query.join(taken, taken.c.id == movie.c.id).order_by(taken.c.number)
     return [
-        {**row, "place": (int(row["number"]) - 1) / max(1, int(row["total"]) - 1)}
-        for row in connection.execute(query.order_by(numbered.c.number)).mappings()
+        {**row, "place": (int(row["number"]) - 1) / max(1, total - 1)} for row in connection.execute(query).mappings()
     ]
 
 
 def _bins(
-    connection: Connection, selection: Selection, key: str, *, low: float, high: float
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    connection: Connection, selection: Selection, spans: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Return the movies in each bin of each quantity, in and out, in one pass over the movies."""
+    numbers = [_bin(key, *span).label(key) for key, span in spans.items()]
+    each = _meant(selection, _is_in(selection.limits).label("is_in"), *numbers).where(_PUBLISHED).subquery()
+    columns = [each.c[key] for key in spans]
+    query = select(*columns, each.c.is_in, func.grouping(*columns).label("others"), func.count().label("movies"))
+    counts = {key: {True: [0] * BINS, False: [0] * BINS} for key in spans}
+    everything = 2 ** len(columns) - 1
+    keys = {everything - 2**place: key for place, key in enumerate(reversed(list(spans)))}
+    for row in connection.execute(
+        query.group_by(func.grouping_sets(*[tuple_(column, each.c.is_in) for column in columns]))
+    ).mappings():
+        key = keys[row["others"]]
+        if row[key] is not None:
+            counts[key][row["is_in"]][row[key] - 1] = row["movies"]
+    return {key: (tuple(found[True]), tuple(found[False])) for key, found in counts.items()}
+
+
+def _bin(key: str, low: float, high: float) -> ColumnElement[int | None]:
+    """Return the number of a movie's bin, from 1; null where it is not measured."""
     value = measurement.c[key]
-    bucket = func.least(BINS, func.greatest(1, func.width_bucket(value, literal(low), literal(high), BINS)))
-    inside = _is_in(selection.limits)
-    query = (
-        _meant(selection, bucket.label("bin"), inside.label("is_in"), func.count().label("movies"))
-        .where(_PUBLISHED, value.is_not(None))
-        .group_by("bin", "is_in")
-    )
-    counts = {True: [0] * BINS, False: [0] * BINS}
-    for row in connection.execute(query):
-        counts[bool(row.is_in)][int(row.bin) - 1] = int(row.movies)
-    return tuple(counts[True]), tuple(counts[False])
+    bucket = func.width_bucket(value, literal(low), literal(high), BINS)
+    return case((value.is_(None), None), else_=func.least(BINS, func.greatest(1, bucket)))
 
 
 def _span(ordered: Sequence[float]) -> tuple[float, float]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cryodaq.errors import ExportError
 from cryodaq.publish import sample_tables
 from cryodaq.publish.growing import write_anew
+from cryodaq.publish.sample_folder import names_none, wanted_micrographs
 
 OSC_EM, FILES, PARQUET = "session.oscem.json", "files.tsv", "micrographs.parquet"
 MANIFEST = "manifest.xxh128"
@@ -41,16 +42,25 @@ class MadeDeposition:
     """What OSC-EM requires and nothing here says; to be filled in by hand."""
 
 
-def write_deposition(sample_folder: Path, target: Path) -> MadeDeposition:
+def write_deposition(sample_folder: Path, target: Path, *, selection: Path | None = None) -> MadeDeposition:
     """Write what archives ask for into a folder.
+
+    Parameters
+    ----------
+    selection
+        A STAR file of the micrographs that are wanted, as the sample's page gives it; the other movies are left out of
+        everything. None: all.
 
     Raises
     ------
     ExportError
-        The sample has no table of everything yet.
+        The sample has no table of everything yet, or none of the wanted micrographs.
+    FormatError
+        The selection is damaged.
     """
-    rows = _rows(sample_folder / sample_tables.EVERYTHING)
-    listed = list(_files(sample_folder, rows))
+    every = _rows(sample_folder / sample_tables.EVERYTHING)
+    rows = every if selection is None else _only(every, selection, sample_folder)
+    listed = list(_files(sample_folder, rows, without={row["movie"] for row in every} - {row["movie"] for row in rows}))
     target.mkdir(parents=True, exist_ok=True)
     described = osc_em(rows, microscope=sample_folder.resolve().parent.name.rpartition("_")[2])
     text = json.dumps(described, indent=2, ensure_ascii=False)
@@ -107,11 +117,19 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def _files(folder: Path, rows: Iterable[Row]) -> Iterator[str]:
+def _only(rows: Iterable[dict[str, str]], selection: Path, folder: Path) -> list[dict[str, str]]:
+    wanted = wanted_micrographs(selection)
+    found = [row for row in rows if row["micrograph_dose_weighted"] in wanted]
+    if not found:
+        raise names_none(selection, folder)
+    return found
+
+
+def _files(folder: Path, rows: Iterable[Row], *, without: Collection[str]) -> Iterator[str]:
     """Return a line for each movie and each file of the manifest; `-` where no verified checksum is known."""
     hashes = _manifest(folder / MANIFEST)
     movies = {row["movie"] for row in rows}
-    for path in sorted(movies | hashes.keys()):
+    for path in sorted((movies | hashes.keys()) - set(without)):
         file = folder / path
         size = str(file.stat().st_size) if file.is_file() else "-"
         kind = "movie" if path in movies else "other"

@@ -50,7 +50,7 @@ def read_sample_tables(folder: Path, *, selection: Path | None = None) -> Sample
 
 def _only(tables: SampleTables, selection: Path) -> SampleTables:
     """Return the tables of the micrographs that a STAR file names."""
-    wanted = set(map(str, _columns(read_star(selection), "micrographs").get(_NAME, [])))
+    wanted = wanted_micrographs(selection)
     chosen = replace(
         tables,
         corrected=_rows(tables.corrected, wanted),
@@ -59,9 +59,18 @@ def _only(tables: SampleTables, selection: Path) -> SampleTables:
         facts=[fact for fact in tables.facts if fact["micrograph_dose_weighted"] in wanted],
     )
     if not chosen.facts:
-        message = f"{selection} names no micrograph of {tables.folder}; take the STAR file of this sample's own page"
-        raise ExportError(message)
+        raise names_none(selection, tables.folder)
     return chosen
+
+
+def wanted_micrographs(selection: Path) -> frozenset[str]:
+    """Return the micrographs that a STAR file names, as the sample's tables name them."""
+    return frozenset(map(str, _columns(read_star(selection), "micrographs").get(_NAME, [])))
+
+
+def names_none(selection: Path, folder: Path) -> ExportError:
+    """Return what to say of a selection without a micrograph of a sample's folder."""
+    return ExportError(f"{selection} names no micrograph of {folder}; take the STAR file of this sample's own page")
 
 
 def _rows(table: Table, wanted: Collection[str]) -> Table:

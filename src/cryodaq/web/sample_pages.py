@@ -71,7 +71,8 @@ def show_sample(
 def _listing(connection: Connection, asked: Asked) -> dict[str, object]:
     if asked.view in {"squares", "holes"}:
         by = "square" if asked.view == "squares" else "hole"
-        return {"groups": groups(connection, asked.selection, by=by), "movies": [], "more": False}
+        found, more = groups(connection, asked.selection, by=by, page=asked.page)
+        return {"groups": found, "movies": [], "more": more}
     movies, more = selected_movies(connection, asked.selection, page=asked.page)
     return {"groups": [], "movies": movies, "more": more}
 

@@ -111,8 +111,11 @@ def test_holes_come_from_paths_and_squares_from_metadata(movies: list[SeededMovi
             .values(metadata={"grid_square": "8401"})
         )
     with engine.connect() as connection:
-        holes = groups(connection, SHARP, by="hole")
-        squares = groups(connection, SHARP, by="square")
+        holes, more_holes = groups(connection, SHARP, by="hole")
+        (newest,), more = groups(connection, SHARP, by="hole", page_size=1)
+        (oldest,), none = groups(connection, SHARP, by="hole", page=3, page_size=1)
+        squares, _ = groups(connection, SHARP, by="square")
+    assert (newest.name, more, oldest.name, none, more_holes) == ("79", True, "77", False, False)
     assert [(one.name, one.movies, one.published, one.inside) for one in holes] == [
         ("79", 1, 0, 0),
         ("78", 2, 2, 1),

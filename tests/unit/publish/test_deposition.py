@@ -11,6 +11,7 @@ import pytest
 
 from cryodaq.errors import ExportError
 from cryodaq.formats.metadata import read_metadata
+from cryodaq.formats.star import write_star
 from cryodaq.publish.deposition import FILES, OSC_EM, PARQUET, REQUIRED, osc_em, write_deposition
 
 
@@ -63,6 +64,7 @@ def test_what_osc_em_requires_and_nothing_says_is_named(tmp_path: Path) -> None:
 COLUMNS = {
     "run": "m1",
     "movie": "raw/m1.tiff",
+    "micrograph_dose_weighted": "aligned/m1_DW.mrc",
     "voltage_kv": "300.0",
     "cs_mm": "2.7",
     "ctf_fitted": "True",
@@ -80,6 +82,7 @@ def sample(folder: Path) -> Path:
     (folder / "raw").mkdir(parents=True)
     (folder / "raw/m1.tiff").write_bytes(b"12345")
     other = COLUMNS | {"run": "m2", "movie": "raw/m2.tiff", "ctf_fitted": "False", "ctf_defocus_u_ang": ""}
+    other["micrograph_dose_weighted"] = "aligned/m2_DW.mrc"
     with (folder / "micrographs.csv").open("w", newline="") as handle:
         writer = csv.DictWriter(handle, list(COLUMNS))
         writer.writeheader()
@@ -105,6 +108,21 @@ def test_units_and_ranges_are_said_and_files_carry_their_verified_checksums(tmp_
     table = pq.read_table(tmp_path / "out" / PARQUET).to_pydict()
     assert (table["voltage_kv"], table["ctf_fitted"], table["run"]) == ([300.0, 300.0], [True, False], ["m1", "m2"])
     assert table["ctf_defocus_u_ang"] == [20100.0, None]
+
+
+def test_only_what_was_selected_is_deposited(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    folder, selection, out = sample(tmp_path / "s"), tmp_path / "in.star", tmp_path / "out"
+    write_star(selection, {"micrographs": {"rlnMicrographName": ["aligned/m1_DW.mrc"]}})
+    made = write_deposition(folder, out, selection=selection)
+    assert (made.movies, made.files_with_checksum) == (1, 2)
+    assert "raw/m2.tiff" not in (out / FILES).read_text()
+    assert json.loads((out / OSC_EM).read_text())["acquisition"]["images_generated"] == 1
+    assert pq.read_table(out / PARQUET).to_pydict()["run"] == ["m1"]
+    write_star(selection, {"micrographs": {"rlnMicrographName": ["aligned/another_DW.mrc"]}})
+    with pytest.raises(ExportError, match="names no micrograph"):
+        write_deposition(folder, out, selection=selection)
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
