@@ -8,7 +8,21 @@ from collections.abc import Sequence
 
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 WORDS = (
-    *(b"nan", b"inf", b"-1", b"1e999", b"9" * 40, b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"..\\..\\", b"\n", b"="),
+    *(
+        b"nan",
+        b"inf",
+        b"-1",
+        b"1e999",
+        b"9" * 40,
+        b"9" * 5_000,
+        "\u0663".encode(),
+        b"\x00",
+        b"\xff\xfe",
+        b"\xed\xa0\x80",
+        b"..\\..\\",
+        b"\n",
+        b"=",
+    ),
     *(b"[", b"'", b'"', b"#", b"_", b"data_", b"loop_", b"<!ENTITY a 'b'>", b"&a;"),
 )
 

@@ -1,31 +1,32 @@
-"""What is fuzzed: every parser of foreign bytes, with something real to begin from.
+"""What is fuzzed: for every foreign format all readers of it together, with something sound to begin from.
 
-A parser may return an answer or raise `FormatError`; anything else is a finding.
+A reader may return an answer or raise `FormatError`; anything else is a finding.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from io import BytesIO, StringIO
 from pathlib import Path, PurePath
 
-import numpy as np
-import tifffile
+from tests.fuzz import samples
 
+from cryodaq.errors import FormatError
 from cryodaq.formats.closure import inspect
-from cryodaq.formats.coordinates import read_coordinates
+from cryodaq.formats.coordinates import read_coordinates, read_scores
 from cryodaq.formats.ctffind_txt import parse_ctffind, parse_ctffind_curves
-from cryodaq.formats.defects import parse_defect_list
+from cryodaq.formats.defects import parse_defect_list, read_defects
 from cryodaq.formats.dm import read_largest_image
 from cryodaq.formats.epu_session import read_epu_session
-from cryodaq.formats.epu_xml import read_epu_xml
-from cryodaq.formats.gain import read_gain
+from cryodaq.formats.gain import read_event_gain, read_gain
 from cryodaq.formats.gctf_log import parse_gctf_log
-from cryodaq.formats.mdoc import read_frame_mdoc
 from cryodaq.formats.metadata import read_metadata
 from cryodaq.formats.motioncor_log import parse_motioncor_log
-from cryodaq.formats.movie import read_frames, read_header
+from cryodaq.formats.movie import read_frames, read_header, render_fractions
 from cryodaq.formats.relion_log import parse_relion_motion_log
 from cryodaq.formats.relion_motion import read_relion_motion
 from cryodaq.formats.star import parse_star, write_star
@@ -35,6 +36,8 @@ Parse = Callable[[bytes, Path], object]
 NAME = PurePath("fuzzed")
 SEEDS = Path(__file__).parent / "seeds"
 EPU = Path(__file__).parents[1] / "data" / "epu"
+SESSION = b"""<EpuSessionXml Assembly="Epu, Version=3.9.1.7"><Name>a</Name><StartDateTime>2025-01-08T15:00:00+00:00</StartDateTime>
+<DoseFractionsOutputFormat>Tiff Lzw Non-Gain normalized</DoseFractionsOutputFormat><Path>Z:\\a\\b</Path></EpuSessionXml>"""  # noqa: E501
 MDOC = """T = SerialEM: Digitized by Gatan K2 Summit 25-Sep-23  13:01:47
 Voltage = 300
 
@@ -56,13 +59,21 @@ CTFFIND = """# Output from CTFFind version 4.1.14, run on 2024-08-30 16:05:30
 # Columns: #1 - micrograph number
 1.000000 37034.929688 35846.542969 -14.849661 0.000000 0.017465 9.554261
 """  # noqa: E501  # as the program writes it
-MOTIONCOR = """Full-frame alignment
+LISTED = """TIFF file size mode: 8 6 2 1
+-Patch        5 5
+Full-frame alignment
+...... Frame (  1) shift:      0.000      0.000
+...... Frame (  2) shift:     -0.610     -2.320
+Total time: 3.2 sec
+"""
+TABLED = """Full-frame alignment
   Frame   x Shift   y Shift
     1      0.000      0.000
     2     -0.610     -2.320
 
 Global shifts are corrected: 0.064114 sec
 """
+MOTIONCOR = (LISTED, TABLED)
 RELION = """Movie size: X = 3710 Y = 3838 N = 3
 Frames to be used: 1 2 3
 Detected 12 hot pixels to be corrected.
@@ -77,24 +88,48 @@ Resolution limit estimated by EPA: RES_LIMIT 3.972
 """
 DEFECTS = b"CameraSizeX 60\nCameraSizeY 40\nPartialBadColumn 2 2 5 9\nBadColumns 3\nBadPixels 5 2\n"
 TOPAZ = b"image_name\tx_coord\ty_coord\tscore\na\t1\t2\t3\n"
+AVERAGES = """# Average power spectrum output by CTFFind version 4.1.14, run on 2024-08-30 16:05:30
+# Input file: a.mrc ; Number of micrographs: 1
+# Pixel size: 1.400 Angstroms ; acceleration voltage: 200.0 keV ; spherical aberration: 1.40 mm ; amplitude contrast: 0.10
+# Box size: 512 pixels ; min. res.: 30.0 Angstroms ; max. res.: 5.0 Angstroms ; min. def.: 5000.0 um; max. def. 50000.0 um
+# 6 lines per micrograph: #1 - spatial frequency (1/Angstroms); #2 - 1D rotational average of spectrum
+0.0 0.1 0.2
+0.1 0.1 0.1
+0.1 0.2 0.1
+1.0 0.5 0.1
+0.9 0.8 0.1
+0.1 0.2 0.3
+"""  # noqa: E501  # as the program writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One parser."""
+    """One format: its readers as one."""
 
     name: str
     parse: Parse
     seeds: tuple[bytes, ...]
 
 
-def _on_disk(suffix: str, read: Callable[[Path], object]) -> Parse:
-    """Return a parser of files as one of bytes; the file lies in the folder that it is given."""
+def _every(*readers: Parse) -> Parse:
+    """Return several readers as one: each tries the bytes, whatever the others say."""
+
+    def parse(data: bytes, folder: Path) -> object:
+        for read in readers:
+            with suppress(FormatError):
+                read(data, folder)
+        return None
+
+    return parse
+
+
+def _on_disk(suffix: str, *readers: Callable[[Path], object]) -> Parse:
+    """Return readers of files as one of bytes; the file lies in the folder that it is given."""
 
     def parse(data: bytes, folder: Path) -> object:
         path = folder / f"fuzzed{suffix}"
         path.write_bytes(data)
-        return read(path)
+        return _every(*(lambda _, __, read=read: read(path) for read in readers))(data, folder)  # type: ignore[misc]  # a lambda that binds
 
     return parse
 
@@ -103,85 +138,116 @@ def _closure(name: str) -> Parse:
     return lambda data, _: inspect(BytesIO(data), name=PurePath(name))
 
 
-def _real(pattern: str, *, longest: int = 200_000) -> tuple[bytes, ...]:
-    """Return the first real files of a kind, where the data beside the project is there."""
-    found = sorted((Path(__file__).parents[3] / "shared/data").glob(pattern))
-    return tuple(path.read_bytes()[:longest] for path in found[:2])
+def _text(*readers: Callable[..., object]) -> Parse:
+    return _every(*(lambda data, _, read=read: read(data.decode("utf-8", "replace"), path=NAME) for read in readers))  # type: ignore[misc]  # a lambda that binds
 
 
-def _text(read: Callable[..., object], **more: object) -> Parse:
-    return lambda data, _: read(data.decode("utf-8", "replace"), **more)
-
-
-def _tiff() -> bytes:
-    handle = BytesIO()
-    frames = np.arange(2 * 6 * 8, dtype=np.uint8).reshape(2, 6, 8)
-    tifffile.imwrite(handle, frames, photometric="minisblack", compression="lzw")
-    return handle.getvalue()
-
-
-def _mrc() -> bytes:
-    header = np.zeros(256, "<i4")
-    header[[0, 1, 2, 3, 7, 8, 9]] = [8, 6, 2, 0, 8, 6, 2]
-    header[[10, 11, 12]] = np.array([8.0, 6.0, 2.0], "<f4").view("<i4")
-    raw = bytearray(header.tobytes())
-    raw[208:216] = b"MAP DA\x00\x00"
-    return bytes(raw) + bytes(range(96))
+def _metadata_of(path: Path) -> object:
+    """Read metadata, which must be fit for the ledger: finite numbers, counts above zero, texts on one line."""
+    said = [asdict(one) for one in read_metadata(path)]
+    text = json.dumps(said, allow_nan=False)
+    assert not re.search(r"\\u00[01]|\\[nrtbf]", text), text
+    assert all(one["frame_count"] is None or one["frame_count"] > 0 for one in said), text
+    return said
 
 
 def _star() -> bytes:
     text = StringIO()
-    write_star(text, {"optics": {"rlnVoltage": [300.0]}, "": {"rlnCoordinateX": [1.0], "rlnCoordinateY": [2.0]}})
+    picks = {"rlnCoordinateX": [1.0], "rlnCoordinateY": [2.0], "rlnAutopickFigureOfMerit": [0.5]}
+    write_star(text, {"optics": {"rlnVoltage": [300.0]}, "": picks})
     return text.getvalue().encode()
 
 
-def targets() -> tuple[Target, ...]:
-    """Return every parser with its seeds."""
-    xml = tuple(path.read_bytes() for path in sorted(EPU.glob("*.xml")))
-    tiff, mrc, star = _tiff(), _mrc(), _star()
-    dm = (
-        *_real("movies/dm4_format/*.dm4"),
-        np.array([4, 200, 1], ">u4").tobytes() + b"\x01\x00" + bytes(60),
-        bytes(200),
+def _motion() -> bytes:
+    text = StringIO()
+    general = {"rlnImageSizeX": 8, "rlnImageSizeY": 6, "rlnImageSizeZ": 2, "rlnMicrographMovieName": "a.tif"}
+    general |= {"rlnMicrographBinning": 1.0, "rlnMicrographOriginalPixelSize": 0.8, "rlnMicrographStartFrame": 1}
+    general |= {"rlnMicrographDoseRate": 1.2, "rlnVoltage": 300.0}
+    shifts = {
+        "rlnMicrographFrameNumber": [1, 2],
+        "rlnMicrographShiftX": [0.0, 1.5],
+        "rlnMicrographShiftY": [0.0, -9999],
+    }
+    write_star(text, {"general": general, "global_shift": shifts})
+    return text.getvalue().encode()
+
+
+def _binary() -> tuple[Target, ...]:
+    """Return the formats of movies, gain references and masks."""
+    tiffs = (
+        samples.tiff(),
+        samples.tiff(compression="zlib", dtype="u2", predictor=True, big=True),
+        samples.tiff(compression="packbits"),
+        samples.tiff(compression=None, dtype="f4"),
     )
+    mrcs = (
+        samples.mrc(),
+        samples.mrc(sections=1),
+        samples.mrc(extended=samples.fei_header(), extended_type=b"FEI1"),
+        samples.mrc(extended=bytes(range(28)), extended_type=b"SERI"),
+    )
+    pictures = (read_header, read_frames, _metadata_of, read_gain, read_defects)
+    eers = (samples.eer(), samples.eer(compression=65000))
+    dms = (samples.dm(samples.dm_image()), samples.dm(samples.dm_image(), version=3))
+
+    def rendered(path: Path) -> object:
+        return render_fractions(path, raw_frames=1, upsampling=2)
+
     return (
-        Target(name="epu_xml", parse=lambda data, _: read_epu_xml(data, source="a.xml"), seeds=xml),
+        Target(name="tiff", parse=_every(_on_disk(".tif", *pictures), _closure("a.tif")), seeds=tiffs),
+        Target(name="mrc", parse=_every(_on_disk(".mrc", *pictures), _closure("a.mrc")), seeds=mrcs),
+        Target(
+            name="eer",
+            parse=_every(
+                _on_disk(".eer", read_header, read_frames, rendered, _metadata_of, read_event_gain),
+                _closure("a.eer"),
+            ),
+            seeds=eers,
+        ),
+        Target(name="dm", parse=_every(_on_disk(".dm4", read_largest_image), _closure("a.dm4")), seeds=dms),
+    )
+
+
+def _metadata() -> tuple[Target, ...]:
+    """Return what acquisition programs write about exposures."""
+    xml = tuple(path.read_bytes() for path in sorted(EPU.glob("*.xml")))
+    return (
+        Target(
+            name="epu_xml",
+            parse=_every(_on_disk(".xml", _metadata_of), _closure("a.xml")),
+            seeds=xml,
+        ),
         Target(
             name="epu_session",
             parse=lambda data, _: read_epu_session(data, path=NAME),
-            seeds=(b"<EpuSessionXml><Name>a</Name></EpuSessionXml>",),
-        ),
-        Target(name="mdoc", parse=_text(read_frame_mdoc), seeds=(MDOC.encode(),)),
-        Target(name="defects", parse=_text(parse_defect_list, path=NAME), seeds=(DEFECTS,)),
-        Target(name="star", parse=_text(parse_star, path=NAME), seeds=(star,)),
-        Target(name="coordinates", parse=_on_disk(".star", read_coordinates), seeds=(star,)),
-        Target(name="relion_motion", parse=_on_disk(".star", read_relion_motion), seeds=(star,)),
-        Target(name="tiff_header", parse=_on_disk(".tif", read_header), seeds=(tiff,)),
-        Target(name="tiff_frames", parse=_on_disk(".tif", read_frames), seeds=(tiff,)),
-        Target(name="tiff_metadata", parse=_on_disk(".tif", read_metadata), seeds=(tiff,)),
-        Target(name="mrc_header", parse=_on_disk(".mrc", read_header), seeds=(mrc,)),
-        Target(name="mrc_frames", parse=_on_disk(".mrc", read_frames), seeds=(mrc,)),
-        Target(name="mrc_metadata", parse=_on_disk(".mrc", read_metadata), seeds=(mrc,)),
-        Target(name="gain", parse=_on_disk(".mrc", read_gain), seeds=(mrc,)),
-        Target(name="dm4", parse=_on_disk(".dm4", read_largest_image), seeds=dm),
-        Target(
-            name="closure_tiff", parse=lambda data, _: inspect(BytesIO(data), name=PurePath("a.tif")), seeds=(tiff,)
-        ),
-        Target(name="closure_mrc", parse=lambda data, _: inspect(BytesIO(data), name=PurePath("a.mrc")), seeds=(mrc,)),
-        Target(name="closure_dm4", parse=lambda data, _: inspect(BytesIO(data), name=PurePath("a.dm4")), seeds=dm),
-        Target(name="closure_xml", parse=lambda data, _: inspect(BytesIO(data), name=PurePath("a.xml")), seeds=xml),
-        Target(name="ctffind", parse=_text(parse_ctffind, path=NAME), seeds=(CTFFIND.encode(),)),
-        Target(name="ctffind_curves", parse=_text(parse_ctffind_curves, path=NAME), seeds=(CTFFIND.encode(),)),
-        Target(
-            name="motioncor",
-            parse=_text(parse_motioncor_log, path=NAME),
-            seeds=(MOTIONCOR.encode(), *_real("logs/motioncor2/*")),
+            seeds=(SESSION,),
         ),
         Target(
-            name="relion_log",
-            parse=_text(parse_relion_motion_log, path=NAME),
-            seeds=(RELION.encode(), *_real("logs/relion5_own_motioncor/*.log")),
+            name="mdoc",
+            parse=_every(_on_disk(".mdoc", _metadata_of), _closure("a.mdoc")),
+            seeds=(MDOC.encode(),),
         ),
-        Target(name="gctf", parse=_text(parse_gctf_log, path=NAME), seeds=(GCTF.encode(),)),
-        Target(name="topaz", parse=_text(parse_topaz, path=NAME), seeds=(TOPAZ,)),
+        Target(name="defects", parse=_text(parse_defect_list), seeds=(DEFECTS,)),
     )
+
+
+def _results() -> tuple[Target, ...]:
+    """Return what other programs of the stages write."""
+    ctffind = (CTFFIND.encode(), AVERAGES.encode())
+    return (
+        Target(
+            name="star",
+            parse=_every(_text(parse_star), _on_disk(".star", read_coordinates, read_scores, read_relion_motion)),
+            seeds=(_star(), _motion()),
+        ),
+        Target(name="ctffind", parse=_text(parse_ctffind, parse_ctffind_curves), seeds=ctffind),
+        Target(name="motioncor", parse=_text(parse_motioncor_log), seeds=tuple(log.encode() for log in MOTIONCOR)),
+        Target(name="relion_log", parse=_text(parse_relion_motion_log), seeds=(RELION.encode(),)),
+        Target(name="gctf", parse=_text(parse_gctf_log), seeds=(GCTF.encode(),)),
+        Target(name="topaz", parse=_text(parse_topaz), seeds=(TOPAZ,)),
+    )
+
+
+def targets() -> tuple[Target, ...]:
+    """Return every format with its seeds."""
+    return (*_binary(), *_metadata(), *_results())

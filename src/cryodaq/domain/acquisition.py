@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, field, fields, replace
+
+LONGEST_TEXT = 300
+"""Characters of a text that are kept: programs write names, never essays."""
+MOST_FRAMES = 1_000_000
+_ABOVE_ZERO = frozenset(
+    {"pixel_size_ang", "voltage_kv", "dose_per_frame_e_ang2", "total_dose_e_ang2", "exposure_time_s", "frame_count"}
+    | {"binning", "magnification"}
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +76,29 @@ def completed(first: AcquisitionMetadata | None, second: AcquisitionMetadata | N
     }
     said_by = {name: second.said_by.get(name, second.source) for name in missing}
     return replace(first, **missing, said_by={**first.said_by, **said_by})
+
+
+def believable(said: AcquisitionMetadata) -> AcquisitionMetadata:
+    """Leave out what cannot be: numbers that are not finite, sizes and counts that are not above zero.
+
+    Texts lose their control characters and what is longer than any program writes.
+    """
+    changed: dict[str, object] = {}
+    for one in fields(said):
+        value = getattr(said, one.name)
+        kept = value
+        if isinstance(value, str):
+            kept = _CONTROL.sub("?", value)[:LONGEST_TEXT]
+        elif isinstance(value, tuple):
+            kept = value if all(map(math.isfinite, value)) else None
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            kept = value if _is_possible(one.name, value) else None
+        if kept is not value and kept != value:
+            changed[one.name] = kept
+    return replace(said, **changed) if changed else said  # type: ignore[arg-type]  # each value for its own field
+
+
+def _is_possible(name: str, value: float) -> bool:
+    if not math.isfinite(value) or (name in _ABOVE_ZERO and value <= 0):
+        return False
+    return name != "frame_count" or value <= MOST_FRAMES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +36,8 @@ def read_coordinates(path: Path) -> list[tuple[float, float]]:
     for block in read_star(path).values():
         xs, ys = block.get("rlnCoordinateX"), block.get("rlnCoordinateY")
         if isinstance(xs, list) and isinstance(ys, list):
-            if any(isinstance(value, str) for value in (*xs, *ys)):
-                raise FormatError(path, problem="it has coordinates that are no numbers")
+            if any(isinstance(value, str) or not math.isfinite(value) for value in (*xs, *ys)):
+                raise FormatError(path, problem="it has coordinates that are no finite numbers")
             return [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
     raise FormatError(path, problem="it has no rlnCoordinateX and rlnCoordinateY")
 
@@ -49,7 +50,7 @@ def read_scores(path: Path) -> list[float] | None:
     for block in read_star(path).values():
         scores = block.get("rlnAutopickFigureOfMerit")
         if isinstance(scores, list):
-            if any(isinstance(value, str) for value in scores):
-                raise FormatError(path, problem="it has scores that are no numbers")
+            if any(isinstance(value, str) or not math.isfinite(value) for value in scores):
+                raise FormatError(path, problem="it has scores that are no finite numbers")
             return [float(score) for score in scores]
     return None

@@ -206,6 +206,8 @@ def _settings(text: str, *, path: PurePath) -> CtffindSettings:
         box, coarse, fine, low, high = (float(value) for value in search.groups())
     except ValueError as error:
         raise FormatError(path, problem=f"its head holds something that is no number: {error}") from error
+    if not all(map(math.isfinite, (pixel, voltage, cs, contrast, box, coarse, fine, low, high))):
+        raise FormatError(path, problem="its head holds a number that is not finite")
     return CtffindSettings(
         version=version[1],
         pixel_size_ang=pixel,

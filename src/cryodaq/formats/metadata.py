@@ -8,7 +8,7 @@ import re
 import struct
 from pathlib import Path
 
-from cryodaq.domain.acquisition import AcquisitionMetadata
+from cryodaq.domain.acquisition import AcquisitionMetadata, believable
 from cryodaq.errors import FormatError, TruncatedFileError
 from cryodaq.formats import serialem_header
 from cryodaq.formats.epu_xml import MAX_XML_BYTES, read_epu_xml
@@ -26,6 +26,8 @@ _EER_ITEM = re.compile(rb'<item name="(?P<name>[\w.]{1,60})"[^>]{0,60}>(?P<value
 def read_metadata(path: Path, *, session_path: str | None = None) -> tuple[AcquisitionMetadata, ...]:
     """Return what a file says: one answer for most files, one for each set of frames of an mdoc.
 
+    What cannot be, such as a pixel of no size, counts as not said.
+
     Parameters
     ----------
     session_path
@@ -36,6 +38,10 @@ def read_metadata(path: Path, *, session_path: str | None = None) -> tuple[Acqui
     FormatError
         The file is damaged, or no file that says anything about an exposure.
     """
+    return tuple(believable(one) for one in _read(path, session_path=session_path))
+
+
+def _read(path: Path, *, session_path: str | None) -> tuple[AcquisitionMetadata, ...]:
     suffix = path.suffix.lower()
     if suffix == ".xml":
         data = _read_bounded(path, MAX_XML_BYTES)

@@ -13,12 +13,14 @@ from pathlib import PurePath
 from cryodaq.errors import FormatError, TruncatedFileError
 
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
-_LISTED = re.compile(rf"\.{{3,}} Frame \(\s*(\d+)\) shift:\s+({_NUMBER})\s+({_NUMBER})\s*")
-_TABLED = re.compile(rf"\s*(\d+)\s+({_NUMBER})\s+({_NUMBER})\s*")
+_LISTED = re.compile(rf"\.{{3,}} Frame \(\s*(\d{{1,9}})\) shift:\s+({_NUMBER})\s+({_NUMBER})\s*")
+_TABLED = re.compile(rf"\s*(\d{{1,9}})\s+({_NUMBER})\s+({_NUMBER})\s*")
 _TABLE_HEAD = re.compile(r"\s*Frame\s+x Shift\s+y Shift\s*")
 _BEGIN = "Full-frame alignment"
 _SIZE = re.compile(
-    r"^(?:TIFF file size|MRC file size|EER stack|Rendered size|Rendered stack)(?: mode)?:\s+(\d+)\s+(\d+)\s+(\d+)", re.M
+    r"^(?:TIFF file size|MRC file size|EER stack|Rendered size|Rendered stack)(?: mode)?:"
+    r"\s+(\d{1,9})\s+(\d{1,9})\s+(\d{1,9})\b",
+    re.M,
 )
 _DECLARED = re.compile(r"^-(\w+)[ \t]*(.*)$", re.M)
 

@@ -8,10 +8,10 @@ from pathlib import PurePath
 
 from cryodaq.errors import FormatError
 
-_SIZE = re.compile(r"^Movie size: X = (\d+) Y = (\d+) N = (\d+)$", re.M)
-_USED = re.compile(r"^Frames to be used: ([\d ]+)$", re.M)
-_HOT = re.compile(r"^Detected (\d+) hot pixels to be corrected\.$", re.M)
-_PATCHES = re.compile(r"^Patches: X = (\d+) Y = (\d+)$", re.M)
+_SIZE = re.compile(r"^Movie size: X = (\d{1,9}) Y = (\d{1,9}) N = (\d{1,9})$", re.M)
+_USED = re.compile(r"^Frames to be used: ((?:\d{1,9} +)*\d{1,9}) *$", re.M)
+_HOT = re.compile(r"^Detected (\d{1,9}) hot pixels to be corrected\.$", re.M)
+_PATCHES = re.compile(r"^Patches: X = (\d{1,9}) Y = (\d{1,9})$", re.M)
 _FIT = re.compile(r"^Polynomial fit RMSD: X = (\S+) px Y = (\S+) px$", re.M)
 _WRITTEN = re.compile(r"^Written aligned and dose-weighted sum to (\S+)$", re.M)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -47,7 +48,7 @@ def read_relion_motion(path: Path) -> RelionMotion:
     shifts = _columns(table, ("rlnMicrographShiftX", "rlnMicrographShiftY"), path=path)
     frames = _columns(table, ("rlnMicrographFrameNumber",), path=path)
     frame_count = int(_number(general, "rlnImageSizeZ", path=path))
-    if [int(row[0]) for row in frames] != list(range(1, frame_count + 1)):
+    if len(frames) != frame_count or [int(row[0]) for row in frames] != list(range(1, frame_count + 1)):
         raise FormatError(path, problem=f"its shifts do not number the frames 1 to {frame_count}")
     used = [(x, y) for x, y in shifts if UNOBSERVED not in (x, y)]
     hot = blocks.get("hot_pixels", {}).get("rlnCoordinateX", [])
@@ -70,8 +71,8 @@ def read_relion_motion(path: Path) -> RelionMotion:
 
 def _number(block: dict[str, list[Value] | Value], name: str, *, path: PurePath) -> float:
     value = block.get(name)
-    if not isinstance(value, int | float):
-        raise FormatError(path, problem=f"{name} is missing or no number")
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise FormatError(path, problem=f"{name} is missing or no finite number")
     return float(value)
 
 
@@ -79,9 +80,12 @@ def _columns(block: dict[str, list[Value] | Value], names: tuple[str, ...], *, p
     """Return the rows of some columns, all numbers."""
     columns = [block.get(name) for name in names]
     rows: list[list[float]] = []
-    for row in zip(*(column if isinstance(column, list) else [] for column in columns), strict=True):
-        if any(isinstance(value, str) for value in row):
-            raise FormatError(path, problem=f"{' and '.join(names)} hold texts where numbers are expected")
+    lists = [column for column in columns if isinstance(column, list)]
+    if len(lists) != len(names):
+        raise FormatError(path, problem=f"it has no columns {' and '.join(names)}")
+    for row in zip(*lists, strict=True):
+        if any(isinstance(value, str) or not math.isfinite(value) for value in row):
+            raise FormatError(path, problem=f"{' and '.join(names)} hold something that is no finite number")
         rows.append([float(value) for value in row])
     if not rows:
         raise FormatError(path, problem=f"it has no rows of {' and '.join(names)}")

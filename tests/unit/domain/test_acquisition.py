@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cryodaq.domain.acquisition import AcquisitionMetadata, completed
+import math
+
+from cryodaq.domain.acquisition import LONGEST_TEXT, AcquisitionMetadata, believable, completed
 
 
 def test_a_later_file_completes_but_never_contradicts() -> None:
@@ -20,3 +22,22 @@ def test_one_witness_alone_speaks_for_itself() -> None:
     image = AcquisitionMetadata(source="a.xml", voltage_kv=300.0)
     assert completed(None, image) is completed(image, None) is image
     assert completed(None, None) is None
+
+
+def test_what_cannot_be_counts_as_not_said() -> None:
+    said = AcquisitionMetadata(
+        source="a\nb.xml",
+        pixel_size_ang=-0.8,
+        voltage_kv=math.inf,
+        frame_count=0,
+        stage_x_um=-12.0,
+        beam_shift_xy=(0.1, math.nan),
+        super_resolution=False,
+        movie_file_name="a\x00b.tif",
+        camera="K" * 10_000,
+    )
+    kept = believable(said)
+    assert (kept.pixel_size_ang, kept.voltage_kv, kept.frame_count, kept.beam_shift_xy) == (None, None, None, None)
+    assert (kept.stage_x_um, kept.super_resolution) == (-12.0, False)
+    assert (kept.source, kept.movie_file_name, len(kept.camera or "")) == ("a?b.xml", "a?b.tif", LONGEST_TEXT)
+    assert believable(kept) is kept

@@ -38,7 +38,7 @@ def test_scores_that_do_not_belong_and_places_that_are_none_are_refused(tmp_path
     with pytest.raises(FormatError):
         write_coordinates(path, [(1.0, float("nan"))])
     path.write_text("data_\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n1 here\n")
-    with pytest.raises(FormatError, match="no numbers"):
+    with pytest.raises(FormatError, match="no finite numbers"):
         read_coordinates(path)
 
 
