@@ -21,7 +21,8 @@ import sqlalchemy as sa
 
 from cryodaq.app.sample_dag import install_sample_dag, packaged_templates, template_for
 from cryodaq.cli.running import make_system
-from cryodaq.config import Facility, Ports, activate
+from cryodaq.config import Facility, activate
+from cryodaq.config.machines import Ports
 from cryodaq.database import open_engine
 from cryodaq.domain.layout import experiment_layout
 from cryodaq.launch import sessions

@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from cryodaq.config import Facility, Ports, activate
+from cryodaq.config import Facility, activate
+from cryodaq.config.machines import Ports
 from cryodaq.launch import sessions
 from cryodaq.launch.ports import PortClaims
 from cryodaq.launch.services import Service, free_ports

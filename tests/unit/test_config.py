@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cryodaq import config
-from cryodaq.config import Pools
+from cryodaq.config.machines import Pools
 from cryodaq.errors import ConfigError
 
 GOOD = """

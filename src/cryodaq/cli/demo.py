@@ -111,10 +111,11 @@ def demo(
 def _facility(home: Path, claims: PortClaims) -> Facility:
     """Return the demo's facility, on ports that are free and claimed."""
     from cryodaq import config
+    from cryodaq.config.machines import Ports
     from cryodaq.launch.services import free_ports
 
     (home / "storage").mkdir(parents=True, exist_ok=True)
-    ports = free_ports(config.Ports(), claims)
+    ports = free_ports(Ports(), claims)
     file = home / "facility.toml"
     file.write_text(
         FACILITY.format(home=home, web=ports.web, elogbook=ports.elogbook, airflow=ports.airflow), encoding="utf-8"

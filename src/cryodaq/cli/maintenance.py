@@ -50,7 +50,8 @@ def restore(
     from cryodaq.launch.backup import BackupPlace, restore_backup
     from cryodaq.launch.ledger_alone import embedded_database
     from cryodaq.launch.postgres import EmbeddedPostgres
-    from cryodaq.wiring import DATABASE_VARIABLE, open_system, utc_now
+    from cryodaq.wiring import open_system, utc_now
+    from cryodaq.wiring.connections import DATABASE_VARIABLE
 
     folder = home_folder(home)
     system = open_system(folder)
@@ -161,7 +162,7 @@ def _names_database(system: System) -> bool:
     import os
 
     from cryodaq.config import ACTIVE_NAME
-    from cryodaq.wiring import DATABASE_VARIABLE
+    from cryodaq.wiring.connections import DATABASE_VARIABLE
 
     if DATABASE_VARIABLE in os.environ:
         return True

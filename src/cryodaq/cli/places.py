@@ -32,7 +32,8 @@ def running_system(given: Path | None) -> System:
     """Return the system below a home for a command beside it; its database is the embedded one unless named."""
     from cryodaq.launch.postgres import EmbeddedPostgres
     from cryodaq.launch.system import DATABASE
-    from cryodaq.wiring import DATABASE_VARIABLE, open_system
+    from cryodaq.wiring import open_system
+    from cryodaq.wiring.connections import DATABASE_VARIABLE
 
     home = home_folder(given)
     os.environ.setdefault(DATABASE_VARIABLE, EmbeddedPostgres(home).url(DATABASE))

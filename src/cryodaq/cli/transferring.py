@@ -67,7 +67,7 @@ def transfer(
 @contextmanager
 def _ledger_url(home: Path | None) -> Iterator[str]:
     from cryodaq.launch.ledger_alone import embedded_ledger
-    from cryodaq.wiring import DATABASE_VARIABLE
+    from cryodaq.wiring.connections import DATABASE_VARIABLE
 
     if DATABASE_VARIABLE in os.environ:
         yield os.environ[DATABASE_VARIABLE]

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cryodaq.config import Facility, Ports
+from cryodaq.config import Facility
+from cryodaq.config.machines import Ports
 from cryodaq.domain.home import Home
 from cryodaq.launch.ports import PortClaims, answers_http
 from cryodaq.launch.supervisor import Child

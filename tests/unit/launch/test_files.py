@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from cryodaq.config import Facility, Ports, parse
+from cryodaq.config import Facility, parse
+from cryodaq.config.machines import Ports
 from cryodaq.domain.home import Home
 from cryodaq.errors import LaunchError
 from cryodaq.launch import schema

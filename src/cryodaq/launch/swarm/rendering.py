@@ -12,7 +12,9 @@ from typing import Any
 
 import yaml
 
-from cryodaq.config import Facility, MicroscopeTable, Ports
+from cryodaq.config import Facility
+from cryodaq.config.machines import Ports
+from cryodaq.config.microscope import MicroscopeTable
 from cryodaq.errors import ConfigError
 
 Service = dict[str, Any]  # Any: YAML
