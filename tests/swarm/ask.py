@@ -27,6 +27,7 @@ QUESTIONS = {
         group by f.microscope, f.share, f.path having count(*) <> 1""",
     "attempts": """
         select stage, attempt, state, count(*) from ledger.stage_result group by 1, 2, 3 order by 1, 2, 3""",
+    "tables": "select version_num from schema_version",
     "problems": "select distinct problem from ledger.stage_result where problem is not null",
     "open alarms": "select text from ledger.alarm where cleared_at is null",
 }

@@ -15,13 +15,33 @@ from pathlib import Path
 
 from tests.swarm.lab import Node, run
 
+from cryodaq.migrations import newest_revision
+
 BASE, IMAGE, NEXT_IMAGE = "cryodaq-base:1", "cryodaq-lab:1", "cryodaq-lab:2"
-"""Debian's packages; the image; the same with another label, for an upgrade."""
+"""Debian's packages; the image; the same with a table and a column more, as a later release has them."""
 PACKAGES = "python3,python3-venv,ca-certificates,libacl1,libgomp1,postgresql,redis-server,util-linux"
 REPOSITORY = Path(__file__).resolve().parents[2]
 OF_THIS_MACHINE = ("etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
 """Where packages come from here, and whom to trust; a site's own base has that."""
 SETTINGS = ("PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE", "UV_DEFAULT_INDEX")
+NEXT_MIGRATION = '''"""What a later release might add."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "{after}", "{before}"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("movie", sa.Column("of_trial", sa.Text(), server_default="later"), schema="ledger")
+    op.create_table("of_trial", sa.Column("id", sa.Integer(), primary_key=True), schema="ledger")
+'''
+NEXT_RECIPE = f"""FROM {IMAGE}
+USER 0
+COPY later.py /opt/cryodaq/lib/python3.11/site-packages/cryodaq/migrations/versions/{{after}}_later.py
+USER 65534:65534
+"""
 WRAPPERS = {
     "python": '#!/bin/sh\nexec /usr/bin/python3 "$@"\n',
     # stands for what the image of PostgreSQL does at its first start
@@ -42,6 +62,11 @@ exec setpriv --reuid postgres --regid postgres --clear-groups "$bin/postgres" -D
     "pg_isready": '#!/bin/sh\nexec /usr/bin/pg_isready -h 127.0.0.1 "$@"\n',
 }
 START_S = 30.0
+
+
+def next_revision() -> str:
+    """Return the revision of the later release's tables."""
+    return f"{int(newest_revision()) + 1:04}"
 
 
 def make_base(folder: Path) -> Path:
@@ -93,7 +118,9 @@ def build(folder: Path) -> float:
             _import(root, node)
         _build(node, ["-f", "deploy/Dockerfile", "--build-arg", f"BASE={BASE}", "-t", IMAGE, "."])
         (node.folder / "next").mkdir(exist_ok=True)
-        (node.folder / "next" / "Dockerfile").write_text(f"FROM {IMAGE}\nLABEL release=2\n")
+        revisions = {"before": newest_revision(), "after": next_revision()}
+        (node.folder / "next" / "later.py").write_text(NEXT_MIGRATION.format(**revisions))
+        (node.folder / "next" / "Dockerfile").write_text(NEXT_RECIPE.format(**revisions))
         _build(node, ["-t", NEXT_IMAGE, str(node.folder / "next")])
     return time.monotonic() - begun
 

@@ -11,6 +11,8 @@ import numpy as np
 from tests.swarm import image
 from tests.swarm.trial import EXPERIMENT, FRAMES, LIMIT_S, Trial
 
+from cryodaq.migrations import newest_revision
+
 AWAY_S = 40.0
 """How long a node, a share or a leader is away."""
 Step = Callable[[Trial], None]
@@ -135,18 +137,43 @@ def _is_told(trial: Trial, words: str) -> bool:
 
 
 def upgrade(trial: Trial) -> None:
-    """Deploy another image while movies come."""
-    trial.collect(3)
+    """Back up, and deploy a release with other tables while movies come."""
+    backup = trial.back_up()
+    (trial.folder / "backup").write_text(str(backup))
+    trial.collect(4)
+    begun = time.monotonic()
     trial.deploy(CRYODAQ_IMAGE=image.NEXT_IMAGE)
-    wanted = ("worker-tem1", "worker-tem2", "worker-cpu", "web", "airflow-scheduler", "airflow-api")
+    _all_run(trial, image.NEXT_IMAGE)
+    trial.wait("the tables are the later release's", LIMIT_S, lambda: trial.ask("tables") == [image.next_revision()])
+    trial.say(f"the upgrade took {time.monotonic() - begun:.0f} s")
+    trial.settle("the release was replaced while movies came")
 
-    def all_are_new() -> bool:
-        found = [one for service in wanted for one in trial.containers(service)]
-        images = [node.docker("inspect", "--format", "{{.Config.Image}}", name).strip() for node, name in found]
-        return len(found) >= len(wanted) and set(images) == {image.NEXT_IMAGE}
 
-    trial.wait("all services run the new image", LIMIT_S, all_are_new)
-    trial.settle("the image was replaced while movies came")
+def back(trial: Trial) -> None:
+    """Put the backup of before the upgrade back, and the earlier release, while movies come."""
+    trial.collect(4)
+    begun = time.monotonic()
+    trial.render("restore.yml", "--restore", (trial.folder / "backup").read_text())
+    trial.deploy("restore.yml", CRYODAQ_IMAGE=image.IMAGE)
+    trial.wait("the backup is restored", LIMIT_S, lambda: "restored" in trial.said("restore"))
+    trial.deploy()
+    _all_run(trial, image.IMAGE)
+    trial.wait("the tables are the earlier release's", LIMIT_S, lambda: trial.ask("tables") == [newest_revision()])
+    trial.say(f"the way back took {time.monotonic() - begun:.0f} s")
+    trial.settle("the earlier release is back, with the ledger of before the upgrade")
+
+
+def _all_run(trial: Trial, wanted: str) -> None:
+    services = ("worker-tem1", "worker-tem2", "worker-cpu", "web", "airflow-scheduler", "airflow-api")
+
+    def all_do() -> bool:
+        found = [trial.containers(service) for service in services]
+        images = [
+            node.docker("inspect", "--format", "{{.Config.Image}}", name).strip() for one in found for node, name in one
+        ]
+        return all(found) and set(images) == {wanted}
+
+    trial.wait(f"all services run {wanted}", LIMIT_S, all_do)
 
 
 def _lease(trial: Trial) -> tuple[int, str]:
@@ -171,5 +198,5 @@ def _write_large_movie(folder: Path) -> tuple[Path, Path]:
 
 STEPS: dict[str, Step] = {
     step.__name__: step
-    for step in (start, collect, worker, scheduler, cut, leader, postgres, redis, empty, share, edit, upgrade)
+    for step in (start, collect, worker, scheduler, cut, leader, postgres, redis, empty, share, edit, upgrade, back)
 }

@@ -53,9 +53,9 @@ class Trial:
 
     def prepare_nodes(self) -> None:
         """Make folders, labels and shares: services on the first node, microscopes and computing on the others."""
-        for name in ("state", "storage", "dags", "postgres", "redis"):
+        for name in ("state", "storage", "dags", "backups", "postgres", "redis"):
             (self.folder / name).mkdir(exist_ok=True)
-            if name in {"state", "storage", "dags"}:
+            if name in {"state", "storage", "dags", "backups"}:
                 os.chown(self.folder / name, ACCOUNT, ACCOUNT)
         for tem in TEMS:
             for place in (f"share-{tem}", f"share-{tem}-gainrefs", f"mnt/{tem}", f"mnt/{tem}-gainrefs"):
@@ -93,12 +93,11 @@ class Trial:
             '[elogbook]\nurl = "http://elogbook:8081"\ntoken_file = "/run/secrets/elogbook_token"\n'
             '[airflow]\nexecutor = "celery"\nurl = "http://airflow-api:8082"\n'
             'password_file = "/run/secrets/airflow_password"\nbroker_url_file = "/run/secrets/broker_url"\n'
-            f"[pools]\ncompute_slots = 2\n{tables}"
+            f'[maintenance]\nbackup_folder = "{self.folder}/backups"\n[pools]\ncompute_slots = 2\n{tables}'
         )
         for path in make_secrets(self.folder / "secrets", postgres="postgres:5432", redis="redis:6379"):
             self.first.docker("secret", "create", f"cryodaq_{path.name}", str(path))
-        render = [str(PYTHON), "-m", "cryodaq", "deploy", "render", "--config", str(self.folder / "facility.toml")]
-        (self.folder / "stack.yml").write_text(run(render))
+        self.render("stack.yml")
         values = {"CRYODAQ_IMAGE": image.IMAGE, "CRYODAQ_POSTGRES_IMAGE": image.BASE, "CRYODAQ_REDIS_IMAGE": image.BASE}
         values |= dict.fromkeys(("CRYODAQ_UID", "CRYODAQ_GID"), str(ACCOUNT))
         values |= {"CRYODAQ_STATE": f"{self.folder}/state", "CRYODAQ_FACILITY": f"{self.folder}/facility.toml"}
@@ -108,13 +107,18 @@ class Trial:
         values |= {"CRYODAQ_CPU_SLOTS": "1", "CRYODAQ_CPU_MEMORY": "4G"}
         (self.folder / "site.json").write_text(json.dumps(values, indent=2))
 
-    def deploy(self, **changed: str) -> None:
-        """Deploy the stack, with some values of the env file changed from now on."""
+    def render(self, file: str, *words: str) -> None:
+        """Write a stack of the facility file."""
+        render = [str(PYTHON), "-m", "cryodaq", "deploy", "render", "--config", str(self.folder / "facility.toml")]
+        (self.folder / file).write_text(run([*render, *words]))
+
+    def deploy(self, file: str = "stack.yml", **changed: str) -> None:
+        """Deploy a stack, with some values of the env file changed from now on; services that it lacks are stopped."""
         place = self.folder / "site.json"
         values = {**json.loads(place.read_text()), **changed}
         place.write_text(json.dumps(values, indent=2))
         command = ["docker", "-H", f"unix://{self.manager.folder}/s", "stack", "deploy", "--resolve-image", "never"]
-        command += ["--detach=true", "-c", "stack.yml", STACK]
+        command += ["--detach=true", "--prune", "-c", file, STACK]
         done = subprocess.run(
             command, cwd=self.folder, env={**os.environ, **values}, capture_output=True, text=True, check=False
         )
@@ -153,16 +157,24 @@ class Trial:
             raise RuntimeError(message)
         return found[0]
 
-    def logs(self, service: str) -> str:
-        """Return what a service's containers of now printed. Raises `RuntimeError` while there is none."""
-        node, container = self.container(service)
-        return node.docker("logs", container)
+    def said(self, service: str) -> str:
+        """Return what a service's containers printed, those that ended too."""
+        ended = ("ps", "--all", "-q", "-f", f"name={STACK}_{service}.")
+        pairs = [(node, name) for node in self.lab.nodes for name in node.docker(*ended, check=False).split()]
+        return "\n".join(node.docker("logs", name, check=False) for node, name in pairs)
 
     def ask(self, question: str, *more: str) -> object:
         """Ask the ledger, from within the container of the pages."""
         node, container = self.container("web")
         answer = node.docker("exec", container, "python3", "-c", ASK, question, *more, timeout_s=300)
         return json.loads(answer.splitlines()[-1])
+
+    def back_up(self) -> Path:
+        """Have the stack write a backup; return the file."""
+        node, container = self.container("worker-cpu")
+        said = node.docker("exec", container, "cryodaq", "backup")
+        self.say(said.strip())
+        return Path(said.partition(": ")[0])
 
     def kill(self, service: str) -> None:
         """Kill all of a service's containers as a crash would."""

@@ -7,14 +7,13 @@ that changes later is one that nobody owns.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.moving_copies import wait
 from cryodaq.domain.microscope import Microscope
 from cryodaq.errors import CopyMismatchError, LedgerError
@@ -63,7 +62,7 @@ def adopt_share(adopting: Adopting) -> list[BaselineFolder]:
         message = f"{name} is not in shadow mode: what is being copied now would be left; set shadow = true first"
         raise LedgerError(message)
     at = adopting.now()
-    holder = f"{socket.gethostname()} {os.getpid()} (adopting)"
+    holder = f"{holder_name()} (adopting)"
     with adopting.engine.begin() as connection:
         unscanned = [
             str(share.root)

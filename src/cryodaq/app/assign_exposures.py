@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.moving_copies import discard_parts, move_files, moves_into, tell_refusal
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout, quarantine_root
@@ -91,7 +90,7 @@ def _assign(
     by: str,
 ) -> Assigned:
     at = assigning.now()
-    holder = f"{socket.gethostname()} {os.getpid()} (assigning exposures)"
+    holder = f"{holder_name()} (assigning exposures)"
     lease = leases.acquire(connection, assigning.microscope, holder=holder, at=at)
     sample = samples.find_sample(connection, sample_id)
     if sample is None:

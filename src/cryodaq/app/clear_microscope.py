@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -14,6 +12,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.water_marks import WaterMarks
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.microscope import Microscope, RetentionRule
@@ -181,7 +180,7 @@ class _Tally:
 def _at_work(clearing: Clearing) -> Iterator[_Cleaner]:
     name = leases.clearing(clearing.microscope.name)
     with clearing.engine.begin() as connection:
-        lease = leases.acquire(connection, name, holder=f"{socket.gethostname()} {os.getpid()}", at=clearing.now())
+        lease = leases.acquire(connection, name, holder=holder_name(), at=clearing.now())
     with ExitStack() as stack:
         cleaner = _Cleaner(clearing, lease)
         stack.callback(cleaner.close)

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.compare_clocks import tell_clock_of_node
 from cryodaq.app.publish_results import StageResults, publish_movie
 from cryodaq.app.remember_gain import remember_gain_orientation, tell_wrong_gain, usual_gain_orientation
 from cryodaq.app.watch_gain import remove_outdated_sums
@@ -77,6 +78,7 @@ def run_stage(processing: Processing, stage: str, *, movie_id: int, branch_id: i
     given = _gather(processing, movie_id, branch_id)
     log_file = given.layout.log(given.movie.product_name, stage)
     with processing.engine.begin() as connection:
+        tell_clock_of_node(connection, at=processing.now())
         attempt = results.begin_attempt(connection, given.movie, stage, log=str(log_file), at=processing.now())
     folder = Path(given.layout.attempt(given.movie.product_name, stage, attempt.number))
     try:

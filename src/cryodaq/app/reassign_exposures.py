@@ -8,8 +8,6 @@ Every step may run twice: a copy that was moved is known by its hash, a product 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.exporting.keeping import ExportedBranch, write_exports_anew
 from cryodaq.app.exporting.movie_files import write_motion
 from cryodaq.app.giving_movies import Giving, give_movies
@@ -232,7 +231,7 @@ def _move(reassigning: Reassigning, plan: Plan) -> Plan:
     """Move files and rows, in one transaction under the leases of the transfer and of the removal."""
     worker = reassigning.open_worker(reassigning.storage_root, threads=1)
     worker.start()
-    holder = f"{socket.gethostname()} {os.getpid()} (reassigning exposures)"
+    holder = f"{holder_name()} (reassigning exposures)"
     names = (reassigning.microscope, leases.clearing(reassigning.microscope))
     try:
         with reassigning.engine.begin() as connection:

@@ -7,15 +7,14 @@ only the ledger knew is lost: results, branches, alarms, history. Movies are reg
 from __future__ import annotations
 
 import logging
-import os
 import re
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryodaq.app.compare_clocks import holder_name
 from cryodaq.domain.file_roles import ClassifiedFile, FileRole, classify
 from cryodaq.domain.layout import SampleLayout, quarantine_root
 from cryodaq.domain.microscope import Microscope
@@ -213,7 +212,7 @@ def _restore(
     tally.hashed += sum(f"raw/{copy.target.relative_to(raw)}" not in hashes for copy in copies)
     at, name = rebuilding.now(), place.microscope.name
     with rebuilding.engine.begin() as connection:
-        holder = f"{socket.gethostname()} {os.getpid()} (rebuilding the ledger)"
+        holder = f"{holder_name()} (rebuilding the ledger)"
         lease = leases.acquire(connection, name, holder=holder, at=at)
         if place.sample is not None:
             tally.samples += samples.register_sample(connection, place.sample, at=at)

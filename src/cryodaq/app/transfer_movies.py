@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.follow_logbook import Current, Follower, followed, poll
 from cryodaq.app.transfer_window.adopting import Adopter
 from cryodaq.app.transfer_window.copying import Copier
@@ -117,7 +116,7 @@ def _window(transfer: Transfer) -> Iterator[_Window]:
     """Take the lease, start the workers and the follower; end them all, whatever happens."""
     wake = transfer.new_wake()
     with transfer.engine.begin() as connection:
-        holder = f"{socket.gethostname()} {os.getpid()}"
+        holder = holder_name()
         lease = leases.acquire(connection, transfer.microscope.name, holder=holder, at=transfer.now())
     session = Session(transfer, lease, wake)
     session.load()

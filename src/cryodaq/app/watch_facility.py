@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryodaq.app.compare_clocks import CLOCK_TOLERANCE_S, node_name, tell_clock_of_node
 from cryodaq.app.notify_people import Notifying, notify, send_at_once
 from cryodaq.domain.notifications import MessageKind
 from cryodaq.errors import NotificationError
@@ -20,14 +20,13 @@ from cryodaq.ledger.events import Severity, Subject
 from cryodaq.ledger.notifications import ShareRoom
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 log = logging.getLogger(__name__)
 RATE_OVER = timedelta(hours=1)
 """The present rate is that of the last hour."""
 ENOUGH_AGAIN = 1.25
 """A share's alarm ends when it has so many times the hours at which it began."""
-CLOCK_TOLERANCE_S = 5.0
 CLOCK_REMEMBERED = timedelta(hours=1)
 """How long people see that a clock jumped."""
 LOOK_S = 10.0
@@ -72,7 +71,7 @@ class Watcher:
                 self._tell_clock(connection, jump_s)
                 self._tell_rooms(connection)
                 self._tell(connection, FACILITY_FILE, self.watching.facility_problem(), severity="warning")
-                self._tell(connection, f"state-disk:{socket.gethostname()}", self._full_disk(), severity="error")
+                self._tell(connection, f"state-disk:{node_name()}", self._full_disk(), severity="error")
             notify(notifying)
         except (OperationalError, InterfaceError) as error:
             self._no_ledger(str(error.orig).strip().splitlines()[0])
@@ -99,24 +98,18 @@ class Watcher:
         return 0.0 if before is None else (now - before[0]).total_seconds() - (steady_s - before[1])
 
     def _tell_clock(self, connection: Connection, jump_s: float) -> None:
-        at, key = self.watching.notifying.now(), f"clock:{socket.gethostname()}"
+        at, key = self.watching.notifying.now(), f"clock:{node_name()}"
         if abs(jump_s) > CLOCK_TOLERANCE_S:
             self._jumped_at = at
             message = (
-                f"the clock of {socket.gethostname()} jumped by {jump_s:+.0f} s; exposures of that time may be in "
+                f"the clock of {node_name()} jumped by {jump_s:+.0f} s; exposures of that time may be in "
                 "quarantine: look at the time service (chrony)"
             )
             events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=Subject())
         elif self._jumped_at is None or at - self._jumped_at > CLOCK_REMEMBERED:
             self._jumped_at = None
             events.clear_alarm(connection, key, at=at)
-        apart_s = (at - notifications.database_time(connection)).total_seconds()
-        key = f"clocks-apart:{socket.gethostname()}"
-        if abs(apart_s) > CLOCK_TOLERANCE_S:
-            message = f"the clocks of {socket.gethostname()} and of the database are {abs(apart_s):.0f} s apart"
-            events.raise_alarm(connection, key, severity="warning", message=message, at=at, subject=Subject())
-        else:
-            events.clear_alarm(connection, key, at=at)
+        tell_clock_of_node(connection, at=at)
 
     def _tell_rooms(self, connection: Connection) -> None:
         at = self.watching.notifying.now()
@@ -162,28 +155,6 @@ class Watcher:
             else:
                 taken = True
         return taken
-
-
-def tell_clock_of_transfer(engine: Engine, microscope: str, *, at: datetime) -> None:
-    """Keep an alarm while the clock of the node that transfers is not the database's: it decides whose exposures are.
-
-    Parameters
-    ----------
-    at
-        This node's clock.
-    """
-    key = f"clocks-apart:{microscope}"
-    with engine.begin() as connection:
-        apart_s = (at - notifications.database_time(connection)).total_seconds()
-        if abs(apart_s) <= CLOCK_TOLERANCE_S:
-            events.clear_alarm(connection, key, at=at)
-            return
-        message = (
-            f"{microscope}: the clock of {socket.gethostname()}, which transfers, is {abs(apart_s):.0f} s "
-            f"{'ahead of' if apart_s > 0 else 'behind'} the database's; look at the time service (chrony) of its node"
-        )
-        subject = Subject(microscope=microscope)
-        events.raise_alarm(connection, key, severity="error", message=message, at=at, subject=subject)
 
 
 def full_state_disk(folder: Path, *, free_bytes: int) -> str:

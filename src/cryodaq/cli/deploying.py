@@ -23,10 +23,14 @@ def render(
     without: Annotated[
         list[str] | None, typer.Option(help="postgres or redis, where the site has its own; repeatable.")
     ] = None,
+    restore: Annotated[
+        Path | None, typer.Option(help="Instead: the stack that puts this backup back; its path on the nodes.")
+    ] = None,
 ) -> None:
     """Print the stack file of a facility; a microscope more is a table more in the facility file."""
     from cryodaq import config
     from cryodaq.launch.swarm import checking, rendering
+    from cryodaq.launch.swarm.restoring import restoring
 
     file = facility_file(config_path)
     unknown = sorted(set(without or ()) - set(rendering.OPTIONAL))
@@ -35,6 +39,8 @@ def render(
         raise ConfigError(message)
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     stack = rendering.render(config.load(file), facility_text=text, without=without or ())
+    if restore is not None:
+        stack = restoring(stack, backup=restore.expanduser().absolute())
     _refuse(checking.problems(stack))
     print(rendering.as_yaml(stack), end="")
 

@@ -125,7 +125,9 @@ def _shares(system: System) -> Iterator[Finding]:
 def _database(system: System) -> Iterator[Finding]:
     from sqlalchemy.exc import OperationalError
 
+    from cryodaq.app.compare_clocks import clock_problem
     from cryodaq.migrations import current_revision, newest_revision
+    from cryodaq.wiring import utc_now
 
     try:
         found = current_revision(system.engine)
@@ -136,6 +138,9 @@ def _database(system: System) -> Iterator[Finding]:
     good = found == newest_revision()
     advice = "" if good else f"; this program needs {newest_revision()}: start the system, which upgrades it"
     yield Finding(what="database", good=good, sentence=f"schema {found or 'missing'}{advice}")
+    with system.engine.connect() as connection:
+        problem = clock_problem(connection, at=utc_now())
+    yield Finding(what="clock", good=problem is None, sentence=problem or "it is the database's")
 
 
 def _alarms(system: System) -> Iterator[Finding]:

@@ -19,6 +19,9 @@ NAMING_CONVENTION = {
 
 DEAD_AFTER_S = 30
 """How long sent data may stay unanswered by the other machine."""
+IDLE_TRANSACTION_LIMIT_S = 300
+"""A process that is frozen within a transaction, on a machine that answers, gives its locks back after so long; the
+longest that any of ours rests in one is the seconds in which a branch's exports are written."""
 
 
 def schema_metadata(schema: str) -> MetaData:
@@ -44,21 +47,23 @@ def open_engine(url: str, *, pool_size: int = 5, trusted_s: float = 0.0) -> Engi
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=trusted_s == 0,
-        connect_args={"connect_timeout": 5, **_noticing_a_dead_peer()},
+        connect_args={"connect_timeout": 5, **_noticing_who_is_gone()},
     )
     if trusted_s:
         _test_after_rest(engine, rest_s=trusted_s)
     return engine
 
 
-def _noticing_a_dead_peer() -> dict[str, object]:
+def _noticing_who_is_gone() -> dict[str, object]:
     """Return the settings by which both ends give up a node without power or network within half a minute.
 
-    Without them the server keeps such a client's transaction, and with it the lock of a lease, for two hours.
+    Without them the server keeps such a client's transaction, and with it the lock of a lease, for two hours; that of a
+    process that is frozen on a node which lives, for ever.
     """
     ours = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
     servers = " ".join(f"-c tcp_{name}={value}" for name, value in ours.items())
-    options = f"-c timezone=UTC {servers} -c tcp_user_timeout={DEAD_AFTER_S * 1000}"
+    idle = f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_LIMIT_S}s"
+    options = f"-c timezone=UTC {servers} -c tcp_user_timeout={DEAD_AFTER_S * 1000} {idle}"
     return {**ours, "tcp_user_timeout": DEAD_AFTER_S * 1000, "options": options}
 
 

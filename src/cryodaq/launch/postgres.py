@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from cryodaq.database import IDLE_TRANSACTION_LIMIT_S
 from cryodaq.errors import LaunchError
 from cryodaq.launch.privileges import ChildUser, child_user, command_as
 from cryodaq.launch.secrets import secret, write_private
@@ -104,6 +105,7 @@ class EmbeddedPostgres:
             "log_min_duration_statement": "5s",
             "log_line_prefix": "%m [%p] ",
             "timezone": "UTC",
+            "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_LIMIT_S}s",  # Airflow's and anybody's
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return self._as_user([str(self.binary("postgres")), "-D", str(self.data), *options])

@@ -167,10 +167,11 @@ class System(Connections):
 
     def reconcile(self, microscope: str) -> Reconciled:
         """Find movies that were never handed over or that the scheduler lost, and hand them over."""
+        from cryodaq.app.compare_clocks import tell_clock_of_transfer
         from cryodaq.app.reconcile_movies import Reconciliation, reconcile_movies
-        from cryodaq.app.watch_facility import tell_clock_of_transfer
 
-        tell_clock_of_transfer(self.engine, microscope, at=utc_now())
+        with self.engine.begin() as connection:
+            tell_clock_of_transfer(connection, microscope, at=utc_now())
         return reconcile_movies(
             Reconciliation(
                 engine=self.engine,

@@ -16,8 +16,9 @@ from sqlalchemy import Engine
 from tests.integration.custody.conftest import NOON, Crash, Custody
 from tests.integration.custody.mail_server import Mailbox, mail_server
 
+from cryodaq.app.compare_clocks import tell_clock_of_node, tell_clock_of_transfer
 from cryodaq.app.notify_people import Channel, Notifying, notify, send_at_once
-from cryodaq.app.watch_facility import Watcher, Watching, tell_clock_of_transfer
+from cryodaq.app.watch_facility import Watcher, Watching
 from cryodaq.database import open_engine
 from cryodaq.domain.notifications import Message, MessageKind
 from cryodaq.errors import NotificationError
@@ -299,16 +300,27 @@ def test_a_share_that_fills_up_is_told_with_the_hours_left(custody: Custody, mai
 
 
 @pytest.mark.parametrize(("off_s", "said"), [(3600, "3600 s ahead of"), (-3600, "3600 s behind")])
-def test_a_node_that_transfers_with_its_clock_off_is_told_until_it_is_in_time(
-    custody: Custody, off_s: float, said: str
+def test_a_node_with_its_clock_off_is_told_until_it_is_in_time(
+    custody: Custody, monkeypatch: pytest.MonkeyPatch, off_s: float, said: str
 ) -> None:
-    now = datetime.now(UTC)
-    tell_clock_of_transfer(custody.engine, "tem1", at=now + timedelta(seconds=off_s))
-    (text,) = [row["text"] for row in custody.rows("alarm") if row["key"] == "clocks-apart:tem1"]
-    assert said in text
-    tell_clock_of_transfer(custody.engine, "tem2", at=datetime.now(UTC))
-    assert keys(custody) == ["clocks-apart"]
-    tell_clock_of_transfer(custody.engine, "tem1", at=datetime.now(UTC))
+    def look(*, off_s: float) -> None:
+        with custody.engine.begin() as connection:
+            at = datetime.now(UTC) + timedelta(seconds=off_s)
+            tell_clock_of_transfer(connection, "tem1", at=at)
+            tell_clock_of_node(connection, at=at)
+
+    monkeypatch.setenv("CRYODAQ_NODE", "cryoem-daq04")
+    look(off_s=off_s)
+    assert {row["key"]: row["text"].partition(";")[0] for row in custody.rows("alarm")} == {
+        "clocks-apart:tem1": f"tem1: the clock of cryoem-daq04 is {said} the database's",
+        "clocks-apart:cryoem-daq04": f"the clock of cryoem-daq04 is {said} the database's",
+    }
+    monkeypatch.setenv("CRYODAQ_NODE", "cryoem-daq05")
+    with custody.engine.begin() as connection:
+        tell_clock_of_node(connection, at=datetime.now(UTC))
+    assert keys(custody) == ["clocks-apart", "clocks-apart"]  # one node in time says nothing of another
+    monkeypatch.setenv("CRYODAQ_NODE", "cryoem-daq04")
+    look(off_s=0)
     assert keys(custody) == []
 
 

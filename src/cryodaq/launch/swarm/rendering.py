@@ -27,6 +27,8 @@ FOREIGN = frozenset(OPTIONAL)
 AIRFLOW = ("airflow-api", "airflow-scheduler", "airflow-dag-processor", "prepare")
 ASKERS = frozenset({"web", "watch"})
 """Services that ask elogbook and Airflow, and send messages."""
+MAINTAINER = "worker-cpu"
+"""Whose queue is that of the maintenance, which writes backups."""
 WAITING = ("python3", "-m", "cryodaq.launch.swarm.waiting")
 """Before each program: until `prepare` is done."""
 SECRETS = "/run/secrets/"
@@ -155,8 +157,8 @@ def _microscope_worker(table: MicroscopeTable, queues: str, *, read_only: bool) 
         "secrets": list(WORKER_SECRETS),
         "healthcheck": dict(WITHOUT_HEALTH_CHECK),
         "volumes": [
-            *(_bind(parent, read_only=read_only, slave=True) for parent in sorted(parents)),
-            *(_bind(parent, read_only=True, slave=True) for parent in sorted(gains)),
+            *(bind(parent, read_only=read_only, slave=True) for parent in sorted(parents)),
+            *(bind(parent, read_only=True, slave=True) for parent in sorted(gains)),
         ],
         "stop_grace_period": "60s",
         "deploy": {
@@ -199,7 +201,7 @@ def _secrets_named(settings: object) -> Iterator[str]:
         yield settings.removeprefix(SECRETS)
 
 
-def _bind(source: str, *, read_only: bool = False, slave: bool = False) -> dict[str, Any]:  # Any: YAML
+def bind(source: str, *, read_only: bool = False, slave: bool = False) -> dict[str, Any]:  # Any: YAML
     """Return a folder of the node at the same place; with `slave`, what the node mounts below it later is seen."""
     bind: dict[str, Any] = {"type": "bind", "source": source, "target": source}  # Any: YAML
     if read_only:
@@ -228,13 +230,15 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
         service["secrets"] = sorted({*service["secrets"], *_secrets_named(facility.model_dump(mode="json"))})
     service["environment"] = _environment(facility) | (airflow if is_worker or name in AIRFLOW else {})
     state_is_read = name in {"web", "elogbook"}
-    folders = [_bind(STATE, read_only=state_is_read)]
+    folders = [bind(STATE, read_only=state_is_read)]
     if is_worker or name in ASKERS:
-        folders.append(_bind(str(facility.storage.root), read_only=not is_worker, slave=True))
+        folders.append(bind(str(facility.storage.root), read_only=not is_worker, slave=True))
     if is_worker or name in AIRFLOW:
         may_write = name == "prepare" or (is_worker and not name.endswith(("-cpu", "-gpu")))
-        folders.append(_bind(str(facility.storage.dag_folder), read_only=not may_write))
+        folders.append(bind(str(facility.storage.dag_folder), read_only=not may_write))
     service["volumes"] = [*service.get("volumes", ()), *folders]
+    if name == MAINTAINER and facility.maintenance.backup_folder:
+        service["volumes"].append(bind(str(facility.maintenance.backup_folder)))
     if name == "prepare":
         service["configs"] = [{"source": "facility", "target": FACILITY_PLACE}]
 
@@ -242,6 +246,7 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
 def _environment(facility: Facility) -> dict[str, str]:
     """Return what every process of ours finds."""
     found = {"CRYODAQ_HOME": STATE, "HOME": "/tmp", "TZ": "UTC"}  # noqa: S108  # of the container alone
+    found["CRYODAQ_NODE"] = "{{.Node.Hostname}}"  # swarm fills it in: a container's own host name is a number
     found["USER"] = "cryodaq"  # Airflow asks for a name, and the image knows none for the site's uid
     threads = str(facility.pools.threads_per_task)
     return found | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)

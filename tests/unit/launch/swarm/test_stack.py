@@ -15,6 +15,7 @@ import yaml
 from cryodaq.config import parse
 from cryodaq.errors import ConfigError
 from cryodaq.launch.swarm import checking, rendering
+from cryodaq.launch.swarm.restoring import restoring
 from cryodaq.launch.swarm.secrets import make_secrets
 
 DEPLOY = Path(__file__).resolve().parents[4] / "deploy"
@@ -124,7 +125,7 @@ def test_connections_to_a_node_without_power_end_and_every_service_says_how_its_
     services = rendered()["services"]
     ours = {name: service for name, service in services.items() if name not in rendering.OPTIONAL}
     assert all(service["sysctls"] == rendering.DEAD_PEERS for service in ours.values())
-    assert services["postgres"]["command"].count("-c") == 6
+    assert services["postgres"]["command"].count("-c") == 7
     assert all("healthcheck" in service for service in services.values())
     asked = {name for name, service in ours.items() if "test" in service["healthcheck"]}
     assert asked == {"airflow-api", "airflow-scheduler", "airflow-dag-processor", "elogbook", "web"}
@@ -143,6 +144,24 @@ def test_a_sites_own_servers_are_left_out_with_their_secrets() -> None:
     assert not {"postgres", "redis"} & stack["services"].keys()
     assert not {"postgres_password", "redis_conf"} & stack["secrets"].keys()
     assert checking.problems(stack) == []
+
+
+def test_the_maintenance_can_write_its_backups() -> None:
+    assert "read_only" not in volume(rendered()["services"]["worker-cpu"], "/gpfs/cryoem/cryodaq/backups")
+
+
+@pytest.mark.parametrize("without", [[], ["postgres", "redis"]])
+def test_a_backup_is_restored_beside_the_database_alone(without: list[str]) -> None:
+    whole = rendered(without=without)
+    stack = restoring(whole, backup=Path("/gpfs/cryoem/cryodaq/backups/old.tar"))
+    assert checking.problems(stack) == []
+    assert stack["services"].keys() == {"restore"} | ({"postgres"} - set(without))
+    assert stack["services"].get("postgres") == whole["services"].get("postgres")  # goes on as it is
+    restore = stack["services"]["restore"]
+    assert restore["command"] == ["cryodaq", "restore", "/gpfs/cryoem/cryodaq/backups/old.tar"]
+    assert restore["deploy"]["restart_policy"]["condition"] == "on-failure"
+    for place in ("${CRYODAQ_STATE}", "/gpfs/cryoem/cryodaq/dags", "/gpfs/cryoem/cryodaq/backups"):
+        assert "read_only" not in volume(restore, place)
 
 
 def test_one_machines_facility_file_is_refused_with_what_is_missing() -> None:
