@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from cryodaq.logbook.desk import Change
 from cryodaq.web.operators import NotAllowedError
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, web_settings
 
 router = APIRouter()
 PAGE_SIZE = 100
@@ -86,10 +86,10 @@ def _said(value: object) -> str:
 @router.get("/audit", response_class=HTMLResponse)
 def show_audit(
     request: Request,
+    who: LoggedIn,
     user: Text = "",
     table: Text = "",
     before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Show every change, for whoever may configure the site."""
     if "config_edit" not in who.person.privileges:
@@ -101,10 +101,10 @@ def show_audit(
 def show_audit_of_experiment(
     request: Request,
     experiment: str,
+    who: LoggedIn,
     user: Text = "",
     table: Text = "",
     before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Show the changes of one experiment, for whoever may say who has access to it."""
     held = who.access.privileges(who.session, experiment)

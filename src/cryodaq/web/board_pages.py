@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Form
+from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -19,7 +19,7 @@ from cryodaq.ledger.notifications import add_silence, silences
 from cryodaq.web.operators import NotAllowedError
 from cryodaq.web.rendering import render
 from cryodaq.web.settings import WebSettings
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -118,7 +118,7 @@ class BoardSnapshots:
 
 
 @router.get("/", response_class=HTMLResponse)
-def show_board(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
+def show_board(request: Request, who: LoggedIn) -> HTMLResponse:
     """Show every microscope."""
     snapshots: BoardSnapshots = request.app.state.board
     now = snapshots.newest()
@@ -141,7 +141,7 @@ def _switched_here(request: Request, who: Visitor) -> frozenset[str]:
 
 
 @router.get("/samples", response_class=HTMLResponse)
-def show_samples(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
+def show_samples(request: Request, who: LoggedIn) -> HTMLResponse:
     """Show the samples that were current last, as far as this person may read them."""
     with ledger_of(request).connect() as connection:
         since = last_event_id(connection)
@@ -154,7 +154,7 @@ def show_samples(request: Request, who: Visitor = Depends(visitor)) -> HTMLRespo
 
 
 @router.get("/alarms", response_class=HTMLResponse)
-def show_alarms(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
+def show_alarms(request: Request, who: LoggedIn) -> HTMLResponse:
     """Show what is wrong now."""
     with ledger_of(request).connect() as connection:
         since = last_event_id(connection)
@@ -176,7 +176,7 @@ def silence_alarm(
     request: Request,
     key: Annotated[str, Form(max_length=500)],
     hours: Annotated[int, Form(ge=1, le=168)],
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+    who: LoggedIn,
 ) -> Response:
     """Let nobody be notified of an open alarm for some hours; pages show it all the same."""
     if not who.sees_all_names:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Form
+from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -17,7 +17,7 @@ from cryodaq.ledger.board import recent_samples, sample_progress
 from cryodaq.ledger.events import last_event_id, open_alarms
 from cryodaq.web.operators import RefusedError
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, ledger_of, web_settings
 
 router = APIRouter()
 LISTED = 200
@@ -38,11 +38,7 @@ Player = Annotated[str, Form(max_length=80, pattern=r"^[A-Za-z0-9._:@-]+$")]
 
 
 @router.get("/experiments/{experiment}", response_class=HTMLResponse)
-def show_experiment(
-    request: Request,
-    experiment: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> HTMLResponse:
+def show_experiment(request: Request, experiment: str, who: LoggedIn) -> HTMLResponse:
     """Show an experiment's samples and people."""
     held = who.access.privileges(who.session, experiment)
     if "read" not in held:
@@ -76,8 +72,8 @@ def change_people(
     experiment: str,
     player: Player,
     action: Annotated[Literal["add", "toggle", "remove"], Form()],
+    who: LoggedIn,
     role: Annotated[Literal["Reader", "Writer", "Editor", "Manager"], Form()] = "Reader",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> Response:
     """Give somebody a role in an experiment, or take one or all away; the elogbook says whether this person may."""
     desk = web_settings(request).desk

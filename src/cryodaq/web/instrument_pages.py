@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from cryodaq.errors import LogbookError, LogbookUnreachableError
 from cryodaq.web.operators import RefusedError
 from cryodaq.web.rendering import render
 from cryodaq.web.sample_fields import read_number
-from cryodaq.web.visitors import NotThereError, Visitor, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, web_settings
 
 router = APIRouter()
 PREFIX = "k:"
@@ -32,7 +32,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 @router.get("/instruments", response_class=HTMLResponse)
-def show_instruments(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
+def show_instruments(request: Request, who: LoggedIn) -> HTMLResponse:
     """Show every microscope of the elogbook beside what the facility file says of it."""
     settings = web_settings(request)
     if settings.desk is None or not who.sees_all_names:
@@ -56,11 +56,7 @@ def _is(name: str, instrument: Instrument) -> bool:
 
 
 @router.post("/instruments/{name}")
-async def change_instrument(
-    request: Request,
-    name: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+async def change_instrument(request: Request, name: str, who: LoggedIn) -> Response:
     """Change a microscope's description and parameters; the elogbook says whether this person may."""
     form = await request.form(max_fields=MOST_FIELDS)
     return await run_in_threadpool(_change, request, name, form, who)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
@@ -18,7 +18,7 @@ from cryodaq.ledger.events import last_event_id
 from cryodaq.logbook.desk import Desk, LogEntry
 from cryodaq.logbook.transport import FormFile
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
 router = APIRouter()
 THREADS = 100
@@ -53,8 +53,8 @@ def threads(entries: Sequence[LogEntry]) -> list[Thread]:
 def show_log(
     request: Request,
     experiment: str,
+    who: LoggedIn,
     q: Annotated[str, Query(max_length=200)] = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Show what was written."""
     return _page(request, experiment, who, search=q.strip())
@@ -101,11 +101,7 @@ def _desk(request: Request, experiment: str, who: Visitor) -> Desk:
 
 
 @router.post("/experiments/{experiment}/log")
-async def write_entry(
-    request: Request,
-    experiment: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+async def write_entry(request: Request, experiment: str, who: LoggedIn) -> Response:
     """Write an entry, or an answer to one, with files."""
     form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS)
     files = [
@@ -137,9 +133,9 @@ def show_attachment(
     experiment: str,
     entry: str,
     attachment: str,
+    who: LoggedIn,
     small: Annotated[str, Query(max_length=1)] = "",
     name: Annotated[str, Query(max_length=400)] = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> Response:
     """Send an attached file; only pictures are shown, everything else is saved."""
     desk = _desk(request, experiment, who)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -12,17 +12,13 @@ from cryodaq.ledger.reasons import Reasons, reasons
 from cryodaq.web.board_pages import cards
 from cryodaq.web.operators import may_switch
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, ledger_of, web_settings
 
 router = APIRouter()
 
 
 @router.get("/microscopes/{name}", response_class=HTMLResponse)
-def show_microscope(
-    request: Request,
-    name: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> HTMLResponse:
+def show_microscope(request: Request, name: str, who: LoggedIn) -> HTMLResponse:
     """Show why a microscope's data is where it is."""
     settings = web_settings(request)
     if name not in settings.microscopes:

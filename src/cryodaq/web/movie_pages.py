@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Form
+from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
@@ -23,7 +23,7 @@ from cryodaq.web.drawings import curves, picks, read_json
 from cryodaq.web.operators import RefusedError, require_post
 from cryodaq.web.plots import track
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -46,11 +46,7 @@ class Step:
 
 
 @router.get("/movies/{movie_id}", response_class=HTMLResponse)
-def show_movie(
-    request: Request,
-    movie_id: int,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> HTMLResponse:
+def show_movie(request: Request, movie_id: int, who: LoggedIn) -> HTMLResponse:
     """Show one movie: its pictures, numbers, files, attempts, and why it waits."""
     engine = ledger_of(request)
     with engine.connect() as connection:
@@ -145,7 +141,7 @@ def show_picture(
     movie_id: int,
     picture: Literal["preview", "thumbnail", "micrograph", "spectrum", "spectrum_unaligned"],
     suffix: Literal["jpg", "png"],
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+    who: LoggedIn,
 ) -> FileResponse:
     """Send a movie's picture; where it lies is the ledger's knowledge, never the browser's."""
     engine = ledger_of(request)
@@ -172,7 +168,7 @@ def show_log(
     branch: str,
     stage: str,
     attempt: int,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
+    who: LoggedIn,
 ) -> PlainTextResponse:
     """Send the end of what a stage said; later attempts write on in the same file."""
     engine = ledger_of(request)
@@ -198,10 +194,10 @@ def _end_of(path: Path) -> str:
 def judge(
     request: Request,
     movie_id: int,
+    who: LoggedIn,
     verdict: Annotated[Literal["", "in", "out"], Form()] = "",
     rating: Annotated[Literal["", "1", "2", "3", "4", "5"], Form()] = "",
     comment: Annotated[str, Form(max_length=4000)] = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> Response:
     """Record what a person says of a movie."""
     engine = ledger_of(request)
@@ -220,11 +216,7 @@ def judge(
 
 
 @router.post("/movies/{movie_id}/again")
-def run_again(
-    request: Request,
-    movie_id: int,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+def run_again(request: Request, movie_id: int, who: LoggedIn) -> Response:
     """Have a movie processed once more."""
     engine = ledger_of(request)
     at = web_settings(request).clock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -27,18 +27,14 @@ from cryodaq.web.plots import panels
 from cryodaq.web.rendering import render
 from cryodaq.web.sample_fields import PREFIX, FieldGroup, as_sent, field_groups, read_params
 from cryodaq.web.sample_pages import readable_sample
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
 router = APIRouter()
 MOST_FIELDS = 200
 
 
 @router.get("/samples/{sample_id}/parameters", response_class=HTMLResponse)
-def show_parameters(
-    request: Request,
-    sample_id: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> HTMLResponse:
+def show_parameters(request: Request, sample_id: str, who: LoggedIn) -> HTMLResponse:
     """Show a sample's parameters and its branches."""
     sample = _sample(request, sample_id, who)
     groups = _groups(request, who)
@@ -46,11 +42,7 @@ def show_parameters(
 
 
 @router.post("/samples/{sample_id}/parameters")
-async def change_parameters(
-    request: Request,
-    sample_id: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+async def change_parameters(request: Request, sample_id: str, who: LoggedIn) -> Response:
     """Change the parameters, in the elogbook too, as the person says: from now on, or for all movies."""
     form = await request.form(max_fields=MOST_FIELDS)
     return await run_in_threadpool(_change, request, sample_id, form, who)
@@ -97,12 +89,7 @@ def _merged(
 
 
 @router.post("/samples/{sample_id}/branches/{name}/current")
-def make_branch_current(
-    request: Request,
-    sample_id: str,
-    name: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+def make_branch_current(request: Request, sample_id: str, name: str, who: LoggedIn) -> Response:
     """Let pages show a branch and new movies be processed in it."""
     return _decide(
         request,
@@ -113,12 +100,7 @@ def make_branch_current(
 
 
 @router.post("/samples/{sample_id}/branches/{name}/delete")
-def delete_branch(
-    request: Request,
-    sample_id: str,
-    name: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+def delete_branch(request: Request, sample_id: str, name: str, who: LoggedIn) -> Response:
     """Delete a branch with its products."""
     return _decide(
         request,
@@ -142,9 +124,9 @@ def _decide(request: Request, sample_id: str, who: Visitor, act: Callable[[Repro
 def compare_branches(
     request: Request,
     sample_id: str,
+    who: LoggedIn,
     first: str = "",
     second: str = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Show two branches side by side."""
     sample = _sample(request, sample_id, who)

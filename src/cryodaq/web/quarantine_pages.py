@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Form, Query
+from fastapi import APIRouter, Form, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -19,7 +19,7 @@ from cryodaq.ledger.events import last_event_id
 from cryodaq.ledger.samples import SampleRecord, find_sample
 from cryodaq.web.operators import NotAllowedError, RefusedError
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
 router = APIRouter()
 OFFERED = 200
@@ -27,7 +27,7 @@ Text = Annotated[str, Form(max_length=1000)]
 
 
 @router.get("/quarantine", response_class=HTMLResponse)
-def show_quarantine(request: Request, who: Visitor = Depends(visitor)) -> HTMLResponse:  # noqa: B008  # FastAPI's way
+def show_quarantine(request: Request, who: LoggedIn) -> HTMLResponse:
     """Show what waits for a person."""
     _require_staff(who)
     engine = ledger_of(request)
@@ -43,13 +43,7 @@ def show_quarantine(request: Request, who: Visitor = Depends(visitor)) -> HTMLRe
 
 
 @router.post("/quarantine/{microscope}")
-def assign(
-    request: Request,
-    microscope: str,
-    folder: Text,
-    sample: Text,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+def assign(request: Request, microscope: str, folder: Text, sample: Text, who: LoggedIn) -> Response:
     """Give one acquisition folder's exposures to a sample."""
     _require_staff(who)
     settings = web_settings(request)
@@ -70,10 +64,10 @@ def assign(
 def ask_to_reassign(
     request: Request,
     sample_id: str,
+    who: LoggedIn,
     to: Annotated[str, Query(max_length=40)] = "",
     folder: Annotated[str, Query(max_length=1000)] = "",
     since: Annotated[str, Query(max_length=40)] = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Ask what shall go to which other sample, and say what that means before it is done."""
     _require_staff(who)
@@ -106,9 +100,9 @@ def reassign(
     request: Request,
     sample_id: str,
     to: Text,
+    who: LoggedIn,
     folder: Text = "",
     since: Text = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> Response:
     """Give it to the other sample."""
     _require_staff(who)

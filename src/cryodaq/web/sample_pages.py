@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -26,7 +26,7 @@ from cryodaq.web.operators import require_post
 from cryodaq.web.plots import panels
 from cryodaq.web.rendering import render
 from cryodaq.web.selection_form import Asked, read_limits, read_query, said_limits
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,11 +37,7 @@ _TYPES = {"star": "text/plain; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 
 
 @router.get("/samples/{sample_id}", response_class=HTMLResponse)
-def show_sample(
-    request: Request,
-    sample_id: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> HTMLResponse:
+def show_sample(request: Request, sample_id: str, who: LoggedIn) -> HTMLResponse:
     """Show a sample's movies."""
     engine = ledger_of(request)
     with engine.connect() as connection:
@@ -100,11 +96,7 @@ def _sheet(connection: Connection, sample: SampleRecord, *, branch: str) -> dict
 
 
 @router.get("/samples/{sample_id}/plots", response_class=HTMLResponse)
-def show_plots(
-    request: Request,
-    sample_id: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> HTMLResponse:
+def show_plots(request: Request, sample_id: str, who: LoggedIn) -> HTMLResponse:
     """Show how the numbers are spread; the sample's page fetches this after itself."""
     engine = ledger_of(request)
     with engine.connect() as connection:
@@ -120,12 +112,7 @@ def show_plots(
 
 
 @router.get("/samples/{sample_id}/selection.{kind}")
-def export(
-    request: Request,
-    sample_id: str,
-    kind: Kind,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+def export(request: Request, sample_id: str, kind: Kind, who: LoggedIn) -> Response:
     """Send the movies that are in (or out, where the address says so) as a table."""
     engine = ledger_of(request)
     with engine.connect() as connection:
@@ -147,11 +134,7 @@ def export(
 
 
 @router.post("/samples/{sample_id}/limits")
-async def change_limits(
-    request: Request,
-    sample_id: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+async def change_limits(request: Request, sample_id: str, who: LoggedIn) -> Response:
     """Keep limits for a sample, for everybody and for the exports; none forgets those that were kept."""
     form = await request.form(max_fields=MOST_FIELDS)
     sent = {key: value for key, value in form.multi_items() if isinstance(value, str)}

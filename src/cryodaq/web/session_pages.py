@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -23,7 +23,7 @@ from cryodaq.web.operators import Stand, stand
 from cryodaq.web.preflight import Found, StorageProbe, preflight
 from cryodaq.web.rendering import render
 from cryodaq.web.sample_fields import FieldGroup, as_sent, defaults, field_groups
-from cryodaq.web.visitors import NotThereError, Visitor, ledger_of, visitor, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
 router = APIRouter()
 OFFERED = 60
@@ -47,8 +47,8 @@ class Sheet:
 def show_new(
     request: Request,
     name: str,
+    who: LoggedIn,
     copy: Annotated[str, Query(max_length=40)] = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Show the form, with an earlier sample's parameters if one is named."""
     place = stand(request, name, who)
@@ -76,11 +76,7 @@ def _params_of(request: Request, sample_id: str, who: Visitor) -> Mapping[str, o
 
 
 @router.post("/microscopes/{name}/new")
-async def begin(
-    request: Request,
-    name: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+async def begin(request: Request, name: str, who: LoggedIn) -> Response:
     """Begin the session, or show the form again with what is wrong."""
     form = await request.form(max_fields=MOST_FIELDS)
     return await run_in_threadpool(_begin, request, name, form, who)
@@ -118,11 +114,7 @@ def _begin(request: Request, name: str, form: FormData, who: Visitor) -> Respons
 
 
 @router.post("/microscopes/{name}/new/checks", response_class=HTMLResponse)
-async def check(
-    request: Request,
-    name: str,
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> Response:
+async def check(request: Request, name: str, who: LoggedIn) -> Response:
     """Check what is written so far; the page's script asks while somebody writes."""
     form = await request.form(max_fields=MOST_FIELDS)
 
@@ -136,11 +128,7 @@ async def check(
 
 
 @router.get("/people")
-def find_people(
-    request: Request,
-    q: Annotated[str, Query(max_length=64)] = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> JSONResponse:
+def find_people(request: Request, who: LoggedIn, q: Annotated[str, Query(max_length=64)] = "") -> JSONResponse:
     """Return people of the directory whose account contains a text."""
     desk = web_settings(request).desk
     if desk is None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Form, Query
+from fastapi import APIRouter, Form, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -21,7 +21,7 @@ from cryodaq.logbook.desk import ExperimentEntry
 from cryodaq.web.operators import RefusedError, Stand, stand, state_of
 from cryodaq.web.presentation import count
 from cryodaq.web.rendering import render
-from cryodaq.web.visitors import Visitor, ledger_of, visitor
+from cryodaq.web.visitors import LoggedIn, Visitor, ledger_of
 
 router = APIRouter()
 LISTED = 100
@@ -49,12 +49,7 @@ class Wish:
 
 
 @router.get("/microscopes/{name}/switch", response_class=HTMLResponse)
-def show_switch(
-    request: Request,
-    name: str,
-    q: Text = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
-) -> HTMLResponse:
+def show_switch(request: Request, name: str, who: LoggedIn, q: Text = "") -> HTMLResponse:
     """Show what is active, what it can be switched to, and what was active before."""
     place = stand(request, name, who)
     engine = ledger_of(request)
@@ -91,9 +86,9 @@ def ask_first(
     request: Request,
     name: str,
     action: Action,
+    who: LoggedIn,
     experiment: Text = "",
     sample: Text = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> HTMLResponse:
     """Say what will happen, and ask."""
     place = stand(request, name, who)
@@ -112,10 +107,10 @@ def act(
     request: Request,
     name: str,
     action: Annotated[Action, Form()],
+    who: LoggedIn,
     seen: Field = "",
     experiment: Field = "",
     sample: Field = "",
-    who: Visitor = Depends(visitor),  # noqa: B008  # FastAPI's way
 ) -> Response:
     """Do it, unless something else became active meanwhile."""
     place = stand(request, name, who)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from fastapi import Depends
 from starlette.requests import Request
 
 from cryodaq.ports import AccessControl, Person
@@ -71,6 +72,10 @@ def visitor(request: Request) -> Visitor:
     if found is None:
         raise NotLoggedInError
     return found
+
+
+LoggedIn = Annotated[Visitor, Depends(visitor)]
+"""A page's parameter: who asks; nobody who is not logged in gets as far as the page."""
 
 
 def find_visitor(request: Request) -> Visitor | None:
