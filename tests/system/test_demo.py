@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import httpx
@@ -40,6 +42,27 @@ def test_the_demo_publishes_every_movie_close_to_the_truth_and_leaves_no_process
     assert len(_published(home, sample)) == 2
     assert not [process for process in psutil.process_iter(["cmdline"]) if str(home) in _command(process)]
     assert not _readable_by_others(home / "secrets")
+
+
+@pytest.mark.system
+@pytest.mark.timeout(DEMO_LIMIT_S + 60)
+@pytest.mark.skipif(which("relion_run_motioncorr") is None, reason="RELION is not installed: scripts/setup dev relion")
+def test_relion_takes_part_in_the_whole_run(tmp_path: Path) -> None:
+    """The facility file names it for motion correction and picking; our CTF fits its micrographs."""
+    home = tmp_path / "home"
+    with _demo(home, ["--movies", "2", "--software", "epu", "--engine", "relion"]) as demo:
+        assert demo.wait(DEMO_LIMIT_S) == 0, _said(home)
+    summary = json.loads((home / "summary.json").read_text())
+    assert summary["missing"] == []
+    assert summary["defocus_within_2_percent"] == summary["published"] == 2
+    assert summary["drift_within_half_px"] >= 1
+    (sample,) = {movie["sample_id"] for movie in summary["movies"]}
+    assert len(_published(home, sample)) == 2
+    (folder,) = (home / "storage").glob(f"*/*/{sample}")
+    table = list(csv.DictReader((folder / "micrographs.csv").open()))
+    assert {(row["align_engine"], row["ctf_engine"], row["picks_engine"]) for row in table} == {
+        ("relion", "native", "relion")
+    }
 
 
 @pytest.mark.system

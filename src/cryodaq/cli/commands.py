@@ -11,6 +11,7 @@ from cryodaq.cli import (
     demo,
     deploying,
     exporting,
+    finding,
     first_day,
     held_commands,
     importing,
@@ -48,6 +49,7 @@ app.command("ctf")(stages.ctf)
 app.command("pick")(stages.pick)
 app.command("process")(stages.process)
 app.command("where")(asking.where)
+app.command("movies")(finding.movies)
 app.command("doctor")(asking.doctor)
 app.command("import")(importing.import_session)
 app.command("inspect")(inspecting.inspect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -84,6 +84,10 @@ def demo(
     ] = None,
     interval_s: Annotated[float, typer.Option(min=0, help="From exposure to exposure, s.")] = 5.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same movies.")] = 1,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="Program of the stages that it knows, such as relion; may be said several times."),
+    ] = None,
 ) -> None:
     """Watch movies travel from a simulated microscope to picked micrographs on a page."""
     from cryodaq.cli.running import make_system
@@ -98,7 +102,7 @@ def demo(
         raise ConfigError(message)
     folder = (home or Path.home() / "cryodaq-demo").expanduser().absolute()
     claims = PortClaims()
-    facility = _facility(folder, claims)
+    facility = _facility(folder, claims, engines=engine or [])
     plan = SessionPlan(software=Software(software), movie_count=movies, interval_s=interval_s, seed=seed)
     print(f"starting PostgreSQL, Airflow, the elogbook and the pages below {folder}", flush=True)
     system = make_system(folder, facility, claims)
@@ -108,8 +112,14 @@ def demo(
         sys.exit(1)
 
 
-def _facility(home: Path, claims: PortClaims) -> Facility:
-    """Return the demo's facility, on ports that are free and claimed."""
+def _facility(home: Path, claims: PortClaims, *, engines: Sequence[str]) -> Facility:
+    """Return the demo's facility, on ports that are free and claimed.
+
+    Raises
+    ------
+    ConfigError
+        One of the engines is unknown.
+    """
     from cryodaq import config
     from cryodaq.config.machines import Ports
     from cryodaq.launch.services import free_ports
@@ -118,9 +128,25 @@ def _facility(home: Path, claims: PortClaims) -> Facility:
     ports = free_ports(Ports(), claims)
     file = home / "facility.toml"
     file.write_text(
-        FACILITY.format(home=home, web=ports.web, elogbook=ports.elogbook, airflow=ports.airflow), encoding="utf-8"
+        FACILITY.format(home=home, web=ports.web, elogbook=ports.elogbook, airflow=ports.airflow) + _chosen(engines),
+        encoding="utf-8",
     )
     return config.activate(file, home=home)
+
+
+def _chosen(engines: Sequence[str]) -> str:
+    """Return the facility file's table of programs; a later one takes a stage from an earlier one."""
+    from cryodaq.config.engines import programs_of_stages
+    from cryodaq.errors import ConfigError
+
+    known = programs_of_stages()
+    for name in engines:
+        if all(name not in names for names in known.values()):
+            message = f"--engine is {name!r}; write one of {', '.join(sorted(set().union(*known.values())))}"
+            raise ConfigError(message)
+    last = {stage: [name for name in engines if name in names][-1:] for stage, names in known.items()}
+    lines = [f'{stage} = "{name}"' for stage, names in last.items() for name in names]
+    return "\n".join(["", "[engines]", *lines, "", "[engines.programs.topaz]", "gpus = []", ""])
 
 
 def _run(system: EmbeddedSystem, facility: Facility, plan: SessionPlan, *, exit_when_done: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -47,6 +47,12 @@ class Programs(Table):
 MotionCorrectionName = Literal["native", "relion", "motioncor2", "motioncor3"]
 CtfEstimationName = Literal["native", "ctffind4", "ctffind5", "gctf"]
 ParticlePickingName = Literal["native", "relion", "topaz", "cryolo"]
+
+
+def programs_of_stages() -> dict[str, tuple[str, ...]]:
+    """Return the programs that each stage can be given, by the stage's setting."""
+    kinds = (MotionCorrectionName, CtfEstimationName, ParticlePickingName)
+    return {stage: get_args(kind) for stage, kind in zip(STAGES, kinds, strict=True)}
 
 
 class EngineRule(Table):

@@ -11,7 +11,7 @@ LONGEST_TEXT = 300
 MOST_FRAMES = 1_000_000
 _ABOVE_ZERO = frozenset(
     {"pixel_size_ang", "voltage_kv", "dose_per_frame_e_ang2", "total_dose_e_ang2", "exposure_time_s", "frame_count"}
-    | {"binning", "magnification"}
+    | {"binning", "magnification", "energy_slit_ev", "c2_aperture_um"}
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -62,6 +62,20 @@ class AcquisitionMetadata:
     """Beam tilt in the software's own unit."""
     defect_file_name: str | None = None
     """Base name of the list of defects that this file names."""
+    energy_filter: bool | None = None
+    """Whether electrons that lost energy were filtered out."""
+    energy_slit_ev: float | None = None
+    """Width of the filter's slit, eV; None without one."""
+    phase_plate: bool | None = None
+    c2_aperture_um: float | None = None
+    """Diameter of the second condenser aperture, µm."""
+    illumination_mode: str | None = None
+    """Such as Parallel."""
+    imaging_mode: str | None = None
+    """Such as BrightField."""
+    electron_source: str | None = None
+    instrument: str | None = None
+    """The microscope, as it names itself."""
     said_by: dict[str, str] = field(default_factory=dict)
     """Name of the file that said a field, where that is not `source`."""
 

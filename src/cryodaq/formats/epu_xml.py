@@ -16,6 +16,7 @@ from cryodaq.formats.times import iso_time
 MAX_XML_BYTES = 8_000_000
 
 _GRID_SQUARE = re.compile(r"GridSquare_(\d+)", re.ASCII)
+_DIAMETER = re.compile(r"\d{1,4}(?:\.\d{1,3})?", re.ASCII)
 _FOIL_HOLE = re.compile(r"FoilHole_(\d+)", re.ASCII)
 
 
@@ -140,6 +141,8 @@ def _image(document: XmlDocument) -> AcquisitionMetadata:
     tilt = (document.number(f"{optics}/BeamTilt/_x"), document.number(f"{optics}/BeamTilt/_y"))
     detector = _detector(custom, document)
     gain = _value(custom, f"Detectors[{_value(custom, 'BinaryResult.Detector')}].GainReference")
+    slit = _truth(document.text(f"{optics}/EnergyFilter/EnergySelectionSlitInserted"))
+    filtered = slit if slit is not None else _truth(document.text(f"{optics}/EFTEMOn"))
     super_resolution = None if factor is None or binning is None else factor > max(binning, 1)
     return AcquisitionMetadata(
         source=document.path.name,
@@ -166,7 +169,24 @@ def _image(document: XmlDocument) -> AcquisitionMetadata:
         magnification=document.number(f"{optics}/TemMagnification/NominalMagnification"),
         gain_file_name=base_name_of_foreign_path(gain) if gain else None,
         software=_software(document),
+        energy_filter=filtered,
+        energy_slit_ev=document.number(f"{optics}/EnergyFilter/EnergySelectionSlitWidth") if filtered else None,
+        phase_plate=_truth(_value(custom, "PhasePlateUsed")),
+        c2_aperture_um=_diameter_um(_value(custom, "Aperture[C2].Name")),
+        illumination_mode=document.text(f"{optics}/IlluminationMode"),
+        imaging_mode=document.text(f"{optics}/ColumnOperatingTemSubMode"),
+        electron_source=document.text("microscopeData/gun/Sourcetype"),
+        instrument=document.text("microscopeData/instrument/InstrumentModel"),
     )
+
+
+def _truth(text: str | None) -> bool | None:
+    return {"true": True, "false": False}.get((text or "").lower())
+
+
+def _diameter_um(name: str | None) -> float | None:
+    """Return the diameter that an aperture is named after; others have names such as `None` or `Retracted`."""
+    return float(name) if name is not None and _DIAMETER.fullmatch(name) else None
 
 
 def _frame_count(document: XmlDocument, camera: Mapping[str, Element]) -> int | None:

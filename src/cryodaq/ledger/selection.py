@@ -28,6 +28,7 @@ from sqlalchemy import (
 from cryodaq.ledger.gallery import MOVIE_STATES, MovieRow, movies_by_id
 from cryodaq.ledger.limits import Limits
 from cryodaq.ledger.measurements import QUANTITIES
+from cryodaq.ledger.said import Span, conditions
 from cryodaq.ledger.tables import branch, judgement, measurement, movie
 
 PAGE_SIZE = 60
@@ -53,6 +54,10 @@ class Selection:
     hole: str | None = None
     text: str = ""
     """A part of the movie's name."""
+    said: Limits = field(default_factory=dict)
+    """Ranges of what the acquisition program said, by key of `said.SAID`."""
+    taken: Span = (None, None)
+    """When the exposure was taken."""
     sort: str = "time"
     """A quantity, or `time`."""
     descending: bool = True
@@ -162,7 +167,7 @@ def _meant(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:  
         query = query.where(movie.c.foil_hole.is_not_distinct_from(selection.hole))
     if selection.text:
         query = query.where(movie.c.run_name.icontains(selection.text, autoescape=True))
-    return query
+    return query.where(*conditions(selection.said, selection.taken))
 
 
 def _chosen(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:  # Any: of many types

@@ -97,12 +97,19 @@ def osc_em(rows: Sequence[Row], *, microscope: str) -> dict[str, Json]:
         "dose_per_movie": _quantity(_typical(rows, "dose_e_ang2"), "1/Å^2"),
         "nominal_defocus": _range(rows, "applied_defocus_ang", unit="nm", scale=-0.1, names=("minimal", "maximal")),
         "calibrated_defocus": _defocus(rows),
-        "beamshift": _beam_shift(rows),
+        "beamshift": _beam_of_epu(rows, "beam_shift"),
+        "beamtilt": _beam_of_epu(rows, "beam_tilt"),
+        "energy_filter": _energy_filter(rows),
+        "specialist_optics": _phase_plate(rows),
         "beamtiltgroups": len(groups) or None,
         "gainref_flip_rotate": _most(rows, "gain_orientation"),
     }
     instrument: Json = {
-        "microscope": microscope or None,
+        "microscope": _most(rows, "instrument") or microscope or None,
+        "illumination": _most(rows, "illumination_mode"),
+        "imaging": _most(rows, "imaging_mode"),
+        "electron_source": _most(rows, "electron_source"),
+        "c2_aperture": _quantity(_typical(rows, "c2_aperture_um"), "um"),
         "acceleration_voltage": _quantity(_typical(rows, "voltage_kv"), "kV"),
         "cs": _quantity(_typical(rows, "cs_mm"), "mm"),
     }
@@ -190,14 +197,26 @@ def _typical(rows: Iterable[Row], name: str) -> float | None:
     return found[0][0] if found else None
 
 
-def _beam_shift(rows: Sequence[Row]) -> Json | None:
-    """Return the range of the beam's shift; OSC-EM has EPU's numbers as mrad, those of others have another unit."""
+def _beam_of_epu(rows: Sequence[Row], name: str) -> Json | None:
+    """Return the range of the beam's shift or tilt; OSC-EM has EPU's numbers as mrad, others' have another unit."""
     if "EPU" not in (_most(rows, "software") or ""):
         return None
     return _merged(
-        _range(rows, "beam_shift_x", unit="mrad", scale=1, names=("x_min", "x_max")),
-        _range(rows, "beam_shift_y", unit="mrad", scale=1, names=("y_min", "y_max")),
+        _range(rows, f"{name}_x", unit="mrad", scale=1, names=("x_min", "x_max")),
+        _range(rows, f"{name}_y", unit="mrad", scale=1, names=("y_min", "y_max")),
     )
+
+
+def _energy_filter(rows: Sequence[Row]) -> Json | None:
+    used = _most(rows, "energy_filter")
+    if used is None:
+        return None
+    return _said({"used": used == "True", "width_energy_filter": _quantity(_typical(rows, "energy_slit_ev"), "eV")})
+
+
+def _phase_plate(rows: Sequence[Row]) -> Json | None:
+    used = _most(rows, "phase_plate")
+    return None if used is None else {"phaseplate": {"used": used == "True"}}
 
 
 def _whole(value: float | None) -> int | None:

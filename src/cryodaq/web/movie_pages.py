@@ -19,6 +19,7 @@ from cryodaq.ledger.events import last_event_id
 from cryodaq.ledger.gallery import MovieHistory
 from cryodaq.ledger.judgements import Judgement, find_judgement, process_again, save_judgement
 from cryodaq.ledger.samples import SampleRecord, find_sample
+from cryodaq.web.acquisition_facts import facts_of
 from cryodaq.web.drawings import curves, picks, read_json
 from cryodaq.web.operators import RefusedError, require_post
 from cryodaq.web.plots import track
@@ -66,6 +67,7 @@ def show_movie(request: Request, movie_id: int, who: LoggedIn) -> HTMLResponse:
         "curves": curves(fits, "aligned"),
         "picks": picks(read_json(products["pick_overlay"])) if "pick_overlay" in products else None,
         "track": track(measured.displacement_px_xy, pixel_size_ang=measured.pixel_size_ang or 1.0),
+        "acquisition": facts_of(history.metadata),
         "steps": steps(history),
         "said": said,
         "may_post": _may_post(who, history.row.experiment),

@@ -85,6 +85,7 @@ def asked_of(connection: Connection, request: Request, sample: SampleRecord) -> 
         branch_name=branch,
         current_branch=sample.current_branch,
         kept=None if kept is None else kept.limits,
+        zone=web_settings(request).zone,
     )
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from starlette.datastructures import QueryParams
 
 from cryodaq.ledger.gallery import MOVIE_STATES
 from cryodaq.ledger.limits import Limits
 from cryodaq.ledger.measurements import QUANTITIES, Quantity
+from cryodaq.ledger.said import SAID
 from cryodaq.ledger.selection import Selection
 
 MOST_PAGES = 100_000
 VIEWS = ("gallery", "table", "squares", "holes")
+TIMES = ("from", "until")
+UTC_ZONE = ZoneInfo("UTC")
 NO_LIMITS = "none"
 """Says in an address that the limits which are kept for the sample shall not hold there."""
 
@@ -56,17 +61,21 @@ class Asked:
 
     def limit_fields(self) -> list[LimitField]:
         """Return the fields of all quantities."""
-        found = self.selection.limits
-        return [
-            LimitField(quantity=one, low=_shown(low, one), high=_shown(high, one))
-            for one in QUANTITIES.values()
-            for low, high in [found.get(one.key, (None, None))]
-        ]
+        return _fields(QUANTITIES, self.selection.limits)
+
+    def said_fields(self) -> list[LimitField]:
+        """Return the fields of what acquisition programs say."""
+        return _fields(SAID, self.selection.said)
+
+    @property
+    def looks_for(self) -> bool:
+        """Whether movies are looked for by name, by what their program said, or by time."""
+        return bool(self.selection.text or self.selection.said) or self.selection.taken != (None, None)
 
     def without_limits(self) -> str:
         """Return the query of the page without limits, and without what else narrows it."""
-        unlimited = {f"{end}_{key}": "" for key in QUANTITIES for end in ("min", "max")}
-        narrowing = dict.fromkeys(("state", "which", "square", "hole", "q"), "")
+        unlimited = {f"{end}_{key}": "" for key in (*QUANTITIES, *SAID) for end in ("min", "max")}
+        narrowing = dict.fromkeys(("state", "which", "square", "hole", "q", *TIMES), "")
         return self.address(**unlimited, **narrowing, limits="" if self.kept is None else NO_LIMITS)
 
     def with_kept_limits(self) -> str:
@@ -91,6 +100,7 @@ def read_query(
     branch_name: str,
     current_branch: str | None = None,
     kept: Limits | None = None,
+    zone: ZoneInfo = UTC_ZONE,
 ) -> Asked:
     """Read an address's query; what makes no sense counts as not said.
 
@@ -98,12 +108,16 @@ def read_query(
     ----------
     kept
         The sample's own limits, where it has any.
+    zone
+        Of times that name none.
     branch_name
         The branch that is meant; addresses say it where it is not `current_branch`.
     """
     said = {"branch": branch_name} if branch_name != (current_branch or branch_name) else {}
-    limits = read_limits(sent)
-    said |= said_limits(limits)
+    limits, asked = read_limits(sent), _ranges(sent, SAID)
+    said |= {**said_limits(limits), **_said_ranges(asked, SAID)}
+    taken = {key: moment for key in TIMES if (moment := _moment(sent.get(key, ""), zone)) is not None}
+    said |= {key: moment.replace(tzinfo=None).isoformat(timespec="minutes") for key, moment in taken.items()}
     if kept is not None and not limits:
         said |= _choice(sent, "limits", ("", NO_LIMITS), usual="")
     said |= _choice(sent, "state", tuple(MOVIE_STATES), usual="all")
@@ -124,6 +138,8 @@ def read_query(
         square=said.get("square"),
         hole=said.get("hole"),
         text=said.get("q", ""),
+        said=asked,
+        taken=(taken.get("from"), taken.get("until")),
         sort=said.get("sort", "time"),
         descending=said.get("order", "down") == "down",
     )
@@ -132,22 +148,47 @@ def read_query(
 
 def read_limits(sent: Mapping[str, str]) -> dict[str, tuple[float | None, float | None]]:
     """Return the limits that an address or a form names, in the columns' units."""
-    limits: dict[str, tuple[float | None, float | None]] = {}
-    for one in QUANTITIES.values():
-        low, high = (_limit(sent.get(f"{end}_{one.key}", "")) for end in ("min", "max"))
-        if low is not None or high is not None:
-            limits[one.key] = (_in_column(low, one), _in_column(high, one))
-    return limits
+    return _ranges(sent, QUANTITIES)
 
 
 def said_limits(limits: Limits) -> dict[str, str]:
     """Return limits as an address or a form names them, in the shown units."""
+    return _said_ranges(limits, QUANTITIES)
+
+
+def _fields(known: Mapping[str, Quantity], found: Limits) -> list[LimitField]:
+    return [
+        LimitField(quantity=one, low=_shown(low, one), high=_shown(high, one))
+        for one in known.values()
+        for low, high in [found.get(one.key, (None, None))]
+    ]
+
+
+def _ranges(sent: Mapping[str, str], known: Mapping[str, Quantity]) -> dict[str, tuple[float | None, float | None]]:
+    ranges: dict[str, tuple[float | None, float | None]] = {}
+    for one in known.values():
+        low, high = (_limit(sent.get(f"{end}_{one.key}", "")) for end in ("min", "max"))
+        if low is not None or high is not None:
+            ranges[one.key] = (_in_column(low, one), _in_column(high, one))
+    return ranges
+
+
+def _said_ranges(ranges: Limits, known: Mapping[str, Quantity]) -> dict[str, str]:
     return {
-        f"{end}_{key}": _shown(value, QUANTITIES[key])
-        for key, pair in limits.items()
+        f"{end}_{key}": _shown(value, known[key])
+        for key, pair in ranges.items()
         for end, value in zip(("min", "max"), pair, strict=True)
         if value is not None
     }
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime | None:
+    """Return a time as a browser's field writes it, in the facility's zone."""
+    try:
+        moment = datetime.fromisoformat(text.strip()[:40])
+        return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _shown(value: float | None, quantity: Quantity) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, text
@@ -176,3 +177,35 @@ def test_measurements_made_before_an_upgrade_are_copied(movies: list[SeededMovie
         connection.execute(text(runpy.run_path(str(path))["_COPY"]))
         assert connection.execute(text(question)).all() == written
     assert len(written) == 4
+
+
+def say(engine: Engine, movie: SeededMovie, **said: object) -> None:
+    with engine.begin() as connection:
+        connection.execute(t.movie.update().where(t.movie.c.id == movie.id).values(metadata={"source": "a", **said}))
+
+
+def test_movies_are_found_by_what_their_program_said(movies: list[SeededMovie], engine: Engine) -> None:
+    say(engine, movies[0], applied_defocus_ang=8_000.0, stage_x_um=-120.5, stage_y_um=40.0)
+    say(engine, movies[1], applied_defocus_ang=22_000.0, stage_x_um=-118.0, stage_y_um=41.0)
+    say(engine, movies[2], applied_defocus_ang=None, stage_x_um=300.0)
+    assert names(engine, replace(ALL, said={"applied_defocus_ang": (10_000.0, None)})) == ["m1"]
+    assert names(engine, replace(ALL, said={"stage_x_um": (-121.0, -115.0)})) == ["m1", "m0"]
+    near = {"stage_x_um": (-119.0, 400.0), "stage_y_um": (40.5, 41.5)}
+    assert names(engine, replace(ALL, said=near)) == ["m1"]
+
+
+def test_movies_are_found_by_when_they_were_taken(movies: list[SeededMovie], engine: Engine) -> None:
+    """Berlin is an hour before UTC in winter; what has no zone was written in Berlin's; no time: when it came."""
+    berlin = ZoneInfo("Europe/Berlin")
+    said = ("2026-01-08T15:49:15.123456+00:00", "2026-01-08T16:50:00", "no time at all", "2026-99-99T10:00:00")
+    for movie, written in zip(movies, said, strict=False):
+        say(engine, movie, acquired_at=written)
+    since = datetime(2026, 1, 8, 16, 49, tzinfo=berlin)
+    for begin, end, expected in (
+        (since, datetime(2026, 1, 8, 16, 49, 30, tzinfo=berlin), ["m0"]),
+        (since, datetime(2026, 1, 8, 17, 0, tzinfo=berlin), ["m1", "m0"]),
+        (datetime(2026, 1, 8, 16, 49, 30, tzinfo=berlin), datetime(2026, 2, 1, tzinfo=berlin), ["m1"]),
+        (None, since, []),
+        (NOW - timedelta(days=1), None, ["m4", "m3", "m2"]),
+    ):
+        assert names(engine, replace(ALL, taken=(begin, end))) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -273,6 +274,31 @@ def test_pictures_are_sent_from_the_ledgers_paths_only(
             )
         assert client.get(f"/movies/{movie.id}/preview.jpg").status_code == 404
     assert enter(client, "op").get(f"/movies/{movie.id}/preview.jpg").status_code == 404
+
+
+def test_a_movies_page_says_what_its_acquisition_said_and_which_file_said_it(
+    client: TestClient, movie: SeededMovie, engine: Engine
+) -> None:
+    said: dict[str, object] = {
+        "source": "a.xml",
+        "applied_defocus_ang": 12_000.0,
+        "stage_x_um": -47.2,
+        "energy_filter": True,
+    }
+    said |= {"beam_tilt_xy": [-0.03, 0.005], "frame_count": 40, "said_by": {"frame_count": "a_Fractions.xml"}}
+    with engine.begin() as connection:
+        connection.execute(t.movie.update().where(t.movie.c.id == movie.id).values(metadata=said))
+    enter(client, "user")
+    page = client.get(f"/movies/{movie.id}").text.replace("<wbr>", "")
+    shown = page[page.index('id="acquisition"') : page.index('id="files"')]
+    part = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown))
+    for words in ("Defocus set 1.20 µm", "Stage x -47.20 µm", "Energy filter yes", "-0.0300, 0.0050"):
+        assert words in part
+    assert "Frames 40 a_Fractions.xml" in part
+    found = client.get(f"/samples/{movie.sample.id}?min_stage_x_um=-50&max_stage_x_um=-40&until=2020-01-01T00:00").text
+    assert "0</strong> in" in found
+    assert 'value="-50"' in found
+    assert 'value="2020-01-01T00:00"' in found
 
 
 def test_alarms_of_others_are_counted_not_told(client: TestClient, movie: SeededMovie, engine: Engine) -> None:

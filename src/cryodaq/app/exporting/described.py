@@ -18,6 +18,8 @@ Json = Mapping[str, Any]  # Any: JSON of the stages' records
 _METADATA = (
     *("acquired_at", "grid_square", "foil_hole", "applied_defocus_ang", "stage_x_um", "stage_y_um", "stage_z_um"),
     *("tilt_deg", "exposure_time_s", "magnification", "camera", "detector_mode", "binning", "software"),
+    *("energy_filter", "energy_slit_ev", "phase_plate", "c2_aperture_um", "illumination_mode", "imaging_mode"),
+    *("electron_source", "instrument"),
 )
 _FIT = (
     *("fitted", "defocus_u_ang", "defocus_v_ang", "defocus_angle_deg", "phase_shift_deg", "score"),
@@ -92,7 +94,8 @@ def _facts(
         return str(given.relative_to(sample_folder)) if given.is_relative_to(sample_folder) else path
 
     align, pick = source.align, source.pick
-    shift = (source.metadata or {}).get("beam_shift_xy") or (None, None)
+    said = source.metadata or {}
+    shift, tilt = (said.get(key) or (None, None) for key in ("beam_shift_xy", "beam_tilt_xy"))
     return {
         "run": name,
         "movie": below(source.source),
@@ -101,9 +104,11 @@ def _facts(
         "coordinates": below(pick.get("coordinates")),
         "gain": below(source.gain),
         "registered_at": source.registered_at.isoformat(),
-        **_some(source.metadata or {}, _METADATA),
+        **_some(said, _METADATA),
         "beam_shift_x": shift[0],
         "beam_shift_y": shift[1],
+        "beam_tilt_x": tilt[0],
+        "beam_tilt_y": tilt[1],
         "beam_shift_group": source.beam_shift_group or None,
         "pixel_size_ang": float(align["pixel_size_ang"]),
         "movie_pixel_size_ang": _value(source, "pixel_size_ang"),
