@@ -13,6 +13,7 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from cryodaq.config.machines import Ports
 from cryodaq.database import open_engine
 from cryodaq.domain.layout import experiment_layout
 from cryodaq.launch import sessions
+from cryodaq.launch.ports import PortClaims
 from cryodaq.launch.services import free_ports
 from cryodaq.launch.system import EmbeddedSystem
 from cryodaq.ledger import samples, tables
@@ -48,12 +50,27 @@ select gap from (
     from ledger.stage_result) as gaps
 where gap is not null
 """
+STEPS = """
+select run_id, task_id, extract(epoch from end_date), extract(epoch from scheduled_dttm),
+       extract(epoch from queued_dttm), extract(epoch from start_date)
+from task_instance where dag_id = :dag and state = 'success' and try_number = 1
+"""
+STARTS = """
+select t.run_id, s.stage, extract(epoch from s.started_at), extract(epoch from s.ended_at)
+from ledger.trigger t join ledger.stage_result s on s.movie_id = t.movie_id
+"""
+STAGES = ("align", "ctf", "pick", "publish")
+PARTS = ("recorded to ended", "ended to scheduled", "scheduled to queued", "queued to started", "started to recorded")
+"""Of what passes between two tasks: two by the task's process, the three between by the scheduler and its executor."""
+STEP_UP = 1.5
+FLAT = 0.02
+"""A backlog of so many of a load's movies, or of 20, at its end is none."""
 NAMES = ("copied to triggered", "triggered to first task", "first task to published", "copied to published")
 
 
-def make_home(home: Path, *, slots: int, executor: str) -> Facility:
+def make_home(home: Path, claims: PortClaims, *, slots: int, executor: str) -> Facility:
     """Write the facility file of a system whose microscope is away."""
-    ports = free_ports(Ports(web=21_000, elogbook=21_001, airflow=21_002))
+    ports = free_ports(Ports(web=21_000, elogbook=21_001, airflow=21_002), claims)
     text = f"""
 [storage]
 root = "{home}/storage"
@@ -167,26 +184,88 @@ def published(engine: sa.Engine) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def offer(engine: sa.Engine, *, per_hour: float, minutes: float, branch: int) -> tuple[int, list[int]]:
-    """Add movies at a steady rate; return how many, and the backlog every half minute."""
-    begun, number, backlog = time.monotonic(), 0, []
+def offer(engine: sa.Engine, *, first: int, per_hour: float, minutes: float, branch: int) -> tuple[int, list[int]]:
+    """Add movies at a steady rate; return the number of the last and one more, and the backlog every half minute."""
+    begun, number, backlog = time.monotonic(), first, []
     next_look_s = 30.0
     while (elapsed := time.monotonic() - begun) < 60 * minutes:
-        while number < elapsed * per_hour / 3600:
+        while number - first < elapsed * per_hour / 3600:
             add_movie(engine, number, branch=branch)
             number += 1
         if elapsed >= next_look_s:
             backlog.append(number - published(engine))
             next_look_s += 30.0
         time.sleep(0.1)
-    return number, backlog
+    return number, [*backlog, number - published(engine)]
+
+
+def between_tasks(engine: sa.Engine, airflow_url: str) -> dict[str, list[float]]:
+    """Return what passes between two tasks, s, in its parts: the clocks of Airflow and of the ledger are one."""
+    with engine.connect() as connection:
+        recorded = {(run, stage): (float(a), float(b)) for run, stage, a, b in connection.execute(sa.text(STARTS))}
+    orders = open_engine(airflow_url)
+    with orders.connect() as connection:
+        rows = connection.execute(sa.text(STEPS), {"dag": f"{EXPERIMENT}_{SAMPLE}"}).all()
+    orders.dispose()
+    told = {(row[0], row[1]): [float(value) for value in row[2:]] for row in rows if None not in row}
+    found: dict[str, list[float]] = {name: [] for name in PARTS}
+    for (run, stage), (_, scheduled, queued, started) in told.items():
+        before = (run, STAGES[STAGES.index(stage) - 1])
+        if stage == STAGES[0] or before not in told or (run, stage) not in recorded:
+            continue
+        moments = [recorded[before][1], told[before][0], scheduled, queued, started, recorded[run, stage][0]]
+        for name, begin, end in zip(PARTS, moments, moments[1:], strict=False):
+            found[name].append(end - begin)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A running system with a sample to which movies are added."""
+
+    home: Path
+    engine: sa.Engine
+    airflow_url: str
+    branch: int
+    idle_cores: float
+
+    def load(self, *, per_hour: float, minutes: float) -> dict[str, object]:
+        """Put one load on it, wait until all is done, and return what it cost."""
+        first = published(self.engine)
+        before, at = cpu_s(self.home), time.monotonic()
+        last, backlog = offer(self.engine, first=first, per_hour=per_hour, minutes=minutes, branch=self.branch)
+        while published(self.engine) < last and time.monotonic() - at < DRAIN_LIMIT_S:
+            time.sleep(0.5)
+        took_s, count, done = time.monotonic() - at, last - first, published(self.engine) - first
+        used = cpu_s(self.home) - before - self.idle_cores * took_s
+        return {
+            "offered_per_hour": per_hour,
+            "movies": count,
+            "published": done,
+            "seconds": round(took_s, 1),
+            "movies_per_hour": round(3600 * done / took_s),
+            "backlog_each_30_s": backlog,
+            "sustained": backlog[-1] <= max(20, FLAT * count),
+            "cpu_s_per_movie": round(used / max(done, 1), 2),
+            "load": os.getloadavg()[0],
+        }
+
+    def latencies(self) -> dict[str, dict[str, float]]:
+        """Return percentiles of all movies so far, s."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.text(LATENCIES)).all()
+            gaps = [float(gap) for gap in connection.execute(sa.text(GAPS)).scalars()]
+        columns = {name: [float(row[place]) for row in rows] for place, name in enumerate(NAMES)}
+        columns |= {"task to task": gaps, **between_tasks(self.engine, self.airflow_url)}
+        return {name: _percentiles(sorted(values)) for name, values in columns.items()}
 
 
 def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
-    """Run one load and return what it cost."""
-    facility = make_home(home, slots=options.slots, executor=options.executor)
+    """Put one load on the system or, to find where it breaks, loads that grow until one is not sustained."""
+    claims = PortClaims()
+    facility = make_home(home, claims, slots=options.slots, executor=options.executor)
     os.environ["PYTHONPATH"] = str(NOOP)
-    system = make_system(home, facility)
+    system = make_system(home, facility, claims)
     with system:
         engine = open_engine(system.database_url)
         branch = add_sample(engine, system, home)
@@ -194,31 +273,21 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
         before, at = cpu_s(home), time.monotonic()
         time.sleep(IDLE_S)
         idle = (cpu_s(home) - before) / (time.monotonic() - at)
-        before, at = cpu_s(home), time.monotonic()
-        count, backlog = offer(engine, per_hour=options.per_hour, minutes=options.minutes, branch=branch)
-        while published(engine) < count and time.monotonic() - at < DRAIN_LIMIT_S:
-            time.sleep(0.5)
-        took_s = time.monotonic() - at
-        used = cpu_s(home) - before - idle * took_s
-        done = published(engine)
-        with engine.connect() as connection:
-            rows = connection.execute(sa.text(LATENCIES)).all()
-            gaps = sorted(float(gap) for gap in connection.execute(sa.text(GAPS)).scalars())
+        airflow_url = system.postgres.url("airflow")
+        trial = Trial(home=home, engine=engine, airflow_url=airflow_url, branch=branch, idle_cores=idle)
+        loads, per_hour = [trial.load(per_hour=options.per_hour, minutes=options.minutes)], options.per_hour
+        latencies = trial.latencies()
+        while options.until_it_breaks and loads[-1]["sustained"]:
+            per_hour *= STEP_UP
+            loads.append(trial.load(per_hour=per_hour, minutes=options.minutes))
         engine.dispose()
-    columns = {name: sorted(float(row[place]) for row in rows) for place, name in enumerate(NAMES)}
-    columns["task to task"] = gaps
     return {
         "executor": options.executor,
-        "movies": count,
-        "published": done,
-        "seconds": round(took_s, 1),
-        "movies_per_hour": round(3600 * done / took_s),
-        "backlog_each_30_s": backlog,
-        "idle_cores": round(idle, 3),
-        "cpu_s_per_movie": round(used / max(done, 1), 2),
-        "latency_s": {name: _percentiles(values) for name, values in columns.items()},
-        "load": os.getloadavg()[0],
+        "slots": options.slots,
         "cores": os.cpu_count(),
+        "idle_cores": round(idle, 3),
+        "loads": loads,
+        "latency_s of the first load": latencies,
     }
 
 
@@ -235,6 +304,7 @@ def main() -> None:
     parser.add_argument("--per-hour", type=float, default=1200, help="movies offered an hour")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--executor", choices=["local", "celery"], default="local")
+    parser.add_argument("--until-it-breaks", action="store_true", help="go on with half as many more, and so on")
     parser.add_argument("--slots", type=int, default=2, help="processing tasks at once")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cq-", ignore_cleanup_errors=True) as folder:

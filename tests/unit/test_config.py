@@ -89,6 +89,30 @@ def test_a_file_with_a_mistake_leaves_the_active_one_in_place(tmp_path: Path) ->
     assert config.load_active(tmp_path).microscope("tem1").defaults.voltage_kv == 300.0
 
 
+def test_a_start_with_a_mistake_goes_on_with_what_was_good_and_says_so(tmp_path: Path) -> None:
+    file, other = tmp_path / "facility.toml", tmp_path / "other.toml"
+    file.write_text(GOOD)
+    assert config.activate_or_keep(file, home=tmp_path)[1] is None
+    wrong = GOOD.replace("voltage_kv", "voltage_kw")
+    file.write_text(wrong)
+    facility, mistake = config.activate_or_keep(file, home=tmp_path)
+    assert facility.microscope("tem1").defaults.voltage_kv == 300.0
+    assert mistake is not None
+    assert "voltage_kw is not a setting; did you mean 'voltage_kv'?" in mistake
+    assert len(mistake.splitlines()) == 1
+    other.write_text(wrong)  # of another file, nothing good is known
+    with pytest.raises(ConfigError):
+        config.activate_or_keep(other, home=tmp_path)
+
+
+def test_a_mistake_in_a_microscope_is_not_told_as_if_there_were_none() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(GOOD.replace("voltage_kv", "voltage_kw"), source="facility.toml")
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(ConfigError, match="microscopes"):
+        config.parse(GOOD.partition("[[microscopes]]")[0] + "microscopes = []\n", source="facility.toml")
+
+
 def test_a_missing_file_is_said_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml"):
         config.load(tmp_path / "nowhere.toml")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from cryodaq.app.compare_clocks import CLOCK_TOLERANCE_S, node_name, tell_clock_
 from cryodaq.app.notify_people import Notifying, notify, send_at_once
 from cryodaq.domain.notifications import MessageKind
 from cryodaq.errors import NotificationError
-from cryodaq.ledger import events, notifications
+from cryodaq.ledger import events, notifications, observations
 from cryodaq.ledger.events import Severity, Subject
 from cryodaq.ledger.notifications import ShareRoom
 
@@ -30,6 +30,8 @@ ENOUGH_AGAIN = 1.25
 CLOCK_REMEMBERED = timedelta(hours=1)
 """How long people see that a clock jumped."""
 LOOK_S = 10.0
+UNFOLLOWED_S = 180.0
+"""A microscope's task asks the elogbook every 5 s; a worker that is replaced is back in less."""
 LEAST_STATE_BYTES = 1_000_000_000
 """Free for logs and backups; with less, tasks soon cannot write their logs and fail."""
 FACILITY_FILE = "facility-file"
@@ -43,8 +45,10 @@ class Watching:
     notifying: Notifying
     filling_alarm_h: Mapping[str, float]
     """Hours left at which people are told, by microscope."""
-    state_folder: Path
-    """Logs, backups and the active facility file."""
+    state_folders: Sequence[Path]
+    """Of logs, of backups and of the active facility file, which may be on several disks; absent ones are left out."""
+    microscopes: Collection[str] = ()
+    """That somebody must follow."""
     facility_problem: Callable[[], str | None] = lambda: None
     """What is wrong with the facility file as it is now, in a sentence; None while it is the active one."""
     clock: Callable[[], float] = time.monotonic
@@ -56,6 +60,8 @@ class Watcher:
 
     watching: Watching
     _last: tuple[datetime, float] | None = None
+    _asked: dict[str, tuple[datetime | None, float]] = field(default_factory=dict)
+    """By microscope: when the elogbook was asked last, and since when, on the steady clock, that is so."""
     _jumped_at: datetime | None = None
     _down_since: datetime | None = None
     _told_down: bool = False
@@ -70,6 +76,8 @@ class Watcher:
             with notifying.engine.begin() as connection:
                 self._tell_clock(connection, jump_s)
                 self._tell_rooms(connection)
+                for microscope in self.watching.microscopes:
+                    self._tell_unfollowed(connection, microscope)
                 self._tell(connection, FACILITY_FILE, self.watching.facility_problem(), severity="warning")
                 self._tell(connection, f"state-disk:{node_name()}", self._full_disk(), severity="error")
             notify(notifying)
@@ -87,9 +95,7 @@ class Watcher:
             events.raise_alarm(connection, key, severity=severity, message=problem, at=at, subject=Subject())
 
     def _full_disk(self) -> str | None:
-        folder = self.watching.state_folder
-        free = shutil.disk_usage(folder).free
-        return None if free >= LEAST_STATE_BYTES else full_state_disk(folder, free_bytes=free)
+        return next((sentence for sentence, full in state_disks(self.watching.state_folders) if full), None)
 
     def _jump_s(self) -> float:
         """Return by how much the wall clock moved against the monotonic one since the last look, s."""
@@ -110,6 +116,25 @@ class Watcher:
             self._jumped_at = None
             events.clear_alarm(connection, key, at=at)
         tell_clock_of_node(connection, at=at)
+
+    def _tell_unfollowed(self, connection: Connection, microscope: str) -> None:
+        """Tell when nobody follows a microscope; all else that is wrong with it is told by whoever does."""
+        at, steady_s = self.watching.notifying.now(), self.watching.clock()
+        asked = observations.last_asked_at(connection, microscope)
+        key = f"unfollowed:{microscope}"
+        before, since_s = self._asked.setdefault(microscope, (asked, steady_s))
+        if asked != before:
+            self._asked[microscope] = (asked, steady_s)
+            events.clear_alarm(connection, key, at=at)
+            return
+        if (still_s := steady_s - since_s) < UNFOLLOWED_S:
+            return
+        message = (
+            f"{microscope}: nobody has asked the elogbook or copied for {still_s / 60:.0f} minutes; cryodaq doctor "
+            f"says if no worker takes its tasks or Airflow stands still; else see whether {microscope}-daq is paused"
+        )
+        subject = Subject(microscope=microscope)
+        events.raise_alarm(connection, key, severity="error", message=message, at=at, subject=subject)
 
     def _tell_rooms(self, connection: Connection) -> None:
         at = self.watching.notifying.now()
@@ -157,12 +182,21 @@ class Watcher:
         return taken
 
 
-def full_state_disk(folder: Path, *, free_bytes: int) -> str:
-    """Return what to tell of the disk of logs and backups."""
-    return (
-        f"the disk of {folder} has {free_bytes / 1e9:.2f} GB free: logs and backups cannot be written; make room, such "
-        "as by removing old files of its logs and backups"
-    )
+def state_disks(folders: Sequence[Path]) -> list[tuple[str, bool]]:
+    """Return of each disk what to tell of it, and whether it is too full."""
+    by_disk = {folder.stat().st_dev: folder for folder in reversed(folders) if folder.is_dir()}
+    found = []
+    for folder in sorted(by_disk.values()):
+        free = shutil.disk_usage(folder).free
+        full = free < LEAST_STATE_BYTES
+        sentence = f"{folder}: {free / 1e9:.0f} GB free"
+        if full:
+            sentence = (
+                f"the disk of {folder} has {free / 1e9:.2f} GB free: logs and backups cannot be written, and tasks "
+                "without a log fail; make room, such as by removing old files of its logs and backups"
+            )
+        found.append((sentence, full))
+    return found
 
 
 def hours_left(room: ShareRoom) -> float | None:

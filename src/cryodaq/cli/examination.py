@@ -66,13 +66,10 @@ def _facility(system: System) -> Iterator[Finding]:
 
 def _state(system: System) -> Iterator[Finding]:
     """Whether logs and backups can be written."""
-    from cryodaq.app.watch_facility import LEAST_STATE_BYTES, full_state_disk
+    from cryodaq.app.watch_facility import state_disks
 
-    folder = system.home.root
-    free = shutil.disk_usage(folder).free
-    good = free >= LEAST_STATE_BYTES
-    sentence = f"{folder}: {free / 1e9:.0f} GB free" if good else full_state_disk(folder, free_bytes=free)
-    yield Finding(what="logs and backups", good=good, sentence=sentence)
+    for sentence, full in state_disks(system.state_folders):
+        yield Finding(what="logs and backups", good=not full, sentence=sentence)
 
 
 def _storage(system: System) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,7 +44,9 @@ def up(
     from cryodaq.launch.system import ended_by_sigterm
 
     folder = home_folder(home)
-    facility = config.activate(facility_file(config_path), home=folder)
+    facility, mistake = config.activate_or_keep(facility_file(config_path), home=folder)
+    if mistake is not None:
+        print(f"cryodaq: {mistake}", file=sys.stderr, flush=True)
     if executor is not None:
         airflow = facility.airflow.model_copy(update={"executor": executor.value})
         facility = facility.model_copy(update={"airflow": airflow})

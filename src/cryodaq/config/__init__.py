@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,21 @@ def parse(text: str, *, source: str) -> Facility:
         message = f"{source} is not TOML: {error}"
         raise ConfigError(message) from error
     except ValidationError as error:
-        lines = [f"{source}: {_sentence(problem)}" for problem in error.errors()]
+        lines = [f"{source}: {_sentence(problem)}" for problem in _roots(error.errors())]
         raise ConfigError("\n".join(lines)) from error
+
+
+def _roots(problems: Sequence[Any]) -> list[Any]:  # Any: pydantic's ErrorDetails
+    """Leave out lists that are too short only because what is in them has problems of its own."""
+    return [
+        problem
+        for problem in problems
+        if problem["type"] != "too_short"
+        or not any(
+            len(one["loc"]) > len(problem["loc"]) and one["loc"][: len(problem["loc"])] == problem["loc"]
+            for one in problems
+        )
+    ]
 
 
 def _sentence(problem: Any) -> str:  # Any: pydantic's ErrorDetails is a TypedDict of loose values
@@ -182,6 +196,27 @@ def activate(path: Path, *, home: Path) -> Facility:
             part.write_text(content, encoding="utf-8")
             part.replace(place)
     return facility
+
+
+def activate_or_keep(path: Path, *, home: Path) -> tuple[Facility, str | None]:
+    """Activate a facility file; when it has a mistake, go on with the state of it that passed the check last.
+
+    Returns
+    -------
+    The facility, and the mistake in a sentence.
+
+    Raises
+    ------
+    ConfigError
+        It has a mistake, and no earlier state of this file was ever active.
+    """
+    try:
+        return activate(path, home=home), None
+    except ConfigError as mistake:
+        source = home / SOURCE_NAME
+        if not source.exists() or source.read_text(encoding="utf-8") != str(path.absolute()):
+            raise
+        return load_active(home), f"{first_line(mistake)}; the system goes on with what passed the check last"
 
 
 def first_line(error: ConfigError) -> str:

@@ -99,6 +99,12 @@ def last_answer(connection: Connection, microscope: str) -> ObservedState | None
     return None if row is None else _observed(row)
 
 
+def last_asked_at(connection: Connection, microscope: str) -> datetime | None:
+    """Return when the elogbook was asked last, whether it answered or not."""
+    row = _last(connection, microscope, answered_only=False)
+    return None if row is None else _observed(row).last_asked_at
+
+
 def first_asked_at(connection: Connection, microscope: str) -> datetime | None:
     """Return when the elogbook was asked for the first time."""
     query = select(func.min(current_state.c.first_asked_at)).where(current_state.c.microscope == microscope)

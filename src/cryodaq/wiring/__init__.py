@@ -61,6 +61,12 @@ class System(Connections):
         """Where samples' DAG files go."""
         return self.facility.storage.dag_folder or self.home.dag_folder
 
+    @property
+    def state_folders(self) -> list[Path]:
+        """Where logs, backups and the active facility file are."""
+        backups = self.facility.maintenance.backup_folder or self.home.backups
+        return [self.home.root, self.home.logs, backups]
+
     def template_for(self, imaging_method: str) -> Path | None:
         """Return the template of an imaging method, the site's own first; None: copied only."""
         from cryodaq.app.sample_dag import packaged_templates, template_for
@@ -340,7 +346,8 @@ class System(Connections):
         return Watching(
             notifying=self.notifying(),
             filling_alarm_h={one.name: one.filling_alarm_h for one in self.facility.microscopes if one.filling_alarm_h},
-            state_folder=self.home.root,
+            state_folders=self.state_folders,
+            microscopes=[table.name for table in self.facility.microscopes],
             facility_problem=partial(problem_of_source, self.home.root),
         )
 

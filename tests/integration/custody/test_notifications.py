@@ -24,6 +24,7 @@ from cryodaq.domain.notifications import Message, MessageKind
 from cryodaq.errors import NotificationError
 from cryodaq.ledger import notifications
 from cryodaq.ledger.events import Severity, Subject, clear_alarm, raise_alarm
+from cryodaq.ledger.observations import Observation, record_observation
 from cryodaq.publish.channels.email import EmailNotifier, SmtpServer
 from cryodaq.publish.channels.webhook import FORMS, MatrixNotifier, WebhookNotifier
 
@@ -256,6 +257,7 @@ def watcher(
     *,
     engine: Engine | None = None,
     state_folder: Path | None = None,
+    followed: bool = False,
     problem: Callable[[], str | None] = lambda: None,
 ) -> tuple[Watcher, list[float]]:
     """Return a watcher and its monotonic clock, which the test sets."""
@@ -264,7 +266,8 @@ def watcher(
     watching = Watching(
         notifying=notifying,
         filling_alarm_h={"tem1": 12.0},
-        state_folder=state_folder or Path.cwd(),
+        state_folders=[state_folder or Path.cwd()],
+        microscopes=["tem1"] if followed else [],
         facility_problem=problem,
         clock=lambda: steady[0],
     )
@@ -348,6 +351,33 @@ def test_a_full_disk_of_logs_is_told_before_it_stops_anything(
     monkeypatch.setattr("cryodaq.app.watch_facility.LEAST_STATE_BYTES", 0)
     look.look()
     assert "state-disk" not in keys(custody)
+
+
+def test_a_microscope_that_nobody_follows_is_told_until_somebody_does(custody: Custody, mailbox: Mailbox) -> None:
+    custody.now = datetime.now(UTC)
+    look, steady = watcher(custody, staff(email(mailbox)), followed=True)
+
+    def ask() -> None:
+        idle = Observation(microscope="tem1", asked_at=custody.now, answered_at=custody.now, assignment=None)
+        with custody.engine.begin() as connection:
+            record_observation(connection, idle)
+
+    def look_after(seconds: float) -> list[str]:
+        custody.now += timedelta(seconds=seconds)
+        steady[0] += seconds
+        look.look()
+        return [key for key in keys(custody) if key == "unfollowed"]
+
+    ask()
+    assert [look_after(60) for _ in range(3)] == [[], [], []]
+    assert look_after(60) == ["unfollowed"]
+    (text,) = [row["text"] for row in custody.rows("alarm") if row["key"] == "unfollowed:tem1"]
+    assert "tem1: nobody has asked the elogbook or copied for 3 minutes" in text
+    ask()
+    assert look_after(10) == []
+    for _ in range(30):  # a worker that is there, asking again and again
+        ask()
+        assert look_after(10) == []
 
 
 def test_a_clock_that_jumps_is_told_for_an_hour(custody: Custody, mailbox: Mailbox) -> None:
