@@ -14,17 +14,20 @@ import numpy as np
 from motion_profile import Stopwatch
 from numpy.typing import NDArray
 
+from cryodaq.engines.fresh_memory import fitting_pages
+
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    if sys.argv[2:] != ["--profile"]:
-        align(folder, Stopwatch())
-        return
     watch = Stopwatch()
-    with watch.step("imports"):
-        watch.watch()
-    align(folder, watch)
-    (folder / "profile.txt").write_text(watch.table() + "\n")
+    profile = sys.argv[2:] == ["--profile"]
+    with fitting_pages():
+        if profile:
+            with watch.step("imports"):
+                watch.watch()
+        align(folder, watch)
+    if profile:
+        (folder / "profile.txt").write_text(watch.table() + "\n")
 
 
 def align(folder: Path, watch: Stopwatch) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.products import AlignmentProducts
 from cryodaq.domain.results import AlignmentResult
+from cryodaq.engines.fresh_memory import fitting_pages
 from cryodaq.engines.movie_input import check_frame_count
 from cryodaq.engines.native import NAME
 
@@ -56,6 +57,10 @@ class NativeMotionCorrection:
 
         Super-resolution frames become micrographs of physical pixels.
         """
+        with fitting_pages():
+            return self._align(movie, gain=gain, parameters=parameters, folder=folder)
+
+    def _align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
         from cryodaq.formats.movie import read_header
         from cryodaq.imaging.compiled import available_cores
 

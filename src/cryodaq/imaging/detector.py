@@ -27,7 +27,7 @@ DONORS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
-    """How to correct the raw counts of one movie; bad pixels have gain 0 and donors that stand in for them."""
+    """How to correct the raw counts of one movie; donors stand in for bad pixels, whatever their gain."""
 
     gain: Float  # (y, x)
     bad_start: Index  # (y + 1,), index of each row's first bad pixel
@@ -132,10 +132,8 @@ def sum_frames(
     total *= factors
     defects = factors == 0
     hot = find_hot_pixels(total, defects=defects)
-    bad = hot | defects
-    even = factors.copy()
-    even[bad] = 0
-    detector = make_detector(even, hot_pixels=int(np.count_nonzero(hot)))
+    hot_pixels = int(np.count_nonzero(hot))
+    detector = make_detector(factors, bad=np.logical_or(hot, defects, out=hot), hot_pixels=hot_pixels)
     sum_bad_pixels(countable(frames)[0], *detector.correction, total)
     mean = float(total.mean(dtype=np.float64)) / frames.shape[0]
     return CorrectedSum(
@@ -225,7 +223,7 @@ def find_hot_pixels(
     blocks = row_blocks(len(total), -(-len(total) // (4 * available_cores())))
     for_each(lambda rows: find_outside(total, low, high, (places[0], places[1]), suspects, rows), blocks)
     suspects &= ~defects
-    return _confirmed(suspects, total / electron, limit=limit) if suspects.any() else suspects
+    return _confirmed(suspects, total, electron=electron, limit=limit) if suspects.any() else suspects
 
 
 def _surroundings(total: Float) -> tuple[Float, float]:
@@ -248,29 +246,32 @@ def _between_tiles(size: int, tiles: int) -> Float:
     return np.clip(place, 0, tiles - 1).astype(np.float32)
 
 
-def _confirmed(suspects: NDArray[np.bool_], electrons: Float, *, limit: float) -> NDArray[np.bool_]:
-    """Suspects that also differ from the median of their neighbours."""
+def _confirmed(suspects: NDArray[np.bool_], total: Float, *, electron: float, limit: float) -> NDArray[np.bool_]:
+    """Suspects that also differ from the median of their neighbours; `electron` is what one of them counts."""
     y, x = np.nonzero(suspects)
     reach = np.arange(-2, 3)
     near_y = np.clip(y[:, None, None] + reach[:, None], 0, suspects.shape[0] - 1)
     near_x = np.clip(x[:, None, None] + reach[None, :], 0, suspects.shape[1] - 1)
-    roots = np.sqrt(np.maximum(electrons[near_y, near_x].reshape(len(y), -1), 0) + 0.375)
+    roots = np.sqrt(np.maximum(total[near_y, near_x].reshape(len(y), -1) / electron, 0) + 0.375)
     # The middle of the 25 is the suspect itself.
     far = np.abs(roots[:, 12] - np.median(roots, axis=1)) > limit
-    found = np.zeros(suspects.shape, np.bool_)
-    found[y[far], x[far]] = True
-    return found
+    suspects[y[~far], x[~far]] = False
+    return suspects
 
 
-def make_detector(gain: Float, *, hot_pixels: int = 0) -> Detector:
-    """Find donors for every pixel of gain 0.
+def make_detector(
+    gain: Float,  # (y, x)
+    *,
+    bad: NDArray[np.bool_],  # (y, x)
+    hot_pixels: int = 0,
+) -> Detector:
+    """Find donors for every bad pixel; the gain is kept, not copied.
 
     Raises
     ------
     ImagingError
         When so much of the detector is bad that its picture would be made up.
     """
-    bad = gain == 0
     rows, columns = np.nonzero(bad)
     if len(rows) > MOST_DEFECTIVE * bad.size:
         problem = (

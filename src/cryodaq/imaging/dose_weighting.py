@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 
-LOW_RANK_ERROR = 1e-3
-"""Largest error of a weight that is accepted for needing fewer Fourier transforms."""
+LOW_RANK_ERROR = 2e-3
+"""Largest error of a weight, relative to the largest, that is accepted for needing fewer Fourier transforms."""
 
 
 def critical_exposure(frequency_per_ang: Float64, *, voltage_kv: float) -> Float64:
@@ -57,17 +57,27 @@ def dose_weights(
     return np.asarray(weights / np.sqrt(np.average(weights**2, axis=1, weights=received, keepdims=True)))
 
 
-def low_rank(weights: Float64) -> tuple[Float64, Float64]:
-    """Split (frequency, frame) weights into as few products as keep them within `LOW_RANK_ERROR`.
+def low_rank(
+    weights: Float64,  # (frequency, frame)
+    *,
+    emphasis: Float64 | None = None,  # (frequency,)
+) -> tuple[Float64, Float64]:
+    """Split weights into as few products as keep them within `LOW_RANK_ERROR`.
+
+    Parameters
+    ----------
+    emphasis
+        How much an error counts at each frequency: those of some may be made small at the cost of the others.
 
     Returns
     -------
     (frequency, term) curves and (term, frame) coefficients; their matrix product is the weights. Frames are
     added up with each row of coefficients, and only these few sums need a Fourier transform.
     """
-    left, values, right = np.linalg.svd(weights, full_matrices=False)
+    scale = np.ones((len(weights), 1)) if emphasis is None else emphasis[:, None]
+    left, values, right = np.linalg.svd(weights * scale, full_matrices=False)
     for rank in range(1, len(values) + 1):
-        curves, coefficients = left[:, :rank] * values[:rank], right[:rank]
+        curves, coefficients = left[:, :rank] * values[:rank] / scale, right[:rank]
         if np.abs(curves @ coefficients - weights).max() <= LOW_RANK_ERROR * weights.max():
             break
     return curves, coefficients

@@ -66,6 +66,8 @@ def estimate_field(
         places = _measure(visible, field, brightness)
         coefficients = fit.coefficients(places, highest_order=highest, jumps=jumps)
         change = np.einsum("pk,fkd->pfd", fit.terms, coefficients) - field
+        # Where all frames of a patch lie together, nothing says.
+        change -= change.mean(axis=1, keepdims=True)
         if visible is patches and np.sqrt((change**2).sum(axis=2).mean()) * patches.pixel_size_ang < SETTLED_ANG:
             break
     return MotionField(degrees_yx=degrees, coefficients=coefficients - coefficients[0], shape_yx=shape_yx)

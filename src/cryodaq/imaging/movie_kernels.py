@@ -138,9 +138,10 @@ def bin_frame(
             for x in range(width):
                 row[x] += np.float32(frames[f, source_y, x]) * gain[source_y, x]
             for bad in range(bad_start[source_y], bad_start[source_y + 1]):
-                source = donors[bad, (f + bad) % donors.shape[1]]
+                source, x = donors[bad, (f + bad) % donors.shape[1]], bad_columns[bad]
                 donor_y, donor_x = source // width, source % width
-                row[bad_columns[bad]] += np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
+                row[x] -= np.float32(frames[f, source_y, x]) * gain[source_y, x]
+                row[x] += np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
         for x in range(binned.shape[1]):
             value = np.float32(0)
             for column in range(size):

@@ -24,6 +24,8 @@ LARGEST_STEP_PX = 0.2
 FLATTEST_POWER = np.float32(0.05**2)
 """Smallest power transfer that is divided out."""
 FRAME_GROUPS = 5
+PLAIN_EMPHASIS = 30.0
+"""How much more than an error of a dose weight one of the plain sum counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,10 @@ class SumPlan:
 
 def plan_sums(field: MotionField, dose: DoseCurve, *, kept_yx: tuple[int, int]) -> SumPlan:
     """Choose tiles fine enough for the field, and as few terms as the weights allow."""
-    # The last row asks for the plain sum, which the same products then give as well.
-    curves, coefficients = low_rank(np.concatenate([dose.weights, np.ones((1, field.frame_count))]))
+    # The last row asks for the plain sum, which the same products then give as well, all but exactly.
+    wanted = np.concatenate([dose.weights, np.ones((1, field.frame_count))])
+    emphasis = np.append(np.ones(len(dose.weights)), PLAIN_EMPHASIS)
+    curves, coefficients = low_rank(wanted, emphasis=emphasis)
     tile_yx = TILE_ROWS, _tile_columns(field)
     height, width = field.shape_yx
     tiles = -(-height // tile_yx[0]), -(-width // tile_yx[1])

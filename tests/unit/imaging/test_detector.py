@@ -59,4 +59,4 @@ def test_a_gain_that_marks_half_the_camera_is_refused() -> None:
     gain = np.ones((64, 64), np.float32)
     gain[:32] = 0
     with pytest.raises(ImagingError, match="50%"):
-        make_detector(gain)
+        make_detector(gain, bad=gain == 0)

@@ -39,7 +39,7 @@ def still_sums(shape_yx: tuple[int, int], binned: tuple[int, int] | None = None,
 @pytest.mark.parametrize("frame_count", [1, 6, 9])
 def test_a_still_movie_gives_its_plain_and_its_weighted_sum(shape_yx, frame_count) -> None:
     plain, weighted, found = still_sums(shape_yx, frame_count=frame_count)
-    # The products that the weights are made of err by up to a thousandth.
+    # The products that the weights are made of err by up to two thousandths of the largest.
     np.testing.assert_allclose(found.unweighted, plain, atol=0.005 * plain.std())
     np.testing.assert_allclose(found.dose_weighted, weighted, atol=0.01 * plain.std())
 
