@@ -204,7 +204,9 @@ def _binary() -> tuple[Target, ...]:
             ),
             seeds=eers,
         ),
-        Target(name="dm", parse=_every(_on_disk(".dm4", read_largest_image), _closure("a.dm4")), seeds=dms),
+        Target(
+            name="dm", parse=_every(_on_disk(".dm4", read_largest_image, _metadata_of), _closure("a.dm4")), seeds=dms
+        ),
     )
 
 

@@ -97,7 +97,15 @@ def dm_image() -> dict[str, object]:
             "Calibrations": {"Dimension": {"": {"Scale": 0.083, "Units": "nm"}}},
         },
         "ImageTags": {
-            "Microscope Info": {"Voltage": 300_000.0, "Indicated Magnification": 105_000.0, "Cs(mm)": 2.7},
+            "Microscope Info": {
+                "Voltage": 300_000.0,
+                "Indicated Magnification": 105_000.0,
+                "Cs(mm)": 2.7,
+                "Microscope": "Titan",
+                "Stage Position": {"Stage X": -47.2, "Stage Y": 28.4, "Stage Z": 103.1, "Stage Alpha": -0.5},
+            },
+            "DataBar": {"Acquisition Date": "2025-01-08", "Acquisition Time": "15:49:15"},
+            "GMS Version": {"Created": "3.50.3584.0"},
             "Acquisition": {"Device": {"Name": "K3"}, "Parameters": {"High Level": {"Exposure (s)": 2.5}}},
         },
     }

@@ -208,6 +208,7 @@ def _read_image(path: Path, answer: _Answer) -> None:
 
 def _read_dm(path: Path, answer: _Answer) -> None:
     from cryodaq.formats.dm import read_largest_image
+    from cryodaq.formats.metadata import read_metadata
 
     answer.format = "Gatan DigitalMicrograph"
     image = read_largest_image(path)
@@ -217,6 +218,7 @@ def _read_dm(path: Path, answer: _Answer) -> None:
         "mean": float(image.mean()),
         "zeros": int((image == 0).sum()),
     }
+    answer.metadata = tuple(_said(asdict(one)) for one in read_metadata(path))
 
 
 def _read_exposure(path: Path, answer: _Answer) -> None:

@@ -1,4 +1,4 @@
-"""DigitalMicrograph files (dm3, dm4), as far as gain references need them: the tags, and the largest image.
+"""DigitalMicrograph files (dm3, dm4): the largest image, and what the tags say of it.
 
 Source: the descriptions of the format by C. Boothroyd and by the ncempy project. Tags are big-endian, values
 have the byte order that the header names. Nothing declared is believed beyond the end of the file.
@@ -6,6 +6,7 @@ have the byte order that the header names. Nothing declared is believed beyond t
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from cryodaq.errors import FormatError, TruncatedFileError
 
 MAX_TAGS = 200_000
 MAX_DEPTH = 32
+MAX_TEXT_BYTES = 2_000
 
 _GROUP, _VALUE = 20, 21
-_STRUCT, _STRING, _ARRAY = 15, 18, 20
+_STRUCT, _STRING, _ARRAY, _SHORT = 15, 18, 20, 4
 _CODE_OF_TYPE = {2: "h", 3: "i", 4: "H", 5: "I", 6: "f", 7: "d", 8: "?", 9: "b", 10: "B", 11: "q", 12: "Q"}
 _DTYPE_OF_IMAGE = {1: "i2", 2: "f4", 6: "u1", 7: "i4", 9: "i1", 10: "u2", 11: "u4", 12: "f8", 14: "u1"}
 
@@ -33,6 +35,7 @@ class _Tag:
     path: tuple[str, ...]
     number: float | None
     located: tuple[int, int] | None
+    is_text: bool = False
 
 
 def declared_file_bytes(head: bytes, *, path: PurePath) -> int:
@@ -75,6 +78,33 @@ def read_largest_image(path: Path) -> NDArray[np.generic]:
     return max(arrays, key=lambda image: image.size)
 
 
+def read_image_tags(path: Path) -> dict[str, float | str]:
+    """Return numbers and short texts of the largest image, by their names below it joined with `/`.
+
+    Raises
+    ------
+    FormatError
+        It is no DM file, holds no image, or is damaged; TruncatedFileError if it ends too early.
+    """
+    found: dict[tuple[str, ...], dict[str, float | str]] = {}
+    with path.open("rb") as handle:
+        reader = _DmReader(handle, path)
+        for tag in list(reader.tags()):
+            if tag.path[:1] == ("ImageList",) and len(tag.path) > 2 and (value := reader.value(tag)) is not None:
+                found.setdefault(tag.path[:2], {})["/".join(tag.path[2:])] = value
+    images = [tags for tags in found.values() if "ImageData/Dimensions/0" in tags]
+    if not images:
+        raise FormatError(path, problem="it holds no image")
+    return max(images, key=_pixels_of)
+
+
+def _pixels_of(tags: dict[str, float | str]) -> float:
+    sides = [tags.get(f"ImageData/Dimensions/{axis}", 1.0) for axis in range(3)]
+    kind = tags.get("ImageData/DataType")
+    numbers = [side for side in sides if isinstance(side, float)]
+    return math.prod(numbers) if kind in _DTYPE_OF_IMAGE else 0.0
+
+
 class _DmReader:
     """Walks the tags of an open file, then fetches arrays."""
 
@@ -112,6 +142,14 @@ class _DmReader:
         self._handle.seek(offset)
         pixels = np.fromfile(self._handle, dtype=dtype, count=rows * columns).reshape(rows, columns)
         return pixels.astype(dtype.newbyteorder("="), copy=False)
+
+    def value(self, tag: _Tag) -> float | str | None:
+        """Return a number or a short text; None for anything else."""
+        if tag.located is None or not tag.is_text or tag.located[1] > MAX_TEXT_BYTES:
+            return tag.number
+        self._handle.seek(tag.located[0])
+        coding = "utf-16-le" if self._order == "<" else "utf-16-be"
+        return self._handle.read(tag.located[1]).decode(coding, "replace")
 
     def _take(self, form: str) -> tuple[int, ...]:
         size = struct.calcsize(">" + form)
@@ -163,7 +201,8 @@ class _DmReader:
             offset, size = self._skip(struct.calcsize(code))
             self._handle.seek(offset)
             return _Tag(path=name, number=float(struct.unpack(code, self._handle.read(size))[0]), located=None)
-        return _Tag(path=name, number=None, located=self._skip(self._size_of(info, name)))
+        is_text = info[:2] == (_ARRAY, _SHORT) and len(info) == 3
+        return _Tag(path=name, number=None, located=self._skip(self._size_of(info, name)), is_text=is_text)
 
     def _size_of(self, info: tuple[int, ...], name: tuple[str, ...]) -> int:
         """Return the size in bytes of a structure, a text or an array."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryodaq.domain.acquisition import AcquisitionMetadata, believable
 from cryodaq.errors import FormatError, TruncatedFileError
 from cryodaq.formats import serialem_header
+from cryodaq.formats.dm_metadata import read_dm_metadata
 from cryodaq.formats.epu_xml import MAX_XML_BYTES, read_epu_xml
 from cryodaq.formats.mdoc import MAX_MDOC_CHARACTERS, read_frame_mdoc
 from cryodaq.formats.times import iso_time
@@ -53,6 +54,8 @@ def _read(path: Path, *, session_path: str | None) -> tuple[AcquisitionMetadata,
         return (_read_mrc(path),)
     if suffix in {".tif", ".tiff", ".eer"}:
         return (_read_tiff(path),)
+    if suffix in {".dm3", ".dm4"}:
+        return (read_dm_metadata(path),)
     raise FormatError(path, problem="files of this kind say nothing about an exposure")
 
 
