@@ -64,7 +64,8 @@ def _is_written(column: sa.Column[object], different: Mapping[str, str]) -> bool
     return column.computed is None and (column.name != "id" or "id" in different)
 
 
-def _fill(seed: LedgerSeeder, movie: SeededMovie, *, movies: int, files: int) -> None:
+def fill(seed: LedgerSeeder, movie: SeededMovie, *, movies: int, files: int) -> None:
+    """Multiply a movie and all that is known of it; add rows of files until there are so many."""
     more = movies - 1
     with seed.engine.begin() as connection:
         row = connection.execute(sa.select(t.movie).where(t.movie.c.id == movie.id)).one()
@@ -185,7 +186,7 @@ def _seeded(seed: LedgerSeeder, *, movies: int, files: int) -> SeededMovie:
     with seed.engine.begin() as connection:
         connection.execute(t.trigger.update().values(settled_at=seed.now, outcome="published"))
     begun = time.monotonic()
-    _fill(seed, movie, movies=movies, files=files)
+    fill(seed, movie, movies=movies, files=files)
     print(f"{movies} movies, {max(files, movies)} files written in {time.monotonic() - begun:.0f} s")
     return movie
 

@@ -62,3 +62,23 @@ def with_other_head(path: Path, head: str, line: str, *, old_head_bytes: int, le
     if len(kept) != length_bytes - old_head_bytes:
         return None
     return write_anew(path, [head, kept.decode(), line])
+
+
+def with_other_line(path: Path, begins: str, line: str, *, length_bytes: int) -> int | None:
+    """Write a file whose one line with this beginning says something else; all others are kept as they are.
+
+    Where no line begins so, the new one comes to the end; an empty one takes the old one away.
+
+    Returns the new length, or None where the file is missing or shorter than `length_bytes`, or several lines begin
+    so: then nothing was written.
+    """
+    try:
+        data = path.read_bytes()[:length_bytes]
+    except FileNotFoundError:
+        return None
+    wanted = b"\n" + begins.encode()
+    at = data.find(wanted) + 1
+    if len(data) != length_bytes or data.find(wanted, at) >= 0:
+        return None
+    start, end = (at, data.find(b"\n", at) + 1) if at else (length_bytes, length_bytes)
+    return write_anew(path, [data[:start].decode(), line, data[end:].decode()])

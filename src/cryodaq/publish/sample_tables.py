@@ -77,6 +77,14 @@ def lines(movie: ExportedMovie, *, group: int, root: PurePosixPath, with_motion:
     return said
 
 
+def beginnings(movie: ExportedMovie, *, root: PurePosixPath) -> dict[str, str]:
+    """Return how a movie's line begins in each file, whatever else it says; the names in it are the movie's alone."""
+    micrograph = str(PurePosixPath(movie.aligned.micrograph_dose_weighted).relative_to(root))
+    star = star_row([micrograph]).rstrip("\n") + " "
+    first = next(iter(movie.facts.values()))
+    return {CORRECTED: star, WITH_CTF: star, COORDINATES: star, EVERYTHING: _csv_line([first]).rstrip("\n") + ","}
+
+
 def _star(blocks: Mapping[str, Block]) -> str:
     text = StringIO()
     write_star(text, blocks)

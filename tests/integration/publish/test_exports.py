@@ -128,6 +128,32 @@ def test_files_made_anew_by_a_process_that_died_are_made_anew_again(seed: Ledger
     assert list(table["rlnDefocusU"]) == [22_100.0, 15_100.0]
 
 
+def test_a_movie_done_again_says_the_new_in_its_old_place_and_all_else_stays(
+    seed: LedgerSeeder, engine: Engine
+) -> None:
+    movies = [processed(seed, name) for name in ("m1", "m1_2", "m3")]
+    for movie, found in movies:
+        publish(engine, movie, found)
+    (again, found), *_ = movies
+    before = [path.read_text().split("\n") for path in paths(again)]
+    for attempt, fit in ((2, example_fit(defocus_ang=22_000)), (3, example_fit(fitted=False)), (4, example_fit())):
+        found = replace(found, ctf=replace(found.ctf, aligned=fit))
+        seed.add_result(again, "ctf", result=asdict(found.ctf), attempt=attempt)
+        publish(engine, again, found)
+        table = starfile.read(again.layout.micrographs_star, always_dict=True)["micrographs"]
+        said = dict(zip(table["rlnMicrographName"], table["rlnDefocusU"], strict=True))
+        wanted = {2: 22_100.0, 3: None, 4: 15_100.0}[attempt]
+        assert said.get("aligned/m1_DW.mrc") == wanted
+        assert [said[f"aligned/{name}_DW.mrc"] for name in ("m1_2", "m3")] == [15_100.0] * 2
+        assert [row["run"] for row in everything(again)] == ["m1", "m1_2", "m3"]
+        assert everything(again)[0]["ctf_fitted"] == str(fit.fitted)
+    for lines, path in zip(before, paths(again), strict=True):
+        assert sorted(lines) == sorted(path.read_text().split("\n"))
+    last, found = processed(seed, "m4")
+    publish(engine, last, found)
+    assert names(last) == [f"aligned/{name}_DW.mrc" for name in ("m1_2", "m3", "m1", "m4")]
+
+
 def test_a_lost_file_comes_back_whole(seed: LedgerSeeder, engine: Engine) -> None:
     first, found = processed(seed, "m1")
     publish(engine, first, found)

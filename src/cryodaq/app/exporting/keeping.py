@@ -1,5 +1,5 @@
-"""Keep a branch's tables current: a publication appends a movie's lines, and only a change of what stands there
-already makes them all anew.
+"""Keep a branch's tables current: a publication appends a movie's lines, or writes them in the place of what stood
+there of it. Only what concerns all lines (a newer version of a movie, motion for no longer all) makes them anew.
 
 The ledger says how many bytes of each file count, in the transaction of the publication. A crash can leave more bytes
 behind, which the next publication cuts off. Before files are made anew the record is taken away, in a transaction of
@@ -61,7 +61,8 @@ def keep_exports(
     if state is not None and state.files:
         if _stands_already(branch, state, source):
             return
-        grown = _append(engine, branch, state, source) if source.digest is None and source.version == 1 else None
+        bring = _append if source.digest is None else _replace
+        grown = bring(engine, branch, state, source) if source.version == 1 else None
         if grown is not None:
             exports.save_export_state(connection, branch.branch_id, grown)
             exports.save_export_rows(connection, branch.branch_id, [_record(branch, source)])
@@ -114,7 +115,7 @@ def _append(engine: Engine, branch: ExportedBranch, state: ExportState, source: 
     known = known_optics(state)
     before, after = optics_groups([], known=known), optics_groups([movie.aligned.optics], known=known)
     old = _heads(movie, before, with_motion=state.with_motion)
-    if _digests(old) != {name: kept["head"] for name, kept in state.files.items()}:
+    if _digests(old) != _digests_of(state):
         return None
     heads = _heads(movie, after, with_motion=state.with_motion)
     added = _lines(branch, movie, after, with_motion=state.with_motion)
@@ -139,6 +140,28 @@ def _append(engine: Engine, branch: ExportedBranch, state: ExportState, source: 
     return replace(
         state, optics=optics, files={name: {"bytes": lengths[name], "head": digests[name]} for name in heads}
     )
+
+
+def _replace(engine: Engine, branch: ExportedBranch, state: ExportState, source: ExportSource) -> ExportState | None:
+    """Write what is new of a movie in the place of its old lines; None where the files have to be made anew."""
+    movie = _described(branch, source)
+    groups = optics_groups([], known=known_optics(state))
+    if (state.with_motion and not source.has_motion) or movie.aligned.optics not in groups:
+        return None
+    if _digests(_heads(movie, groups, with_motion=state.with_motion)) != _digests_of(state):
+        return None
+    said = _lines(branch, movie, groups, with_motion=state.with_motion)
+    begins = sample_tables.beginnings(movie, root=branch.sample_folder)
+    _forget(engine, branch)
+    lengths = {
+        name: growing.with_other_line(
+            Path(branch.layout.root / name), begins[name], said.get(name, ""), length_bytes=int(kept["bytes"])
+        )
+        for name, kept in state.files.items()
+    }
+    if None in lengths.values():
+        return None
+    return replace(state, files={name: {**kept, "bytes": lengths[name]} for name, kept in state.files.items()})
 
 
 def known_optics(state: ExportState | None) -> list[Optics | None]:
@@ -201,6 +224,10 @@ def _record(branch: ExportedBranch, source: ExportSource) -> tuple[int, str, boo
     movie = _described(branch, source)
     said = json.dumps(asdict(movie), sort_keys=True, default=str)
     return source.movie_id, hashlib.sha256(said.encode()).hexdigest()[:16], source.has_motion
+
+
+def _digests_of(state: ExportState) -> dict[str, str]:
+    return {name: str(kept["head"]) for name, kept in state.files.items()}
 
 
 def _digests(heads: Mapping[str, str]) -> dict[str, str]:
