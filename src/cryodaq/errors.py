@@ -155,9 +155,9 @@ class ShareMissingError(TransferError):
 
     retryable = True
 
-    def __init__(self, share: PurePath, *, sentinel: str) -> None:
-        super().__init__(f"{share} is not mounted: {sentinel} is not there; mount the share")
-        self.share, self.sentinel = share, sentinel
+    def __init__(self, share: PurePath, *, why: str) -> None:
+        super().__init__(f"{share} is not mounted: {why}; mount the share")
+        self.share, self.why = share, why
 
 
 class ShareStalledError(TransferError):

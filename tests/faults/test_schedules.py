@@ -55,5 +55,5 @@ def test_what_once_went_wrong_goes_right() -> None:
 
 @pytest.mark.timeout(400)
 def test_killed_processes_lose_nothing() -> None:
-    done = run_faults("--kills", "8")
+    done = run_faults("--kills", "20")
     assert done.returncode == 0

@@ -23,7 +23,11 @@ class ShareTable(Table):
     """One folder tree of the camera server."""
 
     root: AbsolutePath = Field(description="Where the share is mounted.")
-    sentinel: str = Field(default=".online", description="File in the root that proves that the share is mounted.")
+    sentinel: str = Field(
+        default=".online",
+        description="File in the root that proves that the share is mounted. Each camera's own name, such as "
+        "`.online-tem1` (begin it with `.online`), also tells another camera's share that is mounted in its place.",
+    )
     excludes: tuple[str, ...] = Field(default=(), description="Name patterns that are not looked at.")
 
 

@@ -47,7 +47,7 @@ _JUNK_FOLDERS = frozenset(
 )
 _JUNK_NAMES = (
     *("*.bin", "*.downloading", "cifs48*", "thumbs.db", "desktop.ini", "~$*", "pagefile.sys", "hiberfil.sys"),
-    *(".online", ".ds_store", "._*", ".smb*", ".nfs*", ".cryodaq-*", "*.part", "*.tmp"),
+    *(".online*", ".ds_store", "._*", ".smb*", ".nfs*", ".cryodaq-*", "*.part", "*.tmp"),
 )
 _LIVING_SUFFIXES = frozenset({".dm", ".nav", ".log", ".navbak"})
 _LIVING_BACKUPS = (".nav~", ".mdoc~", ".log~")

@@ -39,9 +39,9 @@ def check_share(root: Path, *, sentinel: str | None, device: int | None) -> int:
         if sentinel is not None:
             (root / sentinel).stat()
     except OSError as error:
-        raise ShareMissingError(root, sentinel=sentinel or ".") from error
+        raise ShareMissingError(root, why=f"{sentinel or root} is not there") from error
     if device is not None and found != device:
-        raise ShareMissingError(root, sentinel=f"another file system than before ({found}, not {device})")
+        raise ShareMissingError(root, why=f"another file system is there than before (device {found}, not {device})")
     return found
 
 

@@ -28,7 +28,7 @@ from cryodaq.transfer.copy import CopyCancelledError
 Message = Mapping[str, Any]  # Any: values of JSON
 
 _BUILD: dict[str, Callable[[Message], TransferError]] = {
-    "ShareMissingError": lambda f: ShareMissingError(PurePath(f["share"]), sentinel=f["sentinel"]),
+    "ShareMissingError": lambda f: ShareMissingError(PurePath(f["share"]), why=f["why"]),
     "SourceUnstableError": lambda f: SourceUnstableError(PurePath(f["path"]), change=f["change"]),
     "SourceVanishedError": lambda f: SourceVanishedError(PurePath(f["path"])),
     "CopyMismatchError": lambda f: CopyMismatchError(PurePath(f["path"]), expected=f["expected"], found=f["found"]),
@@ -61,7 +61,7 @@ def error_to_message(error: CryodaqError) -> Message:
     """Return an error's class, sentence and facts."""
     facts = {
         name: str(value) if isinstance(value, PurePath) else value
-        for name in ("share", "sentinel", "path", "change", "expected", "found", "free_bytes", "why")
+        for name in ("share", "path", "change", "expected", "found", "free_bytes", "why")
         if (value := getattr(error, name, None)) is not None
     }
     return {"kind": type(error).__name__, "text": str(error), **facts}

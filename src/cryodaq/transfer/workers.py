@@ -21,6 +21,7 @@ from cryodaq.errors import ShareStalledError, TransferError
 from cryodaq.transfer import wire
 
 log = logging.getLogger(__name__)
+_ENDED = frozenset({"Z", "X"})
 STALL_S = 60.0
 """A request of which nothing is heard for so long has met a dead mount."""
 
@@ -82,6 +83,7 @@ class ShareWorker:
         self._lock = threading.Lock()
         self._last_id = 0
         self._heard_at = 0.0
+        self._given_up = False
 
     @property
     def pid(self) -> int | None:
@@ -91,10 +93,11 @@ class ShareWorker:
     @property
     def alive(self) -> bool:
         """Whether requests can be sent."""
-        return self.pid is not None
+        return not self._given_up and self.pid is not None
 
     def start(self) -> None:
         """Start the process. Its environment carries no more than it needs."""
+        self._given_up = False
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         try:
@@ -165,7 +168,11 @@ class ShareWorker:
         return self.silent_s() > self._stall_s
 
     def abandon(self) -> str:
-        """Kill the worker without waiting for it, fail its requests, and return how to recognise it later."""
+        """Kill the worker without waiting for it, fail its requests, and return how to recognise it later.
+
+        What hangs in a dead mount stays a process for as long as the mount is dead, and is asked for nothing more.
+        """
+        self._given_up = True
         waited_s = self.silent_s()
         process = self._process
         mark = process_mark(process.pid) if process is not None else ""
@@ -264,8 +271,13 @@ def still_lives(mark: str) -> bool:
     pid, _, _ = rest.partition(" ")
     if host != socket.gethostname() or not pid.isdigit():
         return False
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return process_mark(int(pid)) == mark and state not in {"Z", "X"}
+    return process_mark(int(pid)) == mark and not _ENDED.issuperset(_states_of_threads(pid))
+
+
+def _states_of_threads(pid: str) -> set[str]:
+    """Return the states of a process's threads: the first may have ended while another one hangs in a dead mount."""
+    states = set()
+    for thread in Path("/proc").glob(f"{pid}/task/*/stat"):
+        with suppress(OSError, IndexError):  # it ended just now
+            states.add(thread.read_text().rpartition(")")[2].split()[0])
+    return states

@@ -126,6 +126,7 @@ def test_movies_are_named_by_the_rules_of_their_programs(name: str, run: str) ->
         ("cifs4801ab", FileRole.IGNORED),
         ("gatan.BIN", FileRole.IGNORED),
         (".online", FileRole.IGNORED),
+        (".online-tem1", FileRole.IGNORED),
         ("20241021_00405_0_Virt 0_sum.mrc", FileRole.OTHER),
         ("20241021_00405_movie.mrc", FileRole.MOVIE),
     ],

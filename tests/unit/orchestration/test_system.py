@@ -41,7 +41,7 @@ def test_an_error_that_may_pass_is_left_for_the_next_try() -> None:
 
     errors: list[CryodaqError] = [
         LogbookUnreachableError("away"),
-        ShareMissingError(PurePosixPath("/mnt/tem1"), sentinel=".online"),
+        ShareMissingError(PurePosixPath("/mnt/tem1"), why=".online is not there"),
     ]
     for error in errors:
         with pytest.raises(type(error)) as caught, opened_system():
