@@ -21,6 +21,7 @@
     ├── TransferError
     │   ├── ShareMissingError     (retryable) the share is not mounted
     │   ├── ShareStalledError     (retryable) the share does not answer
+    │   ├── WorkerEndedError      (retryable) nobody knows how far its worker came
     │   ├── SourceUnstableError   (retryable) the camera still writes the file
     │   ├── SourceVanishedError   the file is not on the share any more
     │   ├── CopyMismatchError     (retryable) the copy differs from the source
@@ -168,6 +169,16 @@ class ShareStalledError(TransferError):
     def __init__(self, share: PurePath, *, waited_s: float) -> None:
         super().__init__(f"{share} did not answer for {waited_s:.0f} s; check the camera server and the network")
         self.share, self.waited_s = share, waited_s
+
+
+class WorkerEndedError(TransferError):
+    """The worker of a share ended before it answered; what it was asked for may be done, half done or not begun."""
+
+    retryable = True
+
+    def __init__(self, share: PurePath) -> None:
+        super().__init__(f"the worker of {share} ended before it answered; what it did is looked at again")
+        self.share = share
 
 
 class SourceUnstableError(TransferError):

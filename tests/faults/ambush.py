@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tests.faults.points import Plan, at_rest
 from tests.faults.world import World, movie_states
+
+from cryodaq.domain.file_roles import FileRole, classify
 
 CHANCE = 0.4
 """That a schedule has an ambush of one kind."""
@@ -68,7 +70,7 @@ class Ambushes:
 
     def _finished(self, path: str) -> bool:
         source = self._world.sources.get(path)
-        there = (self._world.share / path).exists()
+        there = (self._world.disk / path).exists()
         return source is not None and source.finished and there and path.endswith(".tif")
 
     def _other(self) -> list[bytes]:
@@ -77,8 +79,8 @@ class Ambushes:
     def _begins_again(self, arguments: Arguments) -> bool:
         """The file was judged complete; before it is opened the camera writes another one from its first frame on."""
         path, world = str(arguments["order"]["source"]), self._world
-        if not self._finished(path):
-            return False
+        if not self._finished(path) or classify(PurePosixPath(path)).role is not FileRole.MOVIE:
+            return False  # of a file that is no movie nothing says how it ends: it must not pause for so long
         first, *_, last = self._other()
         world.write(path, first, whole=False)
         world.at(world.t + 20, lambda: world.write(path, last, whole=True))
@@ -88,7 +90,7 @@ class Ambushes:
         path = str(arguments["order"]["source"])
         if not self._finished(path):
             return False
-        before = (self._world.share / path).read_bytes()
+        before = (self._world.disk / path).read_bytes()
         other = self._other()[-1]
         same_size = other[: len(before)] + before[len(other) :]
         self._world.write(path, same_size, whole=True)
@@ -124,7 +126,7 @@ class Ambushes:
         if source is None or source.living or source.taken or not target.is_file():
             return False
         content = bytearray(target.read_bytes())
-        if not content or bytes(content) != (self._world.share / source.path).read_bytes():
+        if not content or bytes(content) != (self._world.disk / source.path).read_bytes():
             return False
         content[len(content) // 2] ^= 0x10
         status = target.stat()

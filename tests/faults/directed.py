@@ -6,16 +6,18 @@ import errno
 import os
 import traceback
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import sqlalchemy as sa
+from tests.faults.inline import InlineWorker
 from tests.faults.invariants import broken_invariants, rows_of
-from tests.faults.points import Crash, Points, at_rest
+from tests.faults.points import Crash, Points, WorkerGone, at_rest
 from tests.faults.schedule import Schedule
 from tests.faults.world import EPOCH, movie_states
 
 from cryodaq.app.reassign_exposures import Wish, reassign_exposures, resume_reassignments
-from cryodaq.errors import TransferError
+from cryodaq.errors import TransferError, WorkerEndedError
 from cryodaq.ledger import reassignments
 
 MOVIE = "one/grid_00001.tif"
@@ -330,8 +332,111 @@ def _rewritten_in_place(schedule: Directed) -> list[str]:
     return [] if versions == [1, 2] else [f"50 s later there are versions {versions}"]
 
 
+def _worker_ends(schedule: Directed, what: str, call: str) -> list[str]:
+    """Let a worker end, alone, at the first call of one of its jobs; return a list that is not empty then."""
+    ended: list[str] = []
+
+    def end(name: str) -> None:
+        job = schedule.plan.job
+        if job is not None and (job.what, name) == (what, call) and not ended:
+            ended.append(name)
+            raise WorkerGone
+
+    schedule.plan.ambush = end
+    return ended
+
+
+def _removed_and_not_heard_of(schedule: Directed, call: str) -> list[str]:
+    """The worker ends when it has removed a source, or renamed it aside, and before it can say so."""
+    schedule.world.choose("first")
+    schedule.whole(MOVIE, schedule.contents()[0])
+    schedule.window(150)
+    schedule._clears = True
+    ended = _worker_ends(schedule, "remove", f"after {call}")
+    schedule.process(schedule._clear)
+    schedule.plan.ambush = lambda _: None
+    schedule.process(schedule._clear)
+    schedule._clears = False
+    schedule._settle()
+    states = [row.state for row in rows_of(schedule.engine, schedule.microscope.name)]
+    return (["no worker ended"] * (not ended)) + ([] if states == ["removed"] else [f"it is {states}"])
+
+
+def _unlinked_and_not_heard_of(schedule: Directed) -> list[str]:
+    """The worker ends between removing a source and saying so: the removal is on record all the same."""
+    return _removed_and_not_heard_of(schedule, "unlink")
+
+
+def _aside_and_not_heard_of(schedule: Directed) -> list[str]:
+    """The worker ends when the source is aside: the next run removes it."""
+    return _removed_and_not_heard_of(schedule, "renameat2")
+
+
+class _Slow(InlineWorker):
+    """Does everything but copying, until it ends."""
+
+    def work(self) -> None:
+        copies = [job for job in self._jobs if job.what == "copy"]
+        self._jobs = [job for job in self._jobs if job.what != "copy"]
+        super().work()
+        self._jobs += copies
+
+    def end(self) -> None:
+        """End, as it would when somebody killed it."""
+        self._end(WorkerEndedError(self.root))
+
+
+def _begun_again_while_copied(schedule: Directed) -> list[str]:
+    """A movie is begun again while it is copied, a scan sees that, and the worker ends: by now the movie is short."""
+    first, last = schedule.contents()
+    world, slow = schedule.world, list[_Slow]()
+    world.choose("first")
+    schedule.whole(MOVIE, first)
+
+    def open_slow(root: PurePosixPath, **settings: Any) -> InlineWorker:
+        slow.append(_Slow(world, root, **settings))
+        world.workers.append(slow[-1])
+        return slow[-1]
+
+    quick, schedule._open_worker = schedule._open_worker, open_slow
+    world.at(world.t + 25, lambda: world.write(MOVIE, movie_states(world._pixels)[0], whole=False))
+    world.at(world.t + 45, lambda: [one.end() for one in slow])
+    world.at(world.t + 100, lambda: world.write(MOVIE, last, whole=True))
+    schedule.plan.rate, schedule.plan.longest_rest_s = 1e-12, 2.0  # windows look often; no fault is drawn
+    schedule.window(50)
+    schedule._open_worker = quick
+    schedule.window(40)
+    schedule.plan.rate = 0.0
+    schedule._settle()
+    versions = _versions(schedule)
+    return [] if [one[3] for one in versions] == [last] else [f"it is {[one[:3] for one in versions]}"]
+
+
+def _clock_put_back(schedule: Directed) -> list[str]:
+    """Our clock is put back by two hours just before a movie and a log's next line appear: neither waits for hours."""
+    first, _ = schedule.contents()
+    world = schedule.world
+    world.choose("first")
+    world._append(LOG, b"line 1\n")
+    schedule.window(60)
+    world.choose("second")
+    world.jump(-7200)
+    schedule.window(20)
+    world._append(LOG, b"line 1\nline 2\n")
+    schedule.whole(MOVIE, first)
+    schedule.window(120)
+    rows = {row.path: row for row in rows_of(schedule.engine, schedule.microscope.name)}
+    owner, log = rows[MOVIE].sample_id, Path(rows[LOG].target or "").read_bytes()
+    schedule._settle()
+    broken = [] if owner == world.samples["second"] else [f"it belongs to {owner}"]
+    return broken if log.endswith(b"line 2\n") else [*broken, "the log is of an older state"]
+
+
 SCHEDULES = (
+    _aside_and_not_heard_of,
     _assigned_half_way,
+    _begun_again_while_copied,
+    _clock_put_back,
     _damaged_and_repaired,
     _damaged_and_replaced,
     _damaged_and_taken,
@@ -343,6 +448,7 @@ SCHEDULES = (
     _rewritten_in_place,
     _scanned_and_not_heard_of,
     _two_want_one_name,
+    _unlinked_and_not_heard_of,
 )
 
 

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from tests.faults.points import Crash, Job, Plan
+from tests.faults.points import Crash, Job, Plan, WorkerGone
 
 from cryodaq.app.transfer_window.background import Background
-from cryodaq.errors import CryodaqError, ShareStalledError, TransferError
+from cryodaq.errors import CryodaqError, ShareStalledError, TransferError, WorkerEndedError
 from cryodaq.transfer import wire
 from cryodaq.transfer.worker import Reply, Worker
 from cryodaq.transfer.workers import ShareWorker
@@ -33,7 +33,7 @@ class Time(Protocol):
 
     def clock(self) -> float: ...
 
-    def remember_scan(self, began: float) -> None: ...
+    def remember_scan(self, asked_s: float) -> None: ...
 
     def run_workers(self) -> None: ...
 
@@ -89,7 +89,7 @@ class InlineWorker(ShareWorker):
             future.set_exception(ShareStalledError(self.root, waited_s=0))
             return future
         self._number += 1
-        self._jobs.append(Job(self._number, what, json.loads(json.dumps(arguments)), future))
+        self._jobs.append(Job(self._number, what, json.loads(json.dumps(arguments)), future, self._world.t))
         if self._silent_since is None and self._world.plan.draw(0.2):
             self._world.plan.happened["stall"] += 1
             self._silent_since = self._world.t
@@ -112,7 +112,7 @@ class InlineWorker(ShareWorker):
         return "another-host 1 1"
 
     def close(self, *, wait_s: float = 2.0) -> bool:
-        self._end(TransferError(f"the worker of {self.root} was ended"))
+        self._end(WorkerEndedError(self.root))
         return True
 
     def _end(self, error: TransferError) -> None:
@@ -153,7 +153,7 @@ class InlineWorker(ShareWorker):
                 self._jobs = [one for one in self._jobs if one not in jobs[place + 1 :]]
 
     def _do(self, job: Job) -> None:
-        plan, began = self._world.plan, self._world.t
+        plan = self._world.plan
         parts: list[Any] = []
 
         def send(message: dict[str, Any]) -> None:
@@ -168,11 +168,13 @@ class InlineWorker(ShareWorker):
             job.future.set_exception(wire.error_from_message(wire.decode(wire.encode(wire.error_to_message(error)))))
         except Crash:
             self._died(job)
+        except WorkerGone:
+            self._ended_alone(job)
         except Exception as error:  # noqa: BLE001  # as the real worker's threads do
             job.future.set_exception(TransferError(f"{job.what} failed: {type(error).__name__}: {error}"))
         else:
             if job.what == "scan":
-                self._world.remember_scan(began)
+                self._world.remember_scan(job.asked_s)
             if job.what == "copy":
                 self._world.copies_made += 1
             job.future.set_result({**wire.decode(wire.encode(answer)), "parts": parts})
@@ -186,9 +188,12 @@ class InlineWorker(ShareWorker):
         if plan.rng.random() < 0.5 or self._world.t < 0:
             raise Crash
         plan.dead = False
-        plan.happened["a worker died alone"] += 1
+        self._ended_alone(job)
+
+    def _ended_alone(self, job: Job) -> None:
+        self._world.plan.happened["a worker died alone"] += 1
         self._jobs.append(job)
-        self._end(TransferError(f"the worker of {self.root} ended"))
+        self._end(WorkerEndedError(self.root))
 
 
 class InlineBackground(Background):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
-from tests.faults.world import EPOCH, Source, World, stem_of
+from tests.faults.world import Source, World, stem_of
 
 from cryodaq.transfer.pour import new_hash
 
@@ -98,23 +97,19 @@ def broken_invariants(world: World, engine: sa.Engine, microscope: str) -> list[
     broken += _of_sources(world, rows)
     broken += _of_storage(world, rows)
     broken += _of_plans(engine, microscope)
-    broken += _of_owners(world, rows, first_poll_s=_first_poll_s(engine, microscope))
+    broken += _of_owners(world, rows)
     return broken
 
 
-def lost_from_sight(world: World, engine: sa.Engine, microscope: str, *, aside: Path, since_s: float) -> list[str]:
-    """Return what the ledger calls gone since a share was unmounted, and lies on it."""
-    if world.jumped:
-        return []  # the ledger's times cannot be compared with ours
+def gone_files(engine: sa.Engine, microscope: str) -> dict[int, str]:
+    """Return what is called gone and was not removed by us, by the ids of the newest versions."""
     query = sa.text(
-        "select distinct on (path) path, state, gone_at from ledger.file where microscope = :m "
+        "select distinct on (path) id, path, state, gone_at from ledger.file where microscope = :m "
         "order by path, version desc"
     )
     with engine.connect() as connection:
         rows = connection.execute(query, {"m": microscope}).all()
-    since = EPOCH + timedelta(seconds=since_s)
-    gone = [row for row in rows if row.gone_at is not None and row.gone_at > since and row.state != "removed"]
-    return [f"{row.path} is called gone while its share is unmounted" for row in gone if (aside / row.path).exists()]
+    return {row.id: row.path for row in rows if row.gone_at is not None and row.state != "removed"}
 
 
 def _of_plans(engine: sa.Engine, microscope: str) -> list[str]:
@@ -129,13 +124,6 @@ def _of_plans(engine: sa.Engine, microscope: str) -> list[str]:
         apart = connection.execute(strays, {"m": microscope}).all()
     broken = [f"reassignment {row.id} is {row.state} still" for row in begun]
     return broken + [f"movie {row.id} of {row.sample_id} is of an exposure of {row.owner}" for row in apart]
-
-
-def _first_poll_s(engine: sa.Engine, microscope: str) -> float:
-    query = sa.text("select min(first_asked_at) from ledger.current_state where microscope = :microscope")
-    with engine.connect() as connection:
-        found = connection.execute(query, {"microscope": microscope}).scalar_one()
-    return float((found - EPOCH).total_seconds())
 
 
 def _of_rows(world: World, rows: list[Row]) -> list[str]:
@@ -206,6 +194,7 @@ def _of_sources(world: World, rows: list[Row]) -> list[str]:
                 broken.append(f"{source.path} was removed, and its newest content was not the one copied")
         if not source.living and versions[source.path] > max(1, len(source.whole)) and source.path not in loose:
             broken.append(f"{source.path} has {versions[source.path]} versions of {len(source.whole)} contents")
+    broken += [f"written into the empty mount point: {path}" for path in world.strays]
     return broken + [f"left aside: {path.name}" for path in world.share.rglob(".cryodaq-aside-*")]
 
 
@@ -228,7 +217,7 @@ def _of_storage(world: World, rows: list[Row]) -> list[str]:
     return broken
 
 
-def _of_owners(world: World, rows: list[Row], *, first_poll_s: float) -> list[str]:
+def _of_owners(world: World, rows: list[Row]) -> list[str]:
     """An exposure belongs to a sample that was current about when it appeared, or to nobody."""
     broken = []
     stems: dict[str, list[Source]] = {}
@@ -237,12 +226,9 @@ def _of_owners(world: World, rows: list[Row], *, first_poll_s: float) -> list[st
     for row in rows:
         if row.target and row.sample_id and f"/{row.sample_id}/" not in row.target:
             broken.append(f"{row.path}@{row.version} of {row.sample_id} lies in {row.target}")
-        if row.decision in {"operator", None} or world.jumped or stem_of(row.path) in world.reborn:
+        if row.decision in {"operator", None} or stem_of(row.path) in world.reborn:
             continue
-        mine = stems[stem_of(row.path)]
-        possible = world.possible_owners([one.path for one in mine])
-        if min(one.first_s for one in mine) <= first_poll_s:
-            possible.add(None)  # it was there before anybody asked whose it could be
+        possible = world.possible_owners([one.path for one in stems[stem_of(row.path)]])
         if row.sample_id not in possible and not (row.sample_id is None and len(possible) > 1):
             broken.append(f"{row.path}@{row.version} belongs to {row.sample_id} ({row.decision}), not to {possible}")
     return broken

@@ -33,10 +33,20 @@ CALLS = ("open", "readv", "write", "fsync", "fstat", "utime", "stat", "scandir",
 CALLS += ("replace", "link", "readlink", "statvfs", "chmod")
 HARMLESS = frozenset({"readlink", "fstat", "chmod"})
 """Calls that do not fail on a living mount; a process may still crash there."""
+WRITTEN = (
+    ("INSERT INTO ledger.share_state ", "scan_began_at", "scan"),
+    ("INSERT INTO ledger.current_state ", "", "poll"),
+    ("UPDATE ledger.current_state ", "", "poll"),
+)
+"""Statements that tell what the ledger knows of the microscope and of the elogbook."""
 
 
 class Crash(BaseException):
     """The process is gone: nothing of it runs any more, no clean-up either."""
+
+
+class WorkerGone(BaseException):
+    """One worker ended, and nothing else."""
 
 
 @dataclass
@@ -47,6 +57,7 @@ class Job:
     what: str
     arguments: dict[str, Any]
     future: Future[dict[str, Any]]
+    asked_s: float
 
 
 @dataclass
@@ -68,6 +79,8 @@ class Plan:
     """What the rest of the world does at a point."""
     ambush: Callable[[str], None] = lambda _: None
     """What it does just before or after a call that matters."""
+    on_record: Callable[[str], None] = lambda _: None
+    """What the ledger has learnt: a scan, or a poll of the elogbook."""
     job: Job | None = None
     """What a worker does."""
     power: Power | None = None
@@ -183,13 +196,17 @@ class Points:
         sa.event.listen(engine, "before_cursor_execute", self._statement)
         sa.event.listen(engine, "commit", self._commit)
 
-    def _began(self, _connection: sa.Connection) -> None:
+    def _began(self, connection: sa.Connection) -> None:
         self.plan.open_transactions += 1
+        connection.info["written"] = set()
 
     def _ended(self, _connection: sa.Connection) -> None:
         self.plan.open_transactions -= 1
 
-    def _statement(self, *_: Any) -> None:
+    def _statement(self, connection: sa.Connection, _cursor: object, statement: str, *_: Any) -> None:
+        for begin, part, what in WRITTEN:
+            if statement.startswith(begin) and part in statement:
+                connection.info["written"].add(what)
         armed, self.plan.armed = self.plan.armed, 0
         try:
             self.plan.point("statement")
@@ -204,8 +221,14 @@ class Points:
             raise self._lost("a commit that was not made")
         if self.plan.draw(0.5):
             connection.connection.commit()  # it was made, and nobody hears of it
+            self._on_record(connection)
             raise self._lost("a commit that was made")
         self.plan.open_transactions -= 1
+        self._on_record(connection)
+
+    def _on_record(self, connection: sa.Connection) -> None:
+        for what in sorted(connection.info["written"]):
+            self.plan.on_record(what)
 
     def _lost(self, when: str) -> OperationalError:
         self.plan.happened[f"ledger lost at {when}"] += 1

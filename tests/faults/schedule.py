@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from tests.faults.ambush import Ambushes
 from tests.faults.inline import InlineBackground, InlineWake, InlineWorker
-from tests.faults.invariants import broken_invariants, lost_copies, lost_from_sight, unsettled
+from tests.faults.invariants import broken_invariants, gone_files, lost_copies, rows_of, unsettled
 from tests.faults.points import Crash, Plan, Points, at_rest
 from tests.faults.power import Power
 from tests.faults.world import EPOCH, World
@@ -65,7 +67,9 @@ class Schedule:
         """So many times another process acts while a copy of this one waits for its name."""
         self._broken: list[str] = []
         self.plan.ambush = Ambushes(self.plan, self.world).pass_by
-        self.world.before_mounting = self._compare_with_the_unmounted
+        self.plan.on_record = self.world.on_record
+        self._gone_before: Collection[int] = set()
+        self.world.unmounting, self.world.mounting = self._remember_the_gone, self._compare_with_the_unmounted
         self.plan.power = Power(self.world.storage)
         self.microscope = Microscope(
             name=f"tem{number}",
@@ -128,6 +132,7 @@ class Schedule:
         """Run something as a process of its own; return whether it crashed."""
         workers, self.world.workers = self.world.workers, []
         armed, transactions = self.plan.armed, self.plan.open_transactions
+        heard = self.world.last_scan_s, self.world.logbook.last_s
         self.plan.armed = self.plan.open_transactions = 0
         copies, self.world.copies_made = self.world.copies_made, 0
         self._depth += 1
@@ -144,6 +149,7 @@ class Schedule:
             self._depth -= 1
             self.plan.armed, self.plan.open_transactions = armed, transactions
             self.world.workers, self.world.copies_made = workers, copies
+            self.world.last_scan_s, self.world.logbook.last_s = heard
         return crashed
 
     def _another_window(self) -> None:
@@ -270,12 +276,18 @@ class Schedule:
         broken = self._broken + broken_invariants(world, self.engine, self.microscope.name)
         return Outcome(seed=plan.seed, points=plan.number, happened=dict(plan.happened), broken=broken, log=world.log)
 
+    def _remember_the_gone(self) -> None:
+        with at_rest(self.plan):
+            self._gone_before = gone_files(self.engine, self.microscope.name).keys()
+
     def _compare_with_the_unmounted(self, aside: Path) -> None:
         """A share that is away is not an empty one."""
         with at_rest(self.plan):
-            self._broken += lost_from_sight(
-                self.world, self.engine, self.microscope.name, aside=aside, since_s=self.world._unmounted_at
-            )
+            gone = gone_files(self.engine, self.microscope.name)
+        paths = [path for number, path in gone.items() if number not in self._gone_before]
+        self._broken += [
+            f"{path} is called gone while its share is unmounted" for path in paths if (aside / path).exists()
+        ]
 
     def _lose_power(self) -> None:
         """After a crash: what was not synced is gone. What the ledger has on record must be there."""
@@ -310,11 +322,38 @@ class Schedule:
             self.prepare()
 
 
+class _Notes(logging.Handler):
+    """Notes what the program says among what happens in its world."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.INFO)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = [str(record.__dict__[name]) for name in ("path", "problem", "reason") if name in record.__dict__]
+        self._world.note("  " + ": ".join([record.getMessage(), *facts]))
+
+
+@contextmanager
+def _noted(world: World) -> Iterator[None]:
+    logger, notes = logging.getLogger("cryodaq"), _Notes(world)
+    logger.addHandler(notes)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
+
+
 def run_schedule(seed: int, points: Points, *, engine: sa.Engine, folder: Path, number: int) -> Outcome:
     """Run one schedule in an empty folder, which is removed afterwards."""
     schedule = Schedule(seed, points, engine=engine, folder=folder, number=number)
     try:
-        outcome = schedule.run()
+        with _noted(schedule.world):
+            outcome = schedule.run()
+        if outcome.broken:
+            outcome.log.extend(map(str, rows_of(engine, schedule.microscope.name)))
     except Exception:  # noqa: BLE001  # what nobody expects to end a process is an error that the schedule found
         plan = schedule.plan
         broken = [traceback.format_exc()]

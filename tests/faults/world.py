@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -60,12 +61,20 @@ class RecordingLogbook(FakeLogbook):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
+        self.last_s: float | None = None
         self.answered: list[float] = []
+        """When those answers were given that the ledger has on record."""
 
     def current_state(self, instrument: str, *, station: int) -> CurrentState:
+        self.last_s = None
         state = super().current_state(instrument, station=station)
-        self.answered.append(self._clock())
+        self.last_s = self._clock()
         return state
+
+    def on_record(self) -> None:
+        """The ledger has the last answer."""
+        if self.last_s is not None:
+            self.answered.append(self.last_s)
 
 
 class World:
@@ -73,36 +82,43 @@ class World:
 
     def __init__(self, plan: Plan, root: Path, number: int) -> None:
         self.plan, self.root, self.number = plan, root, number
-        self.t = START_S
-        self.skew_s = 0.0
-        self.jumped = False
+        self.t, self.skew_s = START_S, 0.0
         self.share, self.storage = root / "share", root / "storage"
-        for folder in (self.share, self.storage):
-            folder.mkdir(parents=True)
+        self.share.mkdir(parents=True)
+        self.storage.mkdir()
         (self.share / ".online").touch()
         self.sources: dict[str, Source] = {}
+        self.last_scan_s = 0.0
         self.scans: list[float] = []
+        """When those scans were asked for that the ledger has on record."""
         self.copies_made = 0
         self.reborn: set[str] = set()
         """Exposures with a file that came again: without any other file there it is another exposure."""
         self.rotten: set[str] = set()
         """Copies that the storage damaged."""
+        self.strays: list[str] = []
+        """What was written into the empty mount point of a share."""
         self.workers: list[InlineWorker] = []
-        self.before_mounting: Callable[[Path], None] = lambda _: None
-        """Called with where a share's files are while it is unmounted, just before it comes back."""
-        self.logbook = RecordingLogbook(lambda: self.t)
-        self.logbook._ids = number * 100
+        self.unmounting: Callable[[], None] = lambda: None
+        """Called when the share goes."""
+        self.mounting: Callable[[Path], None] = lambda _: None
+        """Called with where its files are, just before it comes back."""
         self.instrument, self.experiment = f"TEM{number}", f"20260101-F{number}"
+        self.logbook = self._open_logbook()
         self.samples: dict[str, str] = {}
         self.current: list[tuple[float, str | None]] = [(0.0, None)]
         self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._acting = False
+        self._order, self._acting = itertools.count(), False
         self._pixels = np.random.default_rng(plan.seed)
-        self.logbook.add_instrument(self.instrument)
-        self.logbook.add_experiment(self.experiment, instrument=self.instrument)
-        self.logbook.switch(self.experiment, instrument=self.instrument)
         self.log: list[str] = []
+
+    def _open_logbook(self) -> RecordingLogbook:
+        logbook = RecordingLogbook(lambda: self.t)
+        logbook._ids = self.number * 100
+        logbook.add_instrument(self.instrument)
+        logbook.add_experiment(self.experiment, instrument=self.instrument)
+        logbook.switch(self.experiment, instrument=self.instrument)
+        return logbook
 
     # clocks
 
@@ -118,7 +134,6 @@ class World:
 
     def jump(self, seconds: float) -> None:
         self.skew_s += seconds
-        self.jumped = True
         self.plan.happened["clock jump"] += 1
         self.note(f"clock jump {seconds}")
 
@@ -126,8 +141,15 @@ class World:
         self.t += seconds
         self.act()
 
-    def remember_scan(self, began: float) -> None:
-        self.scans.append(began)
+    def remember_scan(self, asked_s: float) -> None:
+        self.last_scan_s = asked_s
+
+    def on_record(self, what: str) -> None:
+        """Something was committed to the ledger."""
+        if what == "scan":
+            self.scans.append(self.last_scan_s)
+        else:
+            self.logbook.on_record()
 
     def run_workers(self) -> None:
         for worker in list(self.workers):
@@ -166,7 +188,7 @@ class World:
 
     def write(self, path: str, content: bytes, *, whole: bool) -> None:
         """Have a path contain something; the microscope's clock is 7 hours wrong and only moves on."""
-        target = self.share / path
+        target = self.disk / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() and path in self.sources:
             self.sources[path].taken = False
@@ -179,13 +201,13 @@ class World:
 
     def replace(self, path: str, content: bytes) -> None:
         """Put another file in the place of one."""
-        if not (self.share / path).exists():
+        if not (self.disk / path).exists():
             return
-        other = self.share / path
+        other = self.disk / path
         other = other.with_name(f".cryodaq-other{next(self._order)}")
         other.write_bytes(content)
         self._stamp(other)
-        other.replace(self.share / path)
+        other.replace(self.disk / path)
         self._contains(path, content, whole=True)
         self.note(f"replace {path}")
 
@@ -207,7 +229,7 @@ class World:
 
     def take(self, path: str) -> None:
         """The people at the microscope remove a file."""
-        target = self.share / path
+        target = self.disk / path
         if target.exists():
             target.unlink()
             self._stamp_folder(target.parent)
@@ -215,7 +237,7 @@ class World:
         self.note(f"take {path}")
 
     def rename(self, path: str, other: str) -> None:
-        source, target = self.share / path, self.share / other
+        source, target = self.disk / path, self.disk / other
         if not source.exists() or target.exists():
             return
         source.rename(target)
@@ -251,15 +273,23 @@ class World:
         return found | {next(sample for when, sample in reversed(self.current) if when <= since)}
 
     def possible_owners(self, paths: Sequence[str]) -> set[str | None]:
-        """Return who may own an exposure, from when its files appeared and what could be seen then."""
+        """Return who may own an exposure, from when its files appeared and what could be seen then.
+
+        It is new in a scan after it appeared (the one under way then, or the next that could read its folder), and
+        was not in the one on record before; around these the elogbook's answers on record count.
+        """
         begun = [self.sources[path].first_s for path in paths]
-        scans_before = [when for when in self.scans if when < min(begun)]
-        since = scans_before[-4] if len(scans_before) > 3 else 0.0
+        scans_before = [when for when in self.scans if when <= min(begun)]
+        since = scans_before[-2] if len(scans_before) > 1 else 0.0
         scans_after = [when for when in self.scans if when > max(begun)]
         until = scans_after[1] if len(scans_after) > 1 else float("inf")
-        since = max((when for when in self.logbook.answered if when < since), default=0.0)
-        answered = [when for when in self.logbook.answered if when > until + 3]
-        return self.owners_between(since, answered[1] if len(answered) > 1 else float("inf"))
+        answered = sorted(self.logbook.answered)
+        since = max((when for when in answered if when < since), default=0.0)
+        later = [when for when in answered if when > until + 3]
+        possible = self.owners_between(since, later[1] if len(later) > 1 else float("inf"))
+        if not answered or min(begun) <= answered[0]:
+            possible.add(None)  # it was there before anybody knew whose it could be
+        return possible
 
     # the schedule's events
 
@@ -320,7 +350,7 @@ class World:
                 self.at(when + rng.uniform(1, 60), lambda: self.write(movie, other, whole=True))
 
     def _rewrite(self, movie: str, content: bytes) -> None:
-        if (self.share / movie).exists():
+        if (self.disk / movie).exists():
             self.write(movie, content, whole=True)
 
     def _plan_log(self, when: float) -> None:
@@ -348,29 +378,25 @@ class World:
             self.at(began, lambda: self._unmount(away=True))
             self.at(began + rng.uniform(2, 30), lambda: self._unmount(away=False))
 
+    @property
+    def disk(self) -> Path:
+        """Where the microscope writes: its own disk, whether we have it mounted or not."""
+        aside = self.root / "unmounted"
+        return aside if aside.exists() else self.share
+
     def _unmount(self, *, away: bool) -> None:
-        """The share goes, with everything, and comes back as it was."""
+        """The share goes, with everything, and comes back; the microscope goes on meanwhile."""
         aside = self.root / "unmounted"
         if away and not aside.exists():
+            self.unmounting()
             self.share.rename(aside)
             self.share.mkdir()
-            self._unmounted_at = self.t
         elif not away and aside.exists():
-            self.before_mounting(aside)
-            self._merge(aside)
+            self.mounting(aside)
+            self.strays += [str(path) for path in self.share.rglob("*")]
+            shutil.rmtree(self.share)
+            aside.rename(self.share)
         self.note(f"unmount {away}")
-
-    def _merge(self, aside: Path) -> None:
-        """What was written into the empty mount point is hidden by the mount; here it is written again behind it."""
-        written = [path for path in self.share.rglob("*") if path.is_file()]
-        for path in written:
-            target = aside / path.relative_to(self.share)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
-        import shutil
-
-        shutil.rmtree(self.share)
-        aside.rename(self.share)
 
 
 def stem_of(path: str) -> str:

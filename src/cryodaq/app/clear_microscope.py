@@ -24,6 +24,7 @@ from cryodaq.errors import (
     SourceUnstableError,
     SourceVanishedError,
     TransferError,
+    WorkerEndedError,
 )
 from cryodaq.ledger import events, leases, removals, shares
 from cryodaq.ledger.events import Subject
@@ -257,7 +258,7 @@ class _Cleaner:
                 removals.record_removed(connection, number, source, at=self._clearing.now())
         except ShareStalledError:
             raise  # nobody knows what became of it: the intention stays open and is settled by a later run
-        except RemovalOpenError as error:
+        except (RemovalOpenError, WorkerEndedError) as error:  # as above
             log.warning("a removal stays open", extra={"path": source.path, "problem": str(error)})
             return str(error)
         except TransferError as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.follow_logbook import Current, Follower, followed, poll
+from cryodaq.app.steady_clock import SteadyClock
 from cryodaq.app.transfer_window.adopting import Adopter
 from cryodaq.app.transfer_window.copying import Copier
 from cryodaq.app.transfer_window.doubting import Doubter
@@ -24,7 +25,7 @@ from cryodaq.app.transfer_window.suspecting import Suspecter
 from cryodaq.app.transfer_window.telling import Teller
 from cryodaq.app.transfer_window.verifying import Verifier
 from cryodaq.errors import LeaseLostError
-from cryodaq.ledger import files, leases, movies
+from cryodaq.ledger import files, leases, movies, observations
 from cryodaq.transfer.workers import ShareWorker
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def transfer_window(transfer: Transfer, window_s: float, stop: Callable[[], bool
     LeaseLostError
         Another process transfers this microscope now; what was under way here was given up, unharmed.
     """
-    with _window(transfer) as window:
+    with _window(_steadied(transfer)) as window:
         return window.run(window_s, stop=stop, ends=window.needs_preparation)
 
 
@@ -99,6 +100,7 @@ def wait_for_work(transfer: Transfer, *, stop: Callable[[], bool] = lambda: Fals
     Meanwhile the shares are watched and what has an owner is copied, so that no exposure is seen too late to say
     whose it is, and a microscope in standby is drained.
     """
+    transfer = _steadied(transfer)
     current = poll(transfer.following)
     if current.sample_id is not None or stop():
         return current
@@ -109,6 +111,14 @@ def wait_for_work(transfer: Transfer, *, stop: Callable[[], bool] = lambda: Fals
     except LeaseLostError as error:  # as in `transfer_pass`
         log.info("a watch gave way", extra={"microscope": transfer.microscope.name, "reason": str(error)})
         return current
+
+
+def _steadied(transfer: Transfer) -> Transfer:
+    """Have a transfer's times go on from those on record, though the wall clock was put back meanwhile."""
+    with transfer.engine.connect() as connection:
+        latest = observations.latest_moment(connection, transfer.microscope.name)
+    clock = SteadyClock(transfer.now, not_before=latest)
+    return replace(transfer, following=replace(transfer.following, now=clock.now))
 
 
 @contextmanager

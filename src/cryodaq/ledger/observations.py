@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, or_, select, update
 from cryodaq.domain.experiment import Assignment
 from cryodaq.domain.ownership import Poll
 from cryodaq.ledger.events import Subject, record_event
-from cryodaq.ledger.tables import current_state
+from cryodaq.ledger.tables import current_state, exposure, share_state
 
 UNREACHABLE = "unreachable"
 
@@ -110,6 +110,22 @@ def first_asked_at(connection: Connection, microscope: str) -> datetime | None:
     query = select(func.min(current_state.c.first_asked_at)).where(current_state.c.microscope == microscope)
     found: datetime | None = connection.execute(query).scalar_one()
     return found
+
+
+def latest_moment(connection: Connection, microscope: str) -> datetime | None:
+    """Return the latest time of a poll or a scan that is on record, or None before the first."""
+    moments = connection.execute(
+        select(
+            select(func.max(current_state.c.last_asked_at))
+            .where(current_state.c.microscope == microscope)
+            .scalar_subquery(),
+            select(func.max(share_state.c.scanned_at)).where(share_state.c.microscope == microscope).scalar_subquery(),
+            select(func.max(exposure.c.seen_until))
+            .where(exposure.c.microscope == microscope, exposure.c.decision.is_(None))
+            .scalar_subquery(),
+        )
+    ).one()
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _observed(row: Row[tuple[object, ...]]) -> ObservedState:

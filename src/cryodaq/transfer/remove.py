@@ -19,6 +19,8 @@ from cryodaq.transfer.scan import Identity
 
 RECYCLE_BINS = frozenset({"$recycle.bin", "recycler"})
 _IN_USE = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT})
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOSPC, errno.EDQUOT, errno.EBUSY})
+"""Answers after which nothing was renamed; after any other one a server may have done it."""
 Outcome = Literal["removed", "kept", "absent"]
 
 
@@ -50,6 +52,8 @@ def remove(root: Path, relative: str, *, aside: str, expected: Identity) -> None
     except FileNotFoundError as error:
         raise SourceVanishedError(source) from error
     except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise RemovalOpenError(source, why=f"renaming it was answered with: {error.strerror}") from error
         message = f"{source} cannot be renamed on the share: {error.strerror}"
         raise TransferError(message) from error
     try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cryodaq.errors import ShareStalledError, TransferError
+from cryodaq.errors import ShareStalledError, TransferError, WorkerEndedError
 from cryodaq.transfer import wire
 
 log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class ShareWorker:
             self.abandon()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
-        self._fail_all(TransferError(f"the worker of {self.root} was ended"))
+        self._fail_all(WorkerEndedError(self.root))
         return process.poll() is not None
 
     def _write(self, descriptor: int, outbox: queue.SimpleQueue[bytes | None]) -> None:
@@ -218,7 +218,7 @@ class ShareWorker:
                     self._hear(wire.decode(line))
         with suppress(OSError):
             os.close(descriptor)
-        self._fail_all(TransferError(f"the worker of {self.root} ended"))
+        self._fail_all(WorkerEndedError(self.root))
 
     def _hear(self, message: Mapping[str, Any]) -> None:  # Any: values of JSON
         now = time.monotonic()

@@ -197,10 +197,10 @@ class Adopter:
             session.reread.append(newest)  # what was half written at the first look may name a movie now
         session.known[known.share, known.path] = newest
         age_s = (session.now() - known.copied_at).total_seconds() if known.copied_at else LIVING_EVERY_S
+        wait_s = LIVING_EVERY_S - age_s if age_s >= 0 else 0.0  # a copy of the future: our clock was put back
         tracked = session.tracked.get(known.id)
         if tracked is None:
-            due_s = session.clock() + max(0.0, LIVING_EVERY_S - age_s)
-            session.tracked[known.id] = Tracked(newest, copy_due_s=due_s)
+            session.tracked[known.id] = Tracked(newest, copy_due_s=session.clock() + max(0.0, wait_s))
         else:
             tracked.record = newest
 

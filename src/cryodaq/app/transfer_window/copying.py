@@ -305,7 +305,9 @@ class Copier:
         tracked, now_s = copy.tracked, self._session.clock()
         number = tracked.record.id
         tracked.look_due_s = now_s
-        if isinstance(error, SourceUnstableError | SourceVanishedError):
+        seen, ordered = tracked.record, copy.ordered
+        changed = (seen.size_bytes, seen.mtime_ns) != (ordered.size_bytes, ordered.mtime_ns) and not tracked.is_living
+        if changed or isinstance(error, SourceUnstableError | SourceVanishedError):
             tracked.look = None
             return StateChange(id=number, state="seen")
         if isinstance(error, CopyCancelledError | ShareStalledError):
