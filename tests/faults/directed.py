@@ -18,7 +18,7 @@ from tests.faults.world import EPOCH, movie_states
 
 from cryodaq.app.reassign_exposures import Wish, reassign_exposures, resume_reassignments
 from cryodaq.errors import TransferError, WorkerEndedError
-from cryodaq.ledger import reassignments
+from cryodaq.ledger import acceptances, reassignments
 
 MOVIE = "one/grid_00001.tif"
 LOG = "one/session.log"
@@ -432,6 +432,26 @@ def _clock_put_back(schedule: Directed) -> list[str]:
     return broken if log.endswith(b"line 2\n") else [*broken, "the log is of an older state"]
 
 
+def _unfinished_in_quarantine(schedule: Directed) -> list[str]:
+    """A camera stops for good with a movie that nobody owns; given to a sample that says how many frames, it stays."""
+    world = schedule.world
+    world.choose("first")
+    schedule.window(20)
+    world.choose(None)
+    schedule.window(20)
+    world.write(MOVIE, movie_states(world._pixels)[1], whole=False)
+    schedule.window(150)
+    schedule.process(schedule._assign)
+    schedule.window(60)
+    schedule._clears = True
+    schedule.process(schedule._clear)
+    with schedule.engine.connect() as connection:
+        shown = [one for one in acceptances.held_movies(connection) if one.microscope == schedule.microscope.name]
+    (row,) = rows_of(schedule.engine, schedule.microscope.name)
+    broken = [] if (world.share / MOVIE).exists() and row.state == "verified" else ["it was removed, or never verified"]
+    return broken + ["nobody is shown that it is short"] * (not shown)
+
+
 SCHEDULES = (
     _aside_and_not_heard_of,
     _assigned_half_way,
@@ -448,6 +468,7 @@ SCHEDULES = (
     _rewritten_in_place,
     _scanned_and_not_heard_of,
     _two_want_one_name,
+    _unfinished_in_quarantine,
     _unlinked_and_not_heard_of,
 )
 

@@ -26,7 +26,7 @@ from cryodaq.errors import (
     TransferError,
     WorkerEndedError,
 )
-from cryodaq.ledger import events, leases, removals, shares
+from cryodaq.ledger import acceptances, events, leases, removals, shares
 from cryodaq.ledger.events import Subject
 from cryodaq.ledger.leases import Lease
 from cryodaq.ledger.removals import OpenRemoval, RemovableFile
@@ -145,7 +145,12 @@ def removable(clearing: Clearing, rule: RetentionRule, *, unowned_folder: str | 
     with clearing.engine.connect() as connection:
         found = removals.removable_files(connection, clearing.microscope.name, unowned_folder=unowned_folder)
         proved = removals.proved_sessions(connection, clearing.microscope.name) if rule.session_after_days else {}
-    return [source for source in found if reason_to_keep(_candidate(source, proved), rule, now=now) is None]
+        short = acceptances.short_copies(connection, [source.id for source in found])
+    return [
+        source
+        for source in found
+        if source.id not in short and reason_to_keep(_candidate(source, proved), rule, now=now) is None
+    ]
 
 
 def _candidate(source: RemovableFile, proved: Mapping[tuple[str, str], datetime]) -> RemovalCandidate:

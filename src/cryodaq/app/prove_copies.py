@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.errors import CopyMismatchError, TransferError
-from cryodaq.ledger import custody, observations, samples
+from cryodaq.ledger import acceptances, custody, observations, samples
 from cryodaq.ledger.custody import HeldFile
 from cryodaq.ledger.files import HAS_COPY
 from cryodaq.ledger.samples import SampleRecord
@@ -154,8 +154,9 @@ def certify(engine: Engine, owner: SampleRecord, *, now: Callable[[], datetime])
     """Say what of a sample may be removed from the microscope, and why the rest may not."""
     with engine.connect() as connection:
         held = custody.files_of_sample(connection, owner.id)
-    here = [one for one in held if one.gone_at is None]
-    reasons = [(one, _reason_to_stay(one)) for one in here]
+        here = [one for one in held if one.gone_at is None]
+        short = acceptances.short_copies(connection, [one.id for one in here])
+    reasons = [(one, short.get(one.id) or _reason_to_stay(one)) for one in here]
     lost = [one for one in held if one.gone_at is not None and one.state not in HAS_COPY]
     return Certificate(
         sample=owner,

@@ -11,7 +11,7 @@ from cryodaq.app.follow_logbook import Current
 from cryodaq.app.transfer_window.session import Session
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.errors import TransferError
-from cryodaq.ledger import exposures, files
+from cryodaq.ledger import acceptances, exposures, files
 from cryodaq.ledger.events import PROCESSING_PAUSED
 from cryodaq.ledger.files import FileRecord, Unfinished
 from cryodaq.transfer.workers import ShareWorker
@@ -41,12 +41,14 @@ class Teller:
             unowned = exposures.unowned_folders(connection, self._session.microscope)
             held = files.held_files(connection, self._session.microscope)
             unfinished = files.unfinished(connection, self._session.microscope)
+            short = acceptances.short_copies(connection, microscope=self._session.microscope)
         movies = sum(folder.movies for folder in unowned)
         size_gb = sum(folder.size_bytes for folder in unowned) / 1e9
         self._session.alarm(
             "unassigned", self._unassigned(current, movies, size_gb) if movies else None, severity="error"
         )
         self._session.alarm("held", self._held(held) if held else None)
+        self._session.alarm("short", self._short(short) if short else None)
         self._drain(current, unfinished)
 
     def _held(self, held: Sequence[FileRecord]) -> str:
@@ -54,6 +56,13 @@ class Teller:
         counts = ((movies, "movie"), (len(held) - movies, "other file"))
         amount = " and ".join(f"{n} {what}{'s' * (n > 1)}" for n, what in counts if n)
         return f"{self._session.microscope}: {amount} cannot be copied; {held[0].problem or held[0].path}"
+
+    def _short(self, short: Mapping[int, str]) -> str:
+        amount = f"{len(short)} movie{'s' * (len(short) > 1)}"
+        return (
+            f"{self._session.microscope}: {amount} that left quarantine lack frames that their sample expects; "
+            "their sources stay on the share (cryodaq held list)"
+        )
 
     def _unassigned(self, current: Current, movies: int, size_gb: float) -> str:
         name = self._session.microscope.upper()
