@@ -25,7 +25,7 @@ TEMS = ("tem1", "tem2")
 FRAMES = 16
 """Of every movie: operators say so once a sample."""
 ASK = Path(__file__).with_name("ask.py").read_text()
-LIMIT_S = 600.0
+LIMIT_S = 900.0
 """For all movies of a step, whatever was done to the stack."""
 
 

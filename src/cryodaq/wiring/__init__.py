@@ -202,6 +202,12 @@ class System(Connections):
         StoreError
             The current sample's folders cannot be made.
         """
+        from cryodaq.app.tell_failing_task import telling_failure
+
+        with telling_failure(self.engine, microscope, "prepare_sample", now=utc_now):
+            return self._prepare_samples(microscope)
+
+    def _prepare_samples(self, microscope: str) -> list[str]:
         from cryodaq.app.prepare_sample import prepare_dag, prepare_sample, refresh_parameters
         from cryodaq.ledger import observations, samples, triggers
 
@@ -232,10 +238,12 @@ class System(Connections):
 
     def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> WindowSummary:
         """Stream one window."""
+        from cryodaq.app.tell_failing_task import telling_failure
         from cryodaq.app.transfer_movies import transfer_pass
 
-        parts = self.transfer_parts(microscope)
-        return transfer_pass(parts, parts.microscope.window_s, stop)
+        with telling_failure(self.engine, microscope, "transfer", now=utc_now):
+            parts = self.transfer_parts(microscope)
+            return transfer_pass(parts, parts.microscope.window_s, stop)
 
     def clearing(self, microscope: str) -> Clearing:
         """Return what clearing a microscope needs."""
@@ -254,13 +262,15 @@ class System(Connections):
         from cryodaq.app.clear_microscope import Cleared, clear_microscope
         from cryodaq.app.prove_copies import write_manifests
         from cryodaq.app.sample_dag import retire_sample_dags
+        from cryodaq.app.tell_failing_task import telling_failure
 
         if self.facility.microscope(microscope).shadow:
             return Cleared(removed=(), removed_bytes=0, kept=())
-        with self.engine.begin() as connection:
-            retire_sample_dags(connection, microscope, dag_folder=self.dag_folder, now=utc_now())
-        write_manifests(self.engine, microscope)
-        return clear_microscope(self.clearing(microscope), stop=stop)
+        with telling_failure(self.engine, microscope, "clear_microscope", now=utc_now):
+            with self.engine.begin() as connection:
+                retire_sample_dags(connection, microscope, dag_folder=self.dag_folder, now=utc_now())
+            write_manifests(self.engine, microscope)
+            return clear_microscope(self.clearing(microscope), stop=stop)
 
     def adopting(self, microscope: str) -> Adopting:
         """Return what adopting a microscope's shares needs."""

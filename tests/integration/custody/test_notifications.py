@@ -18,10 +18,11 @@ from tests.integration.custody.mail_server import Mailbox, mail_server
 
 from cryodaq.app.compare_clocks import tell_clock_of_node, tell_clock_of_transfer
 from cryodaq.app.notify_people import Channel, Notifying, notify, send_at_once
+from cryodaq.app.tell_failing_task import telling_failure
 from cryodaq.app.watch_facility import Watcher, Watching
 from cryodaq.database import open_engine
 from cryodaq.domain.notifications import Message, MessageKind
-from cryodaq.errors import NotificationError
+from cryodaq.errors import LeaseLostError, NotificationError
 from cryodaq.ledger import notifications
 from cryodaq.ledger.events import Severity, Subject, clear_alarm, raise_alarm
 from cryodaq.ledger.observations import Observation, record_observation
@@ -351,6 +352,23 @@ def test_a_full_disk_of_logs_is_told_before_it_stops_anything(
     monkeypatch.setattr("cryodaq.app.watch_facility.LEAST_STATE_BYTES", 0)
     look.look()
     assert "state-disk" not in keys(custody)
+
+
+def test_a_task_that_fails_as_nobody_foresaw_is_told_until_it_succeeds(custody: Custody) -> None:
+    def transfer(error: Exception | None) -> None:
+        with telling_failure(custody.engine, "tem1", "transfer", now=lambda: custody.now):
+            if error is not None:
+                raise error
+
+    with pytest.raises(TypeError):
+        transfer(TypeError("unexpected keyword\nand more"))
+    (text,) = [row["text"] for row in custody.rows("alarm")]
+    assert text.startswith("tem1: transfer failed and is tried again: TypeError: unexpected keyword; its log is in")
+    transfer(None)
+    assert keys(custody) == []
+    with pytest.raises(LeaseLostError):
+        transfer(LeaseLostError("tem1", epoch=3))
+    assert keys(custody) == []  # the other process does the work
 
 
 def test_a_microscope_that_nobody_follows_is_told_until_somebody_does(custody: Custody, mailbox: Mailbox) -> None:
