@@ -22,6 +22,16 @@ LOOKED_INTO = 3
 NAMED = 10
 """So many names are listed of whatever is many."""
 MAX_LOG_BYTES = 20_000_000
+MAX_HEAD = 2_000
+UNKNOWN = "unknown"
+_BEGINNINGS = {
+    b"\xff\xd8\xff": "JPEG picture",
+    b"\x89PNG\r\n": "PNG picture",
+    b"\x1f\x8b": "compressed by gzip; unpack it to see what it holds",
+    b"PK\x03\x04": "ZIP archive; unpack it to see what it holds",
+    b"\x89HDF\r\n": "HDF5",
+    b"%PDF": "PDF",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +73,18 @@ class InspectedSession:
     problems: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Curves:
+    """Radial averages of spectra."""
+
+    micrographs: int
+    points: int
+    up_to_ang: float | None
+
+
 @dataclass(slots=True)
 class _Answer:
-    format: str = "unknown"
+    format: str = UNKNOWN
     facts: Facts = field(default_factory=dict)
     metadata: tuple[Facts, ...] = ()
 
@@ -92,8 +111,10 @@ def inspect_file(path: Path, *, named: PurePosixPath | None = None) -> Inspected
     try:
         _READERS.get(path.suffix.lower(), _read_text)(path, answer)
     except FormatError as error:
-        if str(error) not in problems:
-            problems.append(str(error))
+        if error.problem not in problems:
+            problems.append(error.problem)
+    if answer.format == UNKNOWN:
+        answer.format = _by_beginning(path)
     if kind.unrecognised_image:
         problems.append("no program is known to give such a name to a large image: it would not be taken for a movie")
     if shut.frame_count is not None:
@@ -256,6 +277,7 @@ def _read_star(path: Path, answer: _Answer) -> None:
 def _read_text(path: Path, answer: _Answer) -> None:
     """Try the readers of programs' results and logs on a text; what none of them takes stays unknown."""
     from cryodaq.formats.ctffind_txt import parse_ctffind
+    from cryodaq.formats.defects import read_defects
     from cryodaq.formats.gctf_log import parse_gctf_log
     from cryodaq.formats.motioncor_log import parse_motioncor_log
     from cryodaq.formats.relion_log import parse_relion_motion_log
@@ -267,8 +289,14 @@ def _read_text(path: Path, answer: _Answer) -> None:
         answer.format = "SerialEM's navigator"
         answer.facts["items"] = text.count("[Item") or text.count("<Item")
         return
+    if "CameraSizeX" in text[:MAX_HEAD]:
+        answer.format = "SerialEM's list of defects"
+        mask = read_defects(path)
+        answer.facts |= {"shape_yx": list(mask.shape), "defective_pixels": int(mask.sum())}
+        return
     parsers: tuple[tuple[str, Callable[..., Any]], ...] = (  # Any: a dataclass, or one with its rows
         ("CTFFIND's result", parse_ctffind),
+        ("CTFFIND's curves", _curves),
         ("MotionCor's log", parse_motioncor_log),
         ("RELION's motion correction log", parse_relion_motion_log),
         ("Gctf's log", parse_gctf_log),
@@ -283,6 +311,28 @@ def _read_text(path: Path, answer: _Answer) -> None:
         answer.facts |= _said(asdict(settings))
         answer.metadata = tuple(_said(asdict(row)) for row in islice(rows, NAMED))
         return
+
+
+def _curves(text: str, *, path: Path) -> tuple[_Curves, tuple[_Curves, ...]]:
+    from cryodaq.formats.ctffind_txt import parse_ctffind_curves
+
+    found = parse_ctffind_curves(text, path=path)
+    frequencies = found[0].frequency_per_ang
+    head = _Curves(
+        micrographs=len(found), points=len(frequencies), up_to_ang=1 / frequencies[-1] if frequencies[-1] else None
+    )
+    return head, ()
+
+
+def _by_beginning(path: Path) -> str:
+    """Return what the first bytes tell of a file that no reader here knows."""
+    with path.open("rb") as handle:
+        begins = handle.read(4096)
+    known = next((name for magic, name in _BEGINNINGS.items() if begins.startswith(magic)), None)
+    if known is not None or not begins:
+        return known or UNKNOWN
+    is_text = not any(byte < 8 or (13 < byte < 32 and byte != 27) for byte in begins)  # programs colour their logs
+    return "text that no reader here knows" if is_text else UNKNOWN
 
 
 def _said(record: dict[str, object]) -> Facts:

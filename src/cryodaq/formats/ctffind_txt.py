@@ -140,10 +140,12 @@ def parse_ctffind(text: str, *, path: PurePath) -> tuple[CtffindSettings, tuple[
         It is no CTFFIND result, or a row has too few or strange values.
     """
     settings = _settings(text, path=path)
-    rows = []
+    rows: list[CtffindRow] = []
     for values in _data(text, path=path):
         if len(values) < 7:
             raise FormatError(path, problem=f"a result has {len(values)} values, 7 are expected")
+        if values[0] != len(rows) + 1:
+            raise FormatError(path, problem="its lines do not number the micrographs: it holds no results")
         rows.append(
             CtffindRow(
                 defocus_1_ang=values[1],

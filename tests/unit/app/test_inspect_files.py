@@ -107,3 +107,28 @@ def test_the_command_prints_json_and_ends_with_1_for_problems(tmp_path: Path) ->
     assert done.exit_code == 1
     assert "it is empty" in done.output
     assert "\x1b" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "named"),
+    [
+        ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(20) + b"\xff\xd9", "JPEG"),
+        ("a.mrc.gz", b"\x1f\x8b\x08\x00" + bytes(20), "unpack"),
+        ("defects_1.txt", b"CameraSizeX 60\nCameraSizeY 40\nBadColumns 3\n", "list of defects"),
+        ("notes.txt", b"\x1b[1mtoday\x1b[0m the stage drifted\n", "text"),
+        ("noise.bin", bytes(range(256)), "unknown"),
+    ],
+)
+def test_what_is_no_movie_is_still_told_apart(tmp_path: Path, name: str, data: bytes, named: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    found = inspect_file(tmp_path / name)
+    assert named in found.format
+    assert not found.problems
+
+
+def test_radial_averages_are_not_taken_for_results(shared_data: Path) -> None:
+    for path in sorted((shared_data / "logs/ctffind4.1.14").glob("*_avrot.txt")):
+        found = inspect_file(path)
+        assert found.format == "CTFFIND's curves"
+        assert found.facts["micrographs"] == 1
+        assert not found.metadata
