@@ -187,7 +187,7 @@ def _align(processing: Processing, given: StageInput, folder: Path) -> dict[str,
             folder=folder,
         )
     except WrongGainError as error:
-        tell_wrong_gain(processing.engine, given.movie, error, at=processing.now())
+        tell_wrong_gain(processing.engine, given.movie, error, layout=given.layout, at=processing.now())
         raise
     placed = replace(
         made,

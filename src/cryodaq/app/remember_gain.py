@@ -6,10 +6,11 @@ Movies with few counts do not show it; they are corrected as other movies of the
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from cryodaq.domain.gain_memory import GainMemory, kind_of
+from cryodaq.domain.layout import BranchLayout
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.errors import WrongGainError
 from cryodaq.ledger import events
@@ -17,6 +18,8 @@ from cryodaq.ledger.gain_memory import gain_memory, save_gain_memory
 from cryodaq.ledger.results import MovieToProcess
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from sqlalchemy import Engine
 
 
@@ -59,15 +62,31 @@ def remember_gain_orientation(
     return memory
 
 
-def tell_wrong_gain(engine: Engine, movie: MovieToProcess, problem: WrongGainError, *, at: datetime) -> None:
+def tell_wrong_gain(
+    engine: Engine, movie: MovieToProcess, problem: WrongGainError, *, layout: BranchLayout, at: datetime
+) -> None:
     """Raise an alarm: no movie of the sample can be corrected until there is another gain reference.
 
-    The first movie that a gain reference fits clears it.
+    A picture shows what the reference leaves. The first movie that a gain reference fits clears the alarm.
     """
     name = PurePath(movie.gain or "").name
     message = f"{movie.experiment}: {name} is not the gain reference of {movie.run_name}: {problem}"
+    if problem.picture is not None:
+        message += f" ({save_gain_picture(layout, problem.picture)})"
     with engine.begin() as connection:
         events.raise_alarm(connection, _wrong(movie), severity="error", message=message, at=at, subject=movie.subject)
+
+
+def save_gain_picture(layout: BranchLayout, picture: NDArray[np.uint8]) -> Path:
+    """Write the picture of an alarm about a gain reference, in the place of an older one; return where it lies."""
+    from PIL import Image
+
+    path = Path(layout.gain_check)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    Image.fromarray(picture, mode="L").save(part, format="PNG")
+    part.replace(path)
+    return path
 
 
 def _wrong(movie: MovieToProcess) -> str:

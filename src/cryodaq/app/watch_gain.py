@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryodaq.app.remember_gain import save_gain_picture
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.errors import FormatError, ImagingError
 from cryodaq.ledger import events
@@ -42,17 +43,13 @@ def watch_gain(engine: Engine, movie: MovieToProcess, *, layout: BranchLayout, a
     sums = _latest(engine, movie, limit=COMPARED)
     if len(sums) < COMPARED:
         return False
-    from PIL import Image
-
     from cryodaq.imaging.fixed_pattern import fixed_pattern
 
     try:
         found = fixed_pattern(_read(sums))
     except (FormatError, ImagingError, OSError):
         return False  # sums of another camera mode among them, or taken away: the next look has others
-    picture = Path(layout.gain_check)
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(found.picture, mode="L").save(picture)
+    picture = save_gain_picture(layout, found.picture)
     key = f"gain:{movie.sample_id}"
     with engine.begin() as connection:
         if found.rms <= TOLERATED:

@@ -106,13 +106,15 @@ def _row(one: JudgedMovie, said: Mapping[str, Any]) -> dict[str, Any]:  # Any: J
 
 
 def _print(found: list[dict[str, Any]]) -> None:  # Any: JSON
+    from cryodaq.formats.times import to_the_second
+
     print(f"{'taken':25} {'defocus set':>11} {'stage x':>9} {'stage y':>9}  {'state':10} movie")
     for one in found:
         set_um = None if one["applied_defocus_ang"] is None else one["applied_defocus_ang"] / 1e4
         numbers = f"{_said(set_um, 2):>8} µm {_said(one['stage_x_um'], 1):>6} µm {_said(one['stage_y_um'], 1):>6} µm"
-        taken = (one["acquired_at"] or "not said")[:25]
+        taken = to_the_second(one["acquired_at"] or "not said")
         print(f"{taken:25} {numbers}  {one['state']:10} {one['movie']}")
-    print(f"{len(found)} movies")
+    print(f"{len(found)} {'movie' if len(found) == 1 else 'movies'}")
 
 
 def _said(value: float | None, digits: int) -> str:

@@ -24,7 +24,7 @@ MAX_STAR_BYTES = 1_000_000_000
 
 _TOKEN = re.compile(r"""(?:'(?P<single>.*?)'|"(?P<double>.*?)"|(?P<bare>[^\s'"#]\S*))(?=\s|$)|(?P<comment>\#.*)""")
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d*)", re.ASCII)
-_FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_FLOAT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NAME = re.compile(r"[^\s#'\"]+")
 _PLAIN = re.compile(r"[^\s#'\"_;$\[\]][^\s'\"#]*")
 

@@ -31,6 +31,14 @@ def iso_time(text: str | None) -> str | None:
     return stripped[:LONGEST] if found is None else found.isoformat()
 
 
+def to_the_second(text: str) -> str:
+    """Return what `iso_time` gave without fractions of seconds, as people read it."""
+    try:
+        return datetime.fromisoformat(text).isoformat(sep=" ", timespec="seconds")
+    except ValueError:
+        return text
+
+
 def _parsed(text: str) -> datetime | None:
     iso = _ISO.fullmatch(text)
     if iso is not None:

@@ -73,6 +73,13 @@ def fixed_pattern(sums: Iterable[NDArray[np.float32]]) -> FixedPattern:
     )
 
 
+def picture_of_pattern(counted: NDArray[np.float32]) -> NDArray[np.uint8]:  # (y, x)
+    """Return a picture's fine structure, contrast stretched and reduced, for people to see what was not removed."""
+    from cryodaq.imaging.preview import stretch_contrast
+
+    return stretch_contrast(_contrast(counted), size_px=PICTURE_PX)
+
+
 def _contrast(counted: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a picture relative to its surroundings: fine structure as a fraction of the local mean."""
     from scipy.ndimage import uniform_filter

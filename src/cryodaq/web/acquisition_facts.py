@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cryodaq.formats.times import to_the_second
 from cryodaq.web.presentation import number
 
 
@@ -77,6 +78,8 @@ def facts_of(metadata: Mapping[str, object]) -> list[Fact]:
 
 
 def _shown(value: object, field: _Field) -> str:
+    if field.key == "acquired_at":
+        return to_the_second(str(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from cryodaq.app.export_selection import Kind, export_selection
+from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.names import check_sample_id
 from cryodaq.errors import UnsafeNameError
 from cryodaq.ledger import gallery
@@ -132,6 +134,18 @@ def export(request: Request, sample_id: str, kind: Kind, who: LoggedIn) -> Respo
     name = quote(f"{sample.experiment}_{sample.id}_{selection.which}.{kind}", safe="")
     headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
     return StreamingResponse(lines(), media_type=_TYPES[kind], headers=headers)
+
+
+@router.get("/samples/{sample_id}/gain_check.png", response_class=FileResponse)
+def show_gain_check(request: Request, sample_id: str, who: LoggedIn) -> FileResponse:
+    """Send the picture of an alarm about the sample's gain reference: what it leaves in the latest movies."""
+    with ledger_of(request).connect() as connection:
+        sample = readable_sample(connection, sample_id, who)
+    layout = SampleLayout(root=PurePosixPath(sample.folder)).branch(sample.current_branch)
+    path = Path(layout.gain_check)
+    if not path.is_file() or path.is_symlink():
+        raise NotThereError("picture")
+    return FileResponse(path, media_type="image/png", headers={"cache-control": "private, no-cache"})
 
 
 @router.post("/samples/{sample_id}/limits")

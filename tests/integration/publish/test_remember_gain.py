@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
 
+import numpy as np
+from PIL import Image
 from sqlalchemy import Engine, update
 
 from cryodaq.app.remember_gain import remember_gain_orientation, tell_wrong_gain, usual_gain_orientation
 from cryodaq.domain.gain_memory import SETTLED_AFTER
+from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.errors import WrongGainError
 from cryodaq.ledger import events
@@ -65,12 +69,19 @@ def test_a_contradiction_is_told_and_believed_when_it_lasts(seed: LedgerSeeder, 
     assert alarms(engine) == []
 
 
-def test_a_gain_of_another_camera_is_told_until_one_fits(seed: LedgerSeeder, engine: Engine) -> None:
+def test_a_gain_of_another_camera_is_told_with_a_picture_until_one_fits(
+    seed: LedgerSeeder, engine: Engine, tmp_path: Path
+) -> None:
     movie, shown = movie_and_result(seed, engine)
-    tell_wrong_gain(engine, movie, WrongGainError("the frames show a pattern"), at=NOW)
+    pattern = np.random.default_rng(5).integers(0, 255, (64, 96)).astype(np.uint8)
+    layout = SampleLayout(root=PurePosixPath(tmp_path)).branch("live")
+    error = WrongGainError("the frames show a pattern", picture=pattern)
+    tell_wrong_gain(engine, movie, error, layout=layout, at=NOW)
     with engine.connect() as connection:
         (alarm,) = [one for one in events.open_alarms(connection) if one.key.startswith("gain-wrong:")]
     assert "K3.mrc is not the gain reference of m1" in alarm.text
+    assert str(layout.gain_check) in alarm.text
+    assert np.array_equal(np.asarray(Image.open(layout.gain_check)), pattern)
     remember_gain_orientation(engine, movie, replace(shown, gain_orientation_certain=False), at=NOW)
     with engine.connect() as connection:
         assert [one for one in events.open_alarms(connection) if one.key.startswith("gain-wrong:")] == []

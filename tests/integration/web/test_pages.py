@@ -301,6 +301,22 @@ def test_a_movies_page_says_what_its_acquisition_said_and_which_file_said_it(
     assert 'value="2020-01-01T00:00"' in found
 
 
+def test_an_alarm_about_a_gain_reference_has_its_picture(
+    client: TestClient, movie: SeededMovie, engine: Engine
+) -> None:
+    address = f"/samples/{A}/gain_check.png"
+    assert enter(client, "user").get(address).status_code == 404
+    Path(movie.layout.gain_check).write_bytes(b"\x89PNG")
+    subject = Subject(microscope="tem1", experiment=MINE, sample_id=A)
+    with engine.begin() as connection:
+        text = f"a pattern of 4 % ({movie.layout.gain_check})"
+        raise_alarm(connection, f"gain:{A}", severity="warning", message=text, at=NOW, subject=subject)
+    assert client.get(address).content == b"\x89PNG"
+    for page in ("/alarms", f"/samples/{A}"):
+        assert f'<img src="{address}"' in client.get(page).text
+    assert enter(client, "stranger").get(address).status_code in {303, 404}
+
+
 def test_alarms_of_others_are_counted_not_told(client: TestClient, movie: SeededMovie, engine: Engine) -> None:
     with engine.begin() as connection:
         for experiment in (MINE, THEIRS):

@@ -57,8 +57,11 @@ def test_corrected_frames_of_real_numbers_are_not_corrected_again() -> None:
 def test_the_reference_of_another_camera_is_refused() -> None:
     rng = np.random.default_rng(4)
     frames = counted(rng, structure(rng, (256, 256), 0.15), counts=4.0)
-    with pytest.raises(WrongGainError, match="does not remove, however it is turned"):
+    with pytest.raises(WrongGainError, match="does not remove, however it is turned") as caught:
         sum_frames(frames, gain=structure(rng, (256, 256), 0.15))
+    assert caught.value.picture is not None
+    assert caught.value.picture.shape == (256, 256)
+    assert caught.value.picture.std() > 20  # the pattern is seen
 
 
 def test_the_reference_of_another_camera_is_refused_though_frames_share_out_what_a_drifting_specimen_scatters() -> None:
