@@ -43,11 +43,6 @@ again; orchestration maps it to retries in one place.
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class CryodaqError(Exception):
@@ -94,10 +89,10 @@ class ImagingError(CryodaqError):
 class WrongGainError(ImagingError):
     """The frames show a pattern that the gain reference does not remove: it is another camera's, or out of date."""
 
-    def __init__(self, problem: str, *, picture: NDArray[np.uint8] | None = None) -> None:
+    def __init__(self, problem: str, *, picture: bytes | None = None) -> None:
         super().__init__(problem)
         self.picture = picture
-        """The pattern (y, x), for people."""
+        """The pattern as a PNG, for people."""
 
 
 class EngineError(CryodaqError):

@@ -18,8 +18,6 @@ from cryodaq.ledger.gain_memory import gain_memory, save_gain_memory
 from cryodaq.ledger.results import MovieToProcess
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from sqlalchemy import Engine
 
 
@@ -77,14 +75,12 @@ def tell_wrong_gain(
         events.raise_alarm(connection, _wrong(movie), severity="error", message=message, at=at, subject=movie.subject)
 
 
-def save_gain_picture(layout: BranchLayout, picture: NDArray[np.uint8]) -> Path:
+def save_gain_picture(layout: BranchLayout, png: bytes) -> Path:
     """Write the picture of an alarm about a gain reference, in the place of an older one; return where it lies."""
-    from PIL import Image
-
     path = Path(layout.gain_check)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    Image.fromarray(picture, mode="L").save(part, format="PNG")
+    part.write_bytes(png)
     part.replace(path)
     return path
 

@@ -43,13 +43,13 @@ def watch_gain(engine: Engine, movie: MovieToProcess, *, layout: BranchLayout, a
     sums = _latest(engine, movie, limit=COMPARED)
     if len(sums) < COMPARED:
         return False
-    from cryodaq.imaging.fixed_pattern import fixed_pattern
+    from cryodaq.imaging.fixed_pattern import as_png, fixed_pattern
 
     try:
         found = fixed_pattern(_read(sums))
     except (FormatError, ImagingError, OSError):
         return False  # sums of another camera mode among them, or taken away: the next look has others
-    picture = save_gain_picture(layout, found.picture)
+    picture = save_gain_picture(layout, as_png(found.picture))
     key = f"gain:{movie.sample_id}"
     with engine.begin() as connection:
         if found.rms <= TOLERATED:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +74,20 @@ def fixed_pattern(sums: Iterable[NDArray[np.float32]]) -> FixedPattern:
     )
 
 
-def picture_of_pattern(counted: NDArray[np.float32]) -> NDArray[np.uint8]:  # (y, x)
+def picture_of_pattern(counted: NDArray[np.float32]) -> bytes:
     """Return a picture's fine structure, contrast stretched and reduced, for people to see what was not removed."""
     from cryodaq.imaging.preview import stretch_contrast
 
-    return stretch_contrast(_contrast(counted), size_px=PICTURE_PX)
+    return as_png(stretch_contrast(_contrast(counted), size_px=PICTURE_PX))
+
+
+def as_png(picture: NDArray[np.uint8]) -> bytes:  # (y, x)
+    """Return a picture as a PNG file."""
+    from PIL import Image
+
+    written = BytesIO()
+    Image.fromarray(picture, mode="L").save(written, format="PNG")
+    return written.getvalue()
 
 
 def _contrast(counted: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from cryodaq.domain.gain_memory import SETTLED_AFTER
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.errors import WrongGainError
+from cryodaq.imaging.fixed_pattern import as_png
 from cryodaq.ledger import events
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.results import MovieToProcess, movie_to_process
@@ -75,7 +76,7 @@ def test_a_gain_of_another_camera_is_told_with_a_picture_until_one_fits(
     movie, shown = movie_and_result(seed, engine)
     pattern = np.random.default_rng(5).integers(0, 255, (64, 96)).astype(np.uint8)
     layout = SampleLayout(root=PurePosixPath(tmp_path)).branch("live")
-    error = WrongGainError("the frames show a pattern", picture=pattern)
+    error = WrongGainError("the frames show a pattern", picture=as_png(pattern))
     tell_wrong_gain(engine, movie, error, layout=layout, at=NOW)
     with engine.connect() as connection:
         (alarm,) = [one for one in events.open_alarms(connection) if one.key.startswith("gain-wrong:")]
