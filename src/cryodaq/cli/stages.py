@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -90,7 +91,8 @@ def align(
     )
     products = AlignmentProducts(halves=halves, half_precision=half_precision, power_spectrum=power_spectrum)
     native = NativeMotionCorrection(products=products, device=device, eer_upsampling=EER_UPSAMPLINGS[eer_upsampling])
-    result = _align(movie, gain, parameters, _folder(out, movie), _engines(engine, native=native))
+    with _folder(out, movie) as folder:
+        result = _align(movie, gain, parameters, folder, _engines(engine, native=native))
     _show(_align_facts(result), as_json=as_json)
 
 
@@ -113,11 +115,11 @@ def ctf(
         cs_mm=cs_mm,
         amplitude_contrast=amplitude_contrast,
     )
-    folder = _folder(out, micrograph)
-    if spectrum:
-        result = _spectrum_fit(engine).fit_spectrum(micrograph, parameters=parameters, folder=folder)
-    else:
-        result = _fit(micrograph, None, parameters, folder, _engines(engine))
+    with _folder(out, micrograph) as folder:
+        if spectrum:
+            result = _spectrum_fit(engine).fit_spectrum(micrograph, parameters=parameters, folder=folder)
+        else:
+            result = _fit(micrograph, None, parameters, folder, _engines(engine))
     made = {"spectrum": result.spectrum, "curves": result.curves, "seconds": result.seconds}
     _show({**_fit_facts(result.aligned), **made}, as_json=as_json)
 
@@ -132,7 +134,9 @@ def pick(
 ) -> None:
     """Find particles in a micrograph."""
     parameters = _parameters(micrograph, pixel_size_ang=pixel_size_ang, particle_diameter_ang=particle_diameter_ang)
-    _show(asdict(_pick(micrograph, parameters, _folder(out, micrograph), _engines(engine))), as_json=as_json)
+    with _folder(out, micrograph) as folder:
+        picked = _pick(micrograph, parameters, folder, _engines(engine))
+    _show(asdict(picked), as_json=as_json)
 
 
 def process(
@@ -165,10 +169,11 @@ def process(
         particle_diameter_ang=particle_diameter_ang,
         alignment={"patches_yx": _patches(patches), "throw": throw, "trunc": trunc},
     )
-    folder, engines = _folder(out, movie), _engines(engine, native=NativeMotionCorrection(device=device))
-    aligned = _align(movie, gain, parameters, folder, engines)
-    fitted = _fit(Path(aligned.micrograph), Path(aligned.unaligned_sum), parameters, folder, engines)
-    picked = _pick(Path(aligned.micrograph_dose_weighted), parameters, folder, engines)
+    engines = _engines(engine, native=NativeMotionCorrection(device=device))
+    with _folder(out, movie) as folder:
+        aligned = _align(movie, gain, parameters, folder, engines)
+        fitted = _fit(Path(aligned.micrograph), Path(aligned.unaligned_sum), parameters, folder, engines)
+        picked = _pick(Path(aligned.micrograph_dose_weighted), parameters, folder, engines)
     facts = {
         "align": _align_facts(aligned),
         "ctf": {
@@ -195,10 +200,17 @@ def _spectrum_fit(engine: str) -> NativeCtfEstimation:
     return spectrum_fit_named(engine)
 
 
-def _folder(out: Path | None, source: Path) -> Path:
+@contextmanager
+def _folder(out: Path | None, source: Path) -> Iterator[Path]:
+    """Give the folder of the results; one that was made for them and stayed empty, because a stage failed, goes."""
     folder = (out or source.parent / f"{source.stem}_cryodaq").absolute()
+    existed = folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        yield folder
+    finally:
+        if not existed and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _parameters(

@@ -35,7 +35,8 @@ def read_gain(path: Path) -> NDArray[np.float32]:
     factor = gain.astype(np.float32, copy=False)
     # The smallest and the largest are NaN where any value is.
     if not (factor.min() >= 0 and 0 < factor.max() < np.inf):
-        raise FormatError(path, problem="it holds values that are no gain: negative, infinite, or zero everywhere")
+        problem = "it holds values that are no gain (negative, infinite, or zero everywhere); export it again"
+        raise FormatError(path, problem=problem)
     return factor
 
 

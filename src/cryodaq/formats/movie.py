@@ -172,7 +172,8 @@ def _pages(path: Path) -> tuple[list[TiffPage], float | None]:
         if first.metadata_at is not None and first.metadata_at[1] < 1_000_000:
             pixel_size_ang = _eer_pixel_size_ang(reader.bytes_at(*first.metadata_at)) or pixel_size_ang
     if first.tiled or first.samples_per_pixel != 1:
-        raise FormatError(path, problem="it is a tiled or a coloured TIFF, which no camera writes as a movie")
+        problem = "it is a tiled or a coloured TIFF, which no camera writes as a movie; give what the camera wrote"
+        raise FormatError(path, problem=problem)
     kind = (first.height, first.width, first.bits, first.sample_format, first.compression)
     for number, page in enumerate(pages, start=1):
         if (page.height, page.width, page.bits, page.sample_format, page.compression) != kind or page.tiled:

@@ -75,9 +75,12 @@ def low_rank(
     added up with each row of coefficients, and only these few sums need a Fourier transform.
     """
     scale = np.ones((len(weights), 1)) if emphasis is None else emphasis[:, None]
-    left, values, right = np.linalg.svd(weights * scale, full_matrices=False)
-    for rank in range(1, len(values) + 1):
-        curves, coefficients = left[:, :rank] * values[:rank] / scale, right[:rank]
+    scaled = weights * scale
+    # Singular vectors from the small matrix of products: a BLAS would set all cores to work, for longer.
+    right = np.linalg.eigh(np.einsum("kf,kg->fg", scaled, scaled))[1].T[::-1]
+    for rank in range(1, len(right) + 1):
+        coefficients = right[:rank]
+        curves = np.einsum("kf,tf->kt", scaled, coefficients) / scale
         if np.abs(curves @ coefficients - weights).max() <= LOW_RANK_ERROR * weights.max():
             break
     return curves, coefficients

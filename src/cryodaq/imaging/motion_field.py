@@ -49,9 +49,20 @@ class MotionField:
     def tiled(self, tiles_yx: tuple[int, int]) -> Float64:  # (frame, tile y, tile x, yx)
         """Displacement in the middle of equal tiles."""
         middles = [(np.arange(n) + 0.5) * size / n - 0.5 for n, size in zip(tiles_yx, self.shape_yx, strict=True)]
-        y, x = np.meshgrid(*middles, indexing="ij")
-        places = self.displacement_px_yx(np.stack([y.ravel(), x.ravel()], axis=1))
-        return places.reshape(self.frame_count, *tiles_yx, 2)
+        return self.on_grid(middles[0], middles[1])
+
+    def on_grid(self, rows_px: Float64, columns_px: Float64) -> Float64:  # (frame, y, x, yx)
+        """Displacement of what lay where these rows and columns cross, pixels."""
+        highest = max(max(pair) for pair in self.degrees_yx)
+        by_degree = np.zeros((highest + 1, highest + 1, self.frame_count, 2))
+        for term, (y, x) in enumerate(self.degrees_yx):
+            by_degree[y, x] = self.coefficients[:, term]
+        along_y, along_x = (
+            np.polynomial.legendre.legvander(2 * (px + 0.5) / size - 1, highest)
+            for px, size in zip((rows_px, columns_px), self.shape_yx, strict=True)
+        )
+        rows = np.einsum("ya,abfd->bfyd", along_y, by_degree)
+        return np.asarray(np.einsum("xb,bfyd->fyxd", along_x, rows))
 
     def steepness(self) -> float:
         """Root mean square change of displacements from one pixel to the next along x."""

@@ -194,52 +194,93 @@ def corrected_piece(
             at = unsigned((first + x) % width)
             piece[x] = np.float32(frames[f, y, at]) * gain[y, at]
     for bad in range(bad_start[y], bad_start[y + 1]):
-        place = (bad_columns[bad] - first) % width
-        if place < length:
-            source = donors[bad, (f + bad) % donors.shape[1]]
-            donor_y, donor_x = source // width, source % width
+        source = donors[bad, (f + bad) % donors.shape[1]]
+        donor_y, donor_x = source // width, source % width
+        for place in range((bad_columns[bad] - first) % width, length, width):
             piece[place] = np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
 
 
 @inlined
+def whole_shifts(moved_yx: NDArray[np.float64]) -> tuple[int, int, int, int]:  # (tile, yx)
+    """Smallest and largest whole pixels by which tiles moved, along y and along x."""
+    low_y = high_y = int(np.floor(moved_yx[0, 0]))
+    low_x = high_x = int(np.floor(moved_yx[0, 1]))
+    for number in range(1, moved_yx.shape[0]):
+        y, x = int(np.floor(moved_yx[number, 0])), int(np.floor(moved_yx[number, 1]))
+        low_y, high_y, low_x, high_x = min(low_y, y), max(high_y, y), min(low_x, x), max(high_x, x)
+    return low_y, high_y, low_x, high_x
+
+
+@inlined
 def move_tile(
-    frames: Counts,  # (frame, y, x)
-    place: tuple[int, int, int, int, int],  # frame, first row and column, rows, columns
-    moved_yx: tuple[float, float],
-    correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
-    scratch: tuple[Float, Float],  # (x,), (y, x)
-    tile: Float,  # (y, x), written
+    counted: Float,  # (y, x), from one pixel above and left of what the tile shows on
+    moved_yx: tuple[float, float],  # 0 to 1
+    across: Float,  # (tall + 3) * wide
+    tile: Float,  # tall * wide, written
+    wide: int,
 ) -> None:
-    """Move one tile of one frame back by its displacement."""
-    f, top, left, tall, wide = place
-    piece, across = scratch
-    whole_y, whole_x = int(np.floor(moved_yx[0])), int(np.floor(moved_yx[1]))
-    y0, y1, y2, y3 = spline_taps(moved_yx[0] - whole_y)
-    x0, x1, x2, x3 = spline_taps(moved_yx[1] - whole_x)
-    for r in range(tall + 3):
-        y = (top + r + whole_y - 1) % frames.shape[1]
-        corrected_piece(frames, (f, y, left + whole_x - 1), correction, piece, wide + 3)
-        for x in range(wide):
-            across[r, x] = x0 * piece[x] + x1 * piece[x + 1] + x2 * piece[x + 2] + x3 * piece[x + 3]
-    for r in range(tall):
-        for x in range(wide):
-            tile[r, x] = y0 * across[r, x] + y1 * across[r + 1, x] + y2 * across[r + 2, x] + y3 * across[r + 3, x]
+    """Move one tile back by part of a pixel. Its rows lie behind each other: one long loop is faster than many."""
+    y0, y1, y2, y3 = spline_taps(moved_yx[0])
+    x0, x1, x2, x3 = spline_taps(moved_yx[1])
+    row = unsigned(wide)
+    for r in range(across.shape[0] // wide):
+        source, target = counted[r], across[r * wide : (r + 1) * wide]
+        for at in range(wide):
+            x = unsigned(at)
+            target[x] = (
+                x0 * source[x]
+                + x1 * source[x + unsigned(1)]
+                + x2 * source[x + unsigned(2)]
+                + x3 * source[x + unsigned(3)]
+            )
+    for at in range(tile.shape[0]):
+        i = unsigned(at)
+        tile[i] = (
+            y0 * across[i]
+            + y1 * across[i + row]
+            + y2 * across[i + unsigned(2) * row]
+            + y3 * across[i + unsigned(3) * row]
+        )
+
+
+@inlined
+def move_area(
+    frames: Counts,  # (frame, y, x)
+    place: tuple[int, int, int, int],  # frame, first row and column, rows
+    moved_yx: NDArray[np.float64],  # (tile, yx)
+    correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
+    across: Float,  # scratch, (rows + 3) * columns of a tile
+    tiles: Float,  # tile after tile, written
+) -> None:
+    """Move the tiles of one frame that lie beside each other back, each by its displacement."""
+    f, top, left, tall = place
+    tile_size = tiles.shape[0] // moved_yx.shape[0]
+    wide = tile_size // tall
+    low_y, high_y, low_x, high_x = whole_shifts(moved_yx)
+    length = moved_yx.shape[0] * wide + 3 + high_x - low_x
+    counted = np.empty((tall + 3 + high_y - low_y, length), np.float32)
+    for r in range(counted.shape[0]):
+        y = (top + r + low_y - 1) % frames.shape[1]
+        corrected_piece(frames, (f, y, left + low_x - 1), correction, counted[r], length)
+    for number in range(moved_yx.shape[0]):
+        y, x = np.floor(moved_yx[number, 0]), np.floor(moved_yx[number, 1])
+        seen = counted[int(y) - low_y :, number * wide + int(x) - low_x :]
+        rest = moved_yx[number, 0] - y, moved_yx[number, 1] - x
+        move_tile(seen, rest, across, tiles[number * tile_size : (number + 1) * tile_size], wide)
 
 
 @inlined
 def add_weighted(
-    moved: Float,  # (AT_ONCE, y, x)
+    moved: Float,  # (AT_ONCE, pixel)
     weights: Float,  # (term, AT_ONCE)
-    terms: Float,  # (term, y, x), added to
+    terms: Float,  # (term, pixel), added to
 ) -> None:
     """Add a few frames into each term with their weights."""
     for term in range(terms.shape[0]):
         w0, w1, w2, w3 = weights[term, 0], weights[term, 1], weights[term, 2], weights[term, 3]
-        for y in range(terms.shape[1]):
-            for x in range(terms.shape[2]):
-                terms[term, y, x] += (
-                    w0 * moved[0, y, x] + w1 * moved[1, y, x] + w2 * moved[2, y, x] + w3 * moved[3, y, x]
-                )
+        for at in range(terms.shape[1]):
+            i = unsigned(at)
+            terms[term, i] += w0 * moved[0, i] + w1 * moved[1, i] + w2 * moved[2, i] + w3 * moved[3, i]
 
 
 @compiled
@@ -259,24 +300,26 @@ def sum_moved_tiles(
     sums (it commutes with the shifts). What moves out at one side comes in at the other, as with a shift in
     Fourier space.
     """
-    tall, first_column = area[1] - area[0], area[2]
-    scratch = np.empty(tile_yx[1] + 3, np.float32), np.empty((tall + 3, tile_yx[1]), np.float32)
-    moved = np.zeros((AT_ONCE, tall, area[3] - first_column), np.float32)
-    terms = np.zeros((2 * pairs.shape[0], tall, area[3] - first_column), np.float32)
+    tall, wide, first_column = area[1] - area[0], tile_yx[1], area[2]
+    tile_count = -(-(area[3] - first_column) // wide)
+    across = np.empty((tall + 3) * wide, np.float32)
+    moved = np.zeros((AT_ONCE, tile_count * tall * wide), np.float32)
+    terms = np.zeros((2 * pairs.shape[0], tile_count * tall * wide), np.float32)
     share = np.zeros((len(terms), AT_ONCE), np.float32)
+    row, column = area[0] // tile_yx[0], first_column // wide
     for first in range(0, frames.shape[0], AT_ONCE):
         count = min(AT_ONCE, frames.shape[0] - first)
         share[:, count:] = 0
         share[: len(weights), :count] = weights[:, first : first + count]
         for k in range(count):
-            for left in range(first_column, area[3], tile_yx[1]):
-                wide = min(tile_yx[1], area[3] - left)
-                moved_yx = displacement[first + k, area[0] // tile_yx[0], left // tile_yx[1]]
-                place = first + k, area[0], left, tall, wide
-                tile = moved[k, :, left - first_column : left - first_column + wide]
-                move_tile(frames, place, (moved_yx[0], moved_yx[1]), correction, scratch, tile)
+            moved_yx = displacement[first + k, row, column : column + tile_count]
+            move_area(frames, (first + k, area[0], first_column, tall), moved_yx, correction, across, moved[k])
         add_weighted(moved, share, terms[: len(weights)])
     for pair in range(pairs.shape[0]):
-        for y in range(tall):
-            for x in range(terms.shape[2]):
-                pairs[pair, area[0] + y, first_column + x] = complex(terms[2 * pair, y, x], terms[2 * pair + 1, y, x])
+        for number in range(tile_count):
+            left = first_column + number * wide
+            for y in range(tall):
+                at = (number * tall + y) * wide
+                for x in range(min(wide, area[3] - left)):
+                    value = complex(terms[2 * pair, at + x], terms[2 * pair + 1, at + x])
+                    pairs[pair, area[0] + y, left + x] = value

@@ -24,6 +24,8 @@ LARGEST_STEP_PX = 0.2
 FLATTEST_POWER = np.float32(0.05**2)
 """Smallest power transfer that is divided out."""
 FRAME_GROUPS = 5
+ENOUGH_SHIFTS = 20_000
+"""Shifts of tiles whose mean is as good as that of all of them."""
 PLAIN_EMPHASIS = 30.0
 """How much more than an error of a dose weight one of the plain sum counts."""
 
@@ -88,7 +90,7 @@ def plan_sums(field: MotionField, dose: DoseCurve, *, kept_yx: tuple[int, int]) 
         kept_yx=kept_yx,
         tile_yx=tile_yx,
         displacement=displacement,
-        weights=coefficients.astype(np.float32),
+        weights=np.ascontiguousarray(coefficients, dtype=np.float32),
         plain_factors=curves[-1].astype(np.float32),
         dose_curves=np.ascontiguousarray(curves[:-1].T, dtype=np.float32),
         power=power,
@@ -110,10 +112,8 @@ def _tile_columns(field: MotionField) -> int:
 
 def _tile_displacements(field: MotionField, *, tile_yx: tuple[int, int], tiles: tuple[int, int]) -> Float64:
     """(frame, tile y, tile x, yx) in the middles of tiles, the last of which may reach out of the frame."""
-    middles = [(np.arange(n) + 0.5) * size - 0.5 for n, size in zip(tiles, tile_yx, strict=True)]
-    y, x = np.meshgrid(*middles, indexing="ij")
-    places = field.displacement_px_yx(np.stack([y.ravel(), x.ravel()], axis=1))
-    return np.ascontiguousarray(places.reshape(-1, *tiles, 2))
+    middles = [(np.arange(n, dtype=np.float64) + 0.5) * size - 0.5 for n, size in zip(tiles, tile_yx, strict=True)]
+    return np.ascontiguousarray(field.on_grid(*middles))
 
 
 def _transfer_power(
@@ -129,7 +129,9 @@ def _transfer_power(
     groups = np.array_split(np.arange(frame_count), min(frame_count, FRAME_GROUPS))
     power = []
     for frames in groups:
-        along_y, along_x = (_spline_power(displacement[frames, ..., axis].ravel()) for axis in (0, 1))
+        shifts = displacement[frames].reshape(-1, 2)
+        some = shifts[:: max(1, len(shifts) // ENOUGH_SHIFTS)]
+        along_y, along_x = (_spline_power(some[:, axis]) for axis in (0, 1))
         power.append(np.einsum("sm,sn->mn", along_y, along_x) / len(along_y))
     part = np.array([(weights[:, frames] ** 2).sum(axis=1) / frame_count for frames in groups])
     return np.asarray(power, np.float32), part.astype(np.float32)

@@ -21,10 +21,11 @@ from cryodaq.cli import main
 
 compiled = {}
 for movie in sys.argv[1:]:
-    sys.argv = ["cryodaq", "process", movie, "--pixel-size-ang", "1", "--dose-per-frame-e-ang2", "1",
-                "--particle-diameter-ang", "40", "--patches", "2x2", "--json"]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        main()
+    known = [movie, "--pixel-size-ang", "1", "--dose-per-frame-e-ang2", "1", "--patches", "2x2", "--json"]
+    for stage in (["process", "--particle-diameter-ang", "40"], ["align", "--halves"]):
+        sys.argv = ["cryodaq", *stage, *known]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+            main()
     loops = [loop for loop in gc.get_objects() if isinstance(loop, Dispatcher)]
     ours = [loop for loop in loops if loop.py_func.__module__.startswith("cryodaq")]
     compiled[movie] = sorted(loop.py_func.__name__ for loop in ours if loop.stats.cache_misses)
