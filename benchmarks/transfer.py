@@ -55,7 +55,14 @@ def main() -> None:
     cli.add_argument("--scan", action="store_true", help="instead: scans of a share")
     cli.add_argument("--restart", action="store_true", help="instead: until a new window is at work")
     cli.add_argument("--files", type=int, default=200_000, help="on the share, for scans and the restart")
+    cli.add_argument("--work", action="store_true", help="instead: four microscopes at work, and a backlog")
+    cli.add_argument("--minutes", type=float, default=1.5, help="of the four microscopes")
+    cli.add_argument("--backlog", type=int, default=500, help="movies that wait at once")
+    cli.add_argument("--all", type=Path, metavar="DISK", help="all of it: on tmpfs, in a folder of a disk, the restart")
     args = cli.parse_args()
+    if args.all is not None:
+        measure_all(args)
+        return
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         if args.scan:
             measure_scans(Path(name), files=args.files)
@@ -63,8 +70,28 @@ def main() -> None:
             from transfer_restart import measure_restart
 
             measure_restart(Path(name), files=args.files)
+        elif args.work:
+            from transfer_work import measure_work
+
+            measure_work(Path(name), minutes=args.minutes, backlog=args.backlog)
         else:
             measure(Path(name), size_mb=args.mb, runs=args.runs)
+
+
+def measure_all(args: argparse.Namespace) -> None:
+    """Measure everything that the documents give figures of; it takes some eight minutes."""
+    from transfer_restart import measure_restart
+    from transfer_work import measure_work
+
+    for folder in (args.folder, args.all):
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            measure(Path(name), size_mb=args.mb, runs=args.runs)
+    with tempfile.TemporaryDirectory(dir=args.all) as name:
+        measure_work(Path(name), minutes=args.minutes, backlog=args.backlog)
+    with tempfile.TemporaryDirectory(dir=args.all) as name:
+        measure_scans(Path(name), files=args.files)
+    with tempfile.TemporaryDirectory(dir=args.all) as name:
+        measure_restart(Path(name), files=args.files)
 
 
 def measure(folder: Path, *, size_mb: int, runs: int) -> None:

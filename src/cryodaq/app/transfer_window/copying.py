@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
+from heapq import nsmallest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryodaq.app.transfer_window.mounts import Mount
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 SMALL_BYTES = 4 << 20
 """Smaller files that are no movies go first, and are not counted in lanes."""
-SMALL_AT_ONCE = 8
+SMALL_AT_ONCE = 32
+"""So many are named and recorded together: a transaction costs more than a small file."""
 FULL_PAUSE_S = 20.0
 """How long copying rests when the target is full."""
 PUBLISH_WAIT_S = 30.0
@@ -157,16 +159,16 @@ class Copier:
 
     def _choose(self, ready: Sequence[Tracked]) -> list[tuple[Tracked, bool]]:
         """Return what to copy next, with whether the lane of the newest took it."""
-        small = sorted((t for t in ready if _is_small(t.record)), key=_age)
-        large = sorted((t for t in ready if not _is_small(t.record)), key=_age)
         room = SMALL_AT_ONCE - sum(copy.small for copy in self._copies)
-        chosen = [(tracked, False) for tracked in small[: max(0, room)]]
+        chosen = [(one, False) for one in nsmallest(room, (t for t in ready if _is_small(t.record)), key=_age)]
+        large = [tracked for tracked in ready if not _is_small(tracked.record)]
         lanes = self._session.transfer.lanes - sum(not copy.small for copy in self._copies)
-        newest_is_free = not any(copy.newest for copy in self._copies)
-        for _ in range(min(lanes, len(large))):
-            chosen.append((large.pop() if newest_is_free else large.pop(0), newest_is_free))
-            newest_is_free = False
-        return chosen
+        if large and lanes > 0 and not any(copy.newest for copy in self._copies):
+            newest = max(large, key=_age)
+            large.remove(newest)
+            chosen.append((newest, True))
+            lanes -= 1
+        return chosen + [(one, False) for one in nsmallest(lanes, large, key=_age)]
 
     def _destination(self, tracked: Tracked) -> Destination | None:
         try:
@@ -337,7 +339,7 @@ def _is_small(record: FileRecord) -> bool:
 def _age(tracked: Tracked) -> tuple[object, ...]:
     """Order by our first sight; the microscope's clock orders the files of one folder only."""
     record = tracked.record
-    return (record.seen_at, str(PurePosixPath(record.path).parent), record.mtime_ns, record.path)
+    return (record.seen_at, record.path.rpartition("/")[0], record.mtime_ns, record.path)
 
 
 def _copied_record(copy: _Copy, part: Json) -> FileRecord:
