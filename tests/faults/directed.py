@@ -17,6 +17,7 @@ from tests.faults.schedule import Schedule
 from tests.faults.world import EPOCH, movie_states
 
 from cryodaq.app.reassign_exposures import Wish, reassign_exposures, resume_reassignments
+from cryodaq.app.transfer_movies import transfer_window
 from cryodaq.errors import TransferError, WorkerEndedError
 from cryodaq.ledger import acceptances, reassignments
 
@@ -70,8 +71,6 @@ class Directed(Schedule):
         self.process(lambda: self._window(ends))
 
     def _window(self, ends: float) -> None:
-        from cryodaq.app.transfer_movies import transfer_window
-
         transfer_window(self.transfer(), 1e9, lambda: self.world.t > ends)
 
     def whole(self, path: str, content: bytes) -> None:
@@ -176,6 +175,23 @@ def _damaged(schedule: Directed, act: Callable[[Directed], None]) -> list[str]:
     schedule.plan.rate, schedule.plan.ambush = 0.0, lambda _: None
     schedule._settle()
     return [] if struck else ["nothing was damaged"]
+
+
+def _damaged_and_rewritten_with_its_time(schedule: Directed) -> list[str]:
+    """The source has other bytes by then, and the size and time of before: what was copied is not made of it."""
+    contents: list[bytes] = []
+
+    def act(one: Directed) -> None:
+        path = one.world.share / MOVIE
+        told, content = path.stat(), path.read_bytes()
+        contents.append(content[:-1] + bytes([content[-1] ^ 2]))
+        one.whole(MOVIE, contents[0])
+        os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+
+    broken = _damaged(schedule, act)
+    found = _versions(schedule)
+    right = [one[:3] for one in found] == [(1, "copied", 1), (2, "verified", 1)] and found[-1][3] == contents[0]
+    return broken if right else [*broken, f"not both versions: {[one[:3] for one in found]}"]
 
 
 def _versions(schedule: Directed) -> list[tuple[int, str, int, bytes]]:
@@ -372,6 +388,29 @@ def _aside_and_not_heard_of(schedule: Directed) -> list[str]:
     return _removed_and_not_heard_of(schedule, "renameat2")
 
 
+def _cleared_before_verification(schedule: Directed) -> list[str]:
+    """A copy was not read again yet when the microscope is cleared."""
+    world = schedule.world
+    world.choose("first")
+    schedule.plan.rate, schedule.plan.longest_rest_s = 1e-12, 0.5  # windows look often; no fault is drawn
+    schedule.whole(MOVIE, schedule.contents()[0])
+    ends = world.t + 60
+
+    def copied() -> bool:
+        with at_rest(schedule.plan):
+            return [row.state for row in rows_of(schedule.engine, schedule.microscope.name)] == ["copied"]
+
+    schedule.prepare()
+    schedule.process(lambda: transfer_window(schedule.transfer(), 1e9, lambda: copied() or world.t > ends))
+    if not copied():
+        return ["it was not seen copied and not verified"]
+    schedule._clears, schedule.plan.rate = True, 0.0
+    schedule.process(schedule._clear)
+    schedule._clears, there = False, (world.share / MOVIE).exists()
+    schedule._settle()
+    return [] if there else ["it was removed"]
+
+
 class _Slow(InlineWorker):
     """Does everything but copying, until it ends."""
 
@@ -452,13 +491,63 @@ def _unfinished_in_quarantine(schedule: Directed) -> list[str]:
     return broken + ["nobody is shown that it is short"] * (not shown)
 
 
+def _assigned_with_a_damaged_copy(schedule: Directed, *, made_anew: bool) -> list[str]:
+    """Assigning fails when a copy was moved that the storage had damaged; it is done again, and all is well at last."""
+    world, other = schedule.world, "one/grid_00002.tif"
+    world.choose("first")
+    schedule.window(20)
+    world.choose(None)
+    schedule.window(20)
+    for path in (MOVIE, other):
+        schedule.whole(path, schedule.contents()[0])
+    schedule.window(150)
+    target = world.storage / f"quarantine/tem{world.number}/raw" / MOVIE
+    good = target.read_bytes()
+    target.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+
+    def refuse(name: str) -> None:
+        job = schedule.plan.job
+        if job is None or (job.what, name) != ("move", "renameat2"):
+            return
+        with at_rest(schedule.plan):
+            moved = not target.exists()
+        if moved:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    schedule.plan.ambush = refuse
+    schedule.process(schedule._assign)
+    schedule.plan.ambush = lambda _: None
+    if schedule._assigning is None or target.exists():
+        return ["nothing failed half-way"]
+    if made_anew:  # as verification does that finds no copy
+        target.write_bytes(good)
+    schedule.process(schedule._assign)
+    schedule._settle()
+    rows = rows_of(schedule.engine, schedule.microscope.name)
+    return [] if [row.state for row in rows] == ["verified"] * 2 else [f"they are {[row.state for row in rows]}"]
+
+
+def _assigned_with_a_damaged_copy_moved(schedule: Directed) -> list[str]:
+    """The damaged copy is where it was moved to."""
+    return _assigned_with_a_damaged_copy(schedule, made_anew=False)
+
+
+def _assigned_with_a_damaged_copy_made_anew(schedule: Directed) -> list[str]:
+    """Meanwhile it was made anew in quarantine."""
+    return _assigned_with_a_damaged_copy(schedule, made_anew=True)
+
+
 SCHEDULES = (
     _aside_and_not_heard_of,
     _assigned_half_way,
+    _assigned_with_a_damaged_copy_made_anew,
+    _assigned_with_a_damaged_copy_moved,
     _begun_again_while_copied,
+    _cleared_before_verification,
     _clock_put_back,
     _damaged_and_repaired,
     _damaged_and_replaced,
+    _damaged_and_rewritten_with_its_time,
     _damaged_and_taken,
     _named_and_replaced,
     _named_and_replaced_in_quarantine,
@@ -479,6 +568,7 @@ def run_directed(points: Points, *, engine: sa.Engine, folder: Path) -> list[str
     for number, scenario in enumerate(SCHEDULES, start=900_001):
         schedule = Directed(number, points, engine=engine, folder=folder / str(number), number=number)
         schedule._clears, schedule._meets, schedule.plan.ambush = False, 0, lambda _: None
+        schedule.world.lag_s = 0.0
         try:
             broken = scenario(schedule)
         except Crash:

@@ -25,6 +25,8 @@ class Plant:
     module: str
     before: str
     after: str
+    also: tuple[str, str] | None = None
+    """Another piece of the module and what it becomes: an error that two checks would prevent."""
 
 
 PLANTS = {
@@ -69,6 +71,13 @@ PLANTS = {
         "cryodaq.ledger.removals",
         'file.c.state == "verified", file.c.gone_at',
         'file.c.state.in_(("copied", "verified")), file.c.gone_at',
+        also=(
+            "for name in RemovableFile.__dataclass_fields__ if name in file.c)",
+            (
+                "for name in RemovableFile.__dataclass_fields__ if name in file.c and name != 'verified_at') + ("
+                "func.coalesce(file.c.verified_at, file.c.copied_at).label('verified_at'),)"
+            ),
+        ),
     ),
     "removed-unread": Plant(
         "a copy is not compared when it is read again",
@@ -148,9 +157,11 @@ class _Planted(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         text = Path(self.path).read_text()
-        if text.count(self._plant.before) != 1:
-            sys.exit(f"the plant does not fit {fullname} any more: {self._plant.before!r}")
-        return compile(text.replace(self._plant.before, self._plant.after), self.path, "exec", dont_inherit=True)
+        for before, after in filter(None, [(self._plant.before, self._plant.after), self._plant.also]):
+            if text.count(before) != 1:
+                sys.exit(f"the plant does not fit {fullname} any more: {before!r}")
+            text = text.replace(before, after)
+        return compile(text, self.path, "exec", dont_inherit=True)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -11,13 +11,22 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.compare_clocks import holder_name
-from cryodaq.app.moving_copies import discard_parts, move_files, moves_into, tell_refusal
+from cryodaq.app.moving_copies import (
+    Move,
+    discard_parts,
+    doubt_damaged,
+    move_files,
+    moves_into,
+    tell_refusal,
+    unclaimed,
+)
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout, quarantine_root
 from cryodaq.errors import LedgerError
-from cryodaq.ledger import exposures, files, leases, movies, samples
+from cryodaq.ledger import exposures, files, leases, movies, reassignments, samples
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.exposures import UnownedFolder
+from cryodaq.ledger.files import FileRecord
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.transfer.workers import ShareWorker
 
@@ -67,7 +76,7 @@ def assign_exposures(
     Raises
     ------
     LedgerError
-        There is no such sample, or nothing waits.
+        There is no such sample, nothing waits, or another file has a place in the sample's folder.
     TransferError
         A copy could not be moved; what was moved is found by the next call.
     """
@@ -98,15 +107,16 @@ def _assign(
         raise LedgerError(message)
     numbers = _waiting(connection, assigning.microscope, acquisition_folder)
     held = files.files_of_exposures(connection, numbers)
-    moves = moves_into(PurePosixPath(sample.folder), held)
+    moves = _moves(connection, sample, held, numbers=numbers, token=lease.token)
     root = quarantine_root(assigning.storage_root, assigning.microscope)
-    refused = move_files(
+    came = move_files(
         worker,
         [move for move in moves.values() if move.source.is_relative_to(root)],
         grant=partial(assigning.grant_access, sample),
     )
-    if refused is not None:
-        tell_refusal(connection, sample, refused, at=at)
+    doubt_damaged(connection, moves, came)
+    if came.refused is not None:
+        tell_refusal(connection, sample, came.refused, at=at)
     raw = SampleLayout(root=root).raw
     discard_parts(worker, [(raw / record.path).parent for record in held], token=lease.token)
     moved = [replace(record, target=str(moves[record.id].target)) for record in held if record.id in moves]
@@ -120,6 +130,18 @@ def _assign(
     record_event(connection, "exposures_assigned", at=at, subject=subject, facts=facts)
     leases.release(connection, lease, at=at)
     return Assigned(exposures=len(numbers), files_moved=len(moved), movies=len(registered))
+
+
+def _moves(
+    connection: Connection, sample: SampleRecord, held: Sequence[FileRecord], *, numbers: Sequence[int], token: str
+) -> dict[int, Move]:
+    """Return where copies go. Raises `LedgerError` when another file has a place already."""
+    moves = moves_into(PurePosixPath(sample.folder), held)
+    places = [str(move.target) for move in moves.values()]
+    if taken := reassignments.occupied(connection, places, except_exposures=numbers):
+        message = f"{taken[0]} is another file already; {sample.name} cannot take what is meant"
+        raise LedgerError(message)
+    return unclaimed(moves, occupied=(), token=token)
 
 
 def _waiting(connection: Connection, microscope: str, acquisition_folder: str | None) -> list[int]:

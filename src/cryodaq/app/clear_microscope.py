@@ -26,7 +26,7 @@ from cryodaq.errors import (
     TransferError,
     WorkerEndedError,
 )
-from cryodaq.ledger import acceptances, events, leases, removals, shares
+from cryodaq.ledger import acceptances, events, files, leases, removals, shares
 from cryodaq.ledger.events import Subject
 from cryodaq.ledger.leases import Lease
 from cryodaq.ledger.removals import OpenRemoval, RemovableFile
@@ -327,7 +327,7 @@ class _Cleaner:
         with self._transition() as connection:
             removals.record_kept(connection, number, problem=str(error), at=at)
             if isinstance(error, CopyMismatchError):
-                removals.doubt_copies(connection, [source], problem=str(error))
+                files.doubt_copies(connection, [source.id], problem=str(error))
             if not unsurprising:
                 events.raise_alarm(
                     connection,

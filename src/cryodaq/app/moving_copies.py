@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.errors import StoreError, TransferError
 from cryodaq.ledger.events import raise_alarm
-from cryodaq.ledger.files import FileRecord
+from cryodaq.ledger.files import FileRecord, doubt_copies
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.transfer.wire import error_from_message
 from cryodaq.transfer.workers import ShareWorker
@@ -35,11 +35,21 @@ class Move:
     target: PurePosixPath
     xxh3_128: str | None
     """Hash of a copy, which never replaces another file; None: a product or a living file, which do."""
+    token: str | None = None
+    """Of the lease, where the ledger knows of no other copy at the new place (`unclaimed`)."""
 
 
-def move_files(
-    worker: ShareWorker, moves: Sequence[Move], *, grant: Callable[[Sequence[Path]], None]
-) -> StoreError | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What came of moving files."""
+
+    refused: StoreError | None
+    """Why rights could not be set; such files are closed to everybody but staff."""
+    damaged: frozenset[PurePosixPath]
+    """New places of copies that do not have the bytes that were copied."""
+
+
+def move_files(worker: ShareWorker, moves: Sequence[Move], *, grant: Callable[[Sequence[Path]], None]) -> Moved:
     """Move files; what was moved before a crash is accepted.
 
     Parameters
@@ -47,16 +57,13 @@ def move_files(
     grant
         Sets who may read some files, called while they are still at their old places.
 
-    Returns
-    -------
-    Why rights could not be set; such files move all the same, closed to everybody but staff.
-
     Raises
     ------
     TransferError
         A file could not be moved; the ones before it were.
     """
     refused: StoreError | None = None
+    damaged: set[PurePosixPath] = set()
     for start in range(0, len(moves), AT_ONCE):
         chunk = moves[start : start + AT_ONCE]
         try:
@@ -67,7 +74,20 @@ def move_files(
         for one in said["moved"]:
             if "error" in one:
                 raise error_from_message(one["error"])
-    return refused
+        damaged |= {PurePosixPath(one["target"]) for one in said["moved"] if one.get("damaged")}
+    return Moved(refused=refused, damaged=frozenset(damaged))
+
+
+def unclaimed(moves: Mapping[int, Move], *, occupied: Collection[str], token: str) -> dict[int, Move]:
+    """Return the moves of copies, those marked whose new places no other copy has."""
+    free = {number: move.xxh3_128 and str(move.target) not in occupied for number, move in moves.items()}
+    return {number: replace(move, token=token if free[number] else None) for number, move in moves.items()}
+
+
+def doubt_damaged(connection: Connection, moves: Mapping[int, Move], moved: Moved) -> None:
+    """Have damaged copies read again, and so made anew while their sources are on the share."""
+    damaged = [number for number, move in moves.items() if move.target in moved.damaged]
+    doubt_copies(connection, damaged, problem="it was damaged when it was moved")
 
 
 def tell_refusal(connection: Connection, sample: SampleRecord, refused: StoreError, *, at: datetime) -> None:
@@ -99,6 +119,7 @@ def _order(move: Move) -> dict[str, str | None]:
         "base": str(move.base),
         "relative": str(move.target.relative_to(move.base)),
         "xxh3_128": move.xxh3_128,
+        "token": move.token,
     }
 
 

@@ -19,7 +19,7 @@ from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.exporting.keeping import ExportedBranch, write_exports_anew
 from cryodaq.app.exporting.movie_files import write_motion
 from cryodaq.app.giving_movies import Giving, give_movies
-from cryodaq.app.moving_copies import discard_parts, move_files, moves_into, tell_refusal
+from cryodaq.app.moving_copies import discard_parts, doubt_damaged, move_files, moves_into, tell_refusal, unclaimed
 from cryodaq.app.preprocess_movie import alignment_of
 from cryodaq.app.prove_copies import write_sample_manifest
 from cryodaq.domain.layout import BranchLayout, SampleLayout
@@ -153,8 +153,8 @@ def _meant(reassigning: Reassigning, connection: Connection, wish: Wish) -> _Mea
         [str(move.target) for move in moves.values()],
         except_exposures=meant.exposures,
     )
-    if taken is not None:
-        message = f"{taken} is another file already; {to_sample.name} cannot take what is meant"
+    if taken:
+        message = f"{taken[0]} is another file already; {to_sample.name} cannot take what is meant"
         raise LedgerError(message)
     return meant
 
@@ -259,15 +259,19 @@ def _move_under_lease(
     movies = reassignments.lock_movies(connection, plan.exposures)
     held = files.files_of_exposures(connection, plan.exposures)
     moves = moves_into(PurePosixPath(giving.to_sample.folder), held)
+    places = [str(move.target) for move in moves.values()]
+    taken = reassignments.occupied(connection, places, except_exposures=plan.exposures)
+    moves = unclaimed(moves, occupied=taken, token=token)
     exposures.assign(connection, plan.exposures, sample_id=giving.to_sample.id, at=at)
     files.retarget(connection, {number: str(move.target) for number, move in moves.items()})
     given = give_movies(connection, giving, movies, at=at)
     to_give = [*moves.values(), *given.moves]
-    refused = move_files(worker, to_give, grant=partial(reassigning.grant_access, giving.to_sample))
+    moved = move_files(worker, to_give, grant=partial(reassigning.grant_access, giving.to_sample))
+    doubt_damaged(connection, moves, moved)
     raw = SampleLayout(root=PurePosixPath(giving.from_sample.folder)).raw
     discard_parts(worker, [(raw / record.path).parent for record in held], token=token)
-    if refused is not None:
-        tell_refusal(connection, giving.to_sample, refused, at=at)
+    if moved.refused is not None:
+        tell_refusal(connection, giving.to_sample, moved.refused, at=at)
     facts: dict[str, object] = {
         "exposures": len(plan.exposures),
         "files": len(moves),

@@ -355,6 +355,16 @@ def record_verified(connection: Connection, ids: Collection[int], *, at: datetim
     )
 
 
+def doubt_copies(connection: Connection, ids: Collection[int], *, problem: str) -> None:
+    """Take the proof away from copies that are not what was copied: they are read again, and made anew."""
+    if ids:
+        connection.execute(
+            update(file)
+            .where(file.c.id == func.any(list(ids)), file.c.state == "verified")
+            .values(state="copied", verified_at=None, problem=problem)
+        )
+
+
 def record_gone(connection: Connection, ids: Collection[int], *, at: datetime) -> None:
     """Record that files are no longer on the share; those that were never copied have vanished."""
     wanted = file.c.id == func.any(list(ids))

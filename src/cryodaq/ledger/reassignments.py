@@ -91,12 +91,12 @@ def filed_exposures(
     return found
 
 
-def occupied(connection: Connection, targets: Collection[str], *, except_exposures: Collection[int]) -> str | None:
-    """Return a place that another exposure's copy has already, or None."""
+def occupied(connection: Connection, targets: Collection[str], *, except_exposures: Collection[int]) -> list[str]:
+    """Return the places that other exposures' copies have already."""
     query = select(file.c.target).where(
         file.c.target == func.any(list(targets)), file.c.exposure_id != func.all(list(except_exposures))
     )
-    return connection.execute(query.limit(1)).scalar_one_or_none()
+    return sorted(connection.execute(query).scalars())
 
 
 def write_plan(

@@ -150,12 +150,3 @@ def record_kept(connection: Connection, removal_id: int, *, problem: str, at: da
     connection.execute(
         update(removal).where(removal.c.id == removal_id).values(ended_at=at, outcome="kept", problem=problem)
     )
-
-
-def doubt_copies(connection: Connection, sources: Sequence[RemovableFile], *, problem: str) -> None:
-    """Take the proof away from copies that read back wrong: the transfer verifies and copies them again."""
-    connection.execute(
-        update(file)
-        .where(file.c.id.in_([source.id for source in sources]), file.c.state == "verified")
-        .values(state="copied", verified_at=None, problem=problem)
-    )

@@ -324,7 +324,11 @@ def _verify(one: Json, throttle: Throttle, say: Reply) -> Json:
 
 
 def _move(one: Json) -> Json:
-    """Move a copy; one that already lies there (after a crash) is accepted by its hash."""
+    """Move a copy; one that already lies there (after a crash) is accepted by its hash.
+
+    With a `token` the caller knows that no other copy belongs there. Then what lies there is this copy too, moved
+    before a crash: damaged, it is taken over as such, or makes room for a good one and is kept, hidden.
+    """
     source, base, relative = Path(one["source"]), Path(one["base"]), PurePosixPath(one["relative"])
     target = base / relative
     try:
@@ -334,13 +338,19 @@ def _move(one: Json) -> Json:
         sync_folder(target.parent)
         sync_folder(source.parent)
     except FileNotFoundError as error:
-        if not _is_copy(target, one["xxh3_128"]):
-            message = f"{source} is not there and cannot be moved"
-            raise TransferError(message) from error
+        if _is_copy(target, one["xxh3_128"]):
+            return {"target": str(target)}
+        if one.get("token") and target.is_file():
+            return {"target": str(target), "damaged": True}
+        message = f"{source} is not there and cannot be moved"
+        raise TransferError(message) from error
     except FileExistsError as error:
-        if not _is_copy(target, one["xxh3_128"]):
+        if _is_copy(target, one["xxh3_128"]):
+            source.unlink(missing_ok=True)
+        elif one.get("token") and _is_copy(source, one["xxh3_128"]):
+            verify.put_in_place(source, target, token=one["token"])
+        else:
             raise TargetExistsError(target) from error
-        source.unlink(missing_ok=True)
     except OSError as error:
         message = f"{source} cannot be moved to {target}: {error.strerror}"
         raise TransferError(message) from error
