@@ -50,7 +50,7 @@ def _begin_session(page: Page, *, proposal: str) -> None:
     page.get_by_label("Principal investigator").fill("pi1")
     copied = page.get_by_label("Copy the parameters of")
     copied.select_option(index=1)
-    page.get_by_label("Name", exact=True).fill("ribosome")
+    page.get_by_label("Name *", exact=True).fill("ribosome")
     page.wait_for_timeout(1500)  # until the checks are renewed
     _keep(page, "new-session", whole=True)
     page.get_by_role("button", name="Start the session").click()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
@@ -15,8 +17,12 @@ from hypothesis import settings
 
 from cryodaq.launch.postgres import EmbeddedPostgres
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 settings.register_profile("cryodaq", deadline=None, print_blob=True)  # a busy machine is no fault
 settings.load_profile("cryodaq")
+CHROMIUM = Path("/usr/bin/chromium")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LONGEST = ("tests/system", "tests/integration/launch", "tests/faults", "tests/integration/imaging", "tests/browser")
 """Where tests take minutes: begun first, so that no process waits for another at the end."""
@@ -32,6 +38,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _uses_running_system(item: pytest.Item) -> bool:
     return "system_trial" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium."""
+    from playwright.sync_api import sync_playwright
+
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not there: install the package chromium to test the pages in a browser")
+    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags, headless=True)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -238,3 +238,7 @@ class AccessControl(Protocol):
     def privileges(self, session: str, experiment: str) -> frozenset[str]:
         """Return what the owner of a session may do with one experiment."""
         ...
+
+    def readable(self, session: str, experiments: Collection[str]) -> frozenset[str]:
+        """Return those of some experiments that the owner of a session may read."""
+        ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 from cryodaq.database import open_engine
 from cryodaq.ledger.events import Subject, raise_alarm
@@ -23,7 +22,6 @@ from cryodaq.testing.running_pages import running_pages
 from cryodaq.testing.seeded_ledger import LedgerSeeder
 from cryodaq.web.settings import WebSettings
 
-CHROMIUM = Path("/usr/bin/chromium")
 EXPERIMENT = "20261122-CS01"
 SAMPLE_ID = "a" * 24
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
@@ -56,18 +54,6 @@ class Facility:
         self.seed.add_measurements(movie)
         self.seed.publish_pictures(movie, preview=picture(1, 600), thumbnail=picture(1, 160))
         self.seed.write_products(movie, picture=picture(1, 600), spectrum=picture(2, 128, kind="PNG"))
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's chromium."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not there: install the package chromium to test the pages in a browser")
-    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags, headless=True)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

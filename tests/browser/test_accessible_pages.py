@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from cryodaq.app.reprocess_sample import begin_reprocessing
 from cryodaq.elogbook import accounts
 from cryodaq.ledger.events import Subject, raise_alarm
-from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, OperatedFacility, operated_facility
+from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, PARAMS, OperatedFacility, operated_facility
 
 from .conftest import DESKTOP, PHONE, picture
 
@@ -30,6 +31,8 @@ def operated(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
             made.seed.add_measurements(movie)
             made.seed.publish_pictures(movie, preview=picture(1, 300), thumbnail=picture(1, 80))
             made.seed.write_products(movie, picture=picture(1, 300), spectrum=picture(2, 64, kind="PNG"))
+        made.seed.quarantine("Supervisor_20261122_153000/q1.tiff")
+        begin_reprocessing(made.settings.reprocessing, made.sample.id, params={**PARAMS, "apix": 0.83}, asked_by="olga")
         made.seed.add_movie(made.sample, "FoilHole_9", state="waiting", problem="no gain reference")
         made.seed.add_movie(made.sample, "FoilHole_8", state="failed", problem="align: it has 7 frames")
         made.seed.add_file(made.sample, "FoilHole_7", state="held", problem="it has 38 of 40 frames")
@@ -44,7 +47,8 @@ def pages(sample_id: str) -> list[str]:
     return [
         *("/", tem1, f"{tem1}/switch", f"{tem1}/new", f"{tem1}/switch/confirm?action=switch&experiment={EARLIER}"),
         *("/samples", sample, f"{sample}?view=table", f"{sample}?view=squares", f"{sample}?max_fit_resolution_ang=3"),
-        *(f"{sample}/parameters", f"{sample}/reassign", "/movies/1", "/quarantine", "/alarms"),
+        *(f"{sample}/parameters", f"{sample}/reassign", f"{sample}/compare?first=live&second=r1", "/alarms"),
+        *("/movies/1", "/movies/3", "/movies/4", "/quarantine", f"{sample}?view=holes", "/samples?q=none"),
         *(book, f"{book}/log", f"{book}/audit", "/audit", "/instruments", "/logout", "/nowhere"),
     ]
 
@@ -63,6 +67,7 @@ def problems(page: Page, url: str) -> list[str]:
     return found + [f"phone: {one}" for one in page.evaluate(AUDIT)]
 
 
+@pytest.mark.timeout(300)
 def test_every_page_can_be_read_and_used_by_everybody(browser: Browser, operated: OperatedFacility) -> None:
     context = browser.new_context(viewport=DESKTOP)
     page = context.new_page()

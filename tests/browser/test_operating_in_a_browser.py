@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cryodaq.elogbook import accounts
-from cryodaq.ledger.events import Subject, raise_alarm
 from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, OperatedFacility, operated_facility
 
 pytestmark = pytest.mark.browser
@@ -62,7 +60,7 @@ def test_a_newcomer_begins_a_session_from_the_board(page: Page, operated: Operat
     expect(page.get_by_role("button", name="Remove student1")).to_be_visible()
     page.get_by_label("Copy the parameters of").select_option(label="apoferritin, 20261122-CS01, TEM1")
     expect(page.get_by_label("Physical pixel size")).to_have_value("0.82")
-    page.get_by_label("Name", exact=True).fill("ribosome")
+    page.get_by_label("Name *", exact=True).fill("ribosome")
     page.get_by_label("Total dose").fill("60")
     expect(page.get_by_text("the total dose says 60")).to_be_visible()
     expect(page.get_by_label("it is meant so")).to_be_visible()
@@ -80,9 +78,7 @@ def test_the_log_shows_what_others_write_and_keeps_what_one_is_writing(page: Pag
     page.get_by_text("Write an entry").click()
     page.get_by_role("textbox", name="Text").fill("half a sentence")
     operated.desk().write_entry(operated.session("otto"), EXPERIMENT, fields={"log_text": "the ice is thin"})
-    with operated.engine.begin() as connection:
-        raise_alarm(connection, "x:1", severity="warning", message="x", at=datetime.now(UTC), subject=Subject())
-    expect(page.get_by_text("the ice is thin")).to_be_visible()
+    expect(page.get_by_text("the ice is thin")).to_be_visible(timeout=20_000)
     expect(page.get_by_role("textbox", name="Text")).to_have_value("half a sentence")
 
 
@@ -101,6 +97,38 @@ def test_switching_and_standby_need_the_keyboard_only(page: Page, operated: Oper
     page.get_by_role("button", name="Put TEM1 into standby").press("Enter")
     expect(page.locator("#active")).to_contain_text("Standby")
     assert active(operated) == (None, None)
+
+
+def test_exposures_in_quarantine_are_assigned_by_one_click(page: Page, operated: OperatedFacility) -> None:
+    copy = operated.seed.quarantine("Supervisor_20261122_153000/q1.tiff")
+    page.get_by_role("link", name="Quarantine").click()
+    expect(page.get_by_role("heading", level=2)).to_contain_text("TEM1")
+    page.get_by_label("They belong to").select_option(label=f"apoferritin, {EXPERIMENT}")
+    page.get_by_role("button", name="Assign").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("apoferritin")
+    (filed,) = operated.seed.storage.glob(f"202611/*/{operated.sample.id}/raw/Supervisor_20261122_153000/q1.tiff")
+    assert filed.read_bytes() == b"a movie"
+    assert not copy.exists()
+    page.get_by_role("link", name="Quarantine").click()
+    expect(page.get_by_text("Nothing is in quarantine.")).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Password")).to_be_visible()
+
+
+def test_two_operators_who_switch_at_once_do_not_undo_each_other(
+    page: Page, browser: Browser, operated: OperatedFacility
+) -> None:
+    context = browser.new_context()
+    context.add_cookies([{"name": "cryodaq_session", "value": operated.session("otto"), "url": operated.url}])
+    otto = context.new_page()
+    otto.goto(f"{operated.url}/microscopes/tem1/switch/confirm?action=standby")
+    page.goto(f"{operated.url}/microscopes/tem1/switch/confirm?action=switch&experiment={EARLIER}")
+    page.get_by_role("button", name=f"Switch TEM1 to {EARLIER}").click()
+    expect(page.locator("#active")).to_contain_text(EARLIER)
+    otto.get_by_role("button", name="Put TEM1 into standby").click()
+    expect(otto.locator("main")).to_contain_text(f"(by olga): active is {EARLIER}, sample none. Nothing was changed")
+    assert active(operated) == (EARLIER, None)
+    context.close()
 
 
 def test_a_role_is_given_and_taken_by_pressing_it(page: Page, operated: OperatedFacility) -> None:

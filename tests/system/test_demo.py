@@ -19,6 +19,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 import starfile
+from playwright.sync_api import Browser, expect
 
 from cryodaq.launch.postgres import EmbeddedPostgres
 
@@ -67,11 +68,12 @@ def test_relion_takes_part_in_the_whole_run(tmp_path: Path) -> None:
 
 @pytest.mark.system
 @pytest.mark.timeout(DEMO_LIMIT_S + 60)
-def test_a_switch_in_the_middle_gives_each_sample_exactly_its_own_movies(tmp_path: Path) -> None:
-    """The session's folder goes on; only the elogbook says that the grid was changed."""
+def test_a_switch_in_the_middle_gives_each_sample_exactly_its_own_movies(tmp_path: Path, browser: Browser) -> None:
+    """The session's folder goes on; only the elogbook says that the grid was changed. An operator's page looks on."""
     home = tmp_path / "home"
     with _demo(home, ["--movies", "5", "--software", "serialem", "--interval-s", "8"]) as demo:
         before = _switch_once_two_are_seen(home, demo)
+        _watch_movies_arrive(home, browser)
         assert demo.wait(DEMO_LIMIT_S) == 0, _said(home)
     summary = json.loads((home / "summary.json").read_text())
     assert summary["published"] == summary["collected"] == 5
@@ -98,6 +100,24 @@ def _demo(home: Path, options: Sequence[str]) -> Iterator[subprocess.Popen[bytes
         finally:
             process.terminate()
             process.wait(60)
+
+
+def _watch_movies_arrive(home: Path, browser: Browser) -> None:
+    """Log in, open the first sample from the list, and wait until two movies have come onto the page by themselves."""
+    from cryodaq.config import load
+
+    context = browser.new_context(base_url=f"http://127.0.0.1:{load(home / 'facility.toml').ports.web}")
+    page = context.new_page()
+    page.goto("/login")
+    page.get_by_label("User name").fill("operator")
+    page.get_by_label("Password").fill((home / "secrets" / "operator-password").read_text().strip())
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="Samples").click()
+    page.get_by_role("link", name="grid1").click()
+    page.evaluate("window.untouched = true")
+    expect(page.locator(".gallery img").nth(1)).to_be_visible(timeout=1000 * DEMO_LIMIT_S / 2)
+    assert page.evaluate("window.untouched") is True, "the page was loaded anew"
+    context.close()
 
 
 def _said(home: Path) -> str:

@@ -174,12 +174,20 @@ def sample_progress(connection: Connection, sample_ids: Sequence[str]) -> dict[s
     return {sample_id: SampleProgress(**values) for sample_id, values in counts.items()}
 
 
-def recent_samples(connection: Connection, *, experiment: str | None = None, limit: int = 100) -> list[RecentSample]:
-    """Return the samples that were in use last, of one experiment or of all microscopes."""
+def recent_samples(
+    connection: Connection, *, experiment: str | None = None, words: Sequence[str] = (), limit: int
+) -> list[RecentSample]:
+    """Return the samples that were in use last, of one experiment or of all microscopes.
+
+    Each of `words` must be in the name of the sample, of the experiment or of the microscope.
+    """
     columns = [sample.c[name] for name in RecentSample.__dataclass_fields__]
     query = select(*columns).order_by(sample.c.last_active_at.desc()).limit(limit)
     if experiment is not None:
         query = query.where(sample.c.experiment == experiment)
+    for word in words:
+        said = (sample.c.name, sample.c.experiment, sample.c.microscope)
+        query = query.where(or_(*(column.icontains(word, autoescape=True) for column in said)))
     return [RecentSample(**row) for row in connection.execute(query).mappings()]
 
 

@@ -72,6 +72,33 @@ class StoredResult:
     log: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFolder:
+    """One of the microscope's session folders, as far as its exposures are filed with a sample."""
+
+    name: str
+    exposures: int
+    seen_from: datetime
+    seen_until: datetime
+
+
+def session_folders(connection: Connection, sample_id: str) -> list[SessionFolder]:
+    """Return the session folders that a sample's exposures lie in, the newest first."""
+    newest = func.max(exposure.c.seen_until)
+    query = (
+        select(
+            exposure.c.acquisition_folder.label("name"),
+            func.count().label("exposures"),
+            func.min(exposure.c.seen_from).label("seen_from"),
+            newest.label("seen_until"),
+        )
+        .where(exposure.c.sample_id == sample_id, exposure.c.acquisition_folder.is_not(None))
+        .group_by(exposure.c.acquisition_folder)
+        .order_by(newest.desc())
+    )
+    return [SessionFolder(**row) for row in connection.execute(query).mappings()]
+
+
 def filed_exposures(
     connection: Connection, microscope: str, *, folder: str | None, since: datetime | None
 ) -> dict[str, list[int]]:

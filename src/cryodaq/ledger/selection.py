@@ -6,6 +6,7 @@ Only published movies are judged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,8 @@ PAGE_SIZE = 60
 GROUPS_PAGE_SIZE = 200
 PROBES = 2000
 """So many movies at most make trends and the ranges of histograms."""
-BINS = 40
+FEWEST_BINS, BINS = 8, 40
+"""A histogram has twice as many bins as the root of its movies, within these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +268,8 @@ def distributions(connection: Connection, selection: Selection, *, keys: Sequenc
     rows = _probe(connection, selection, wanted)
     measured = {key: found for key in wanted if (found := sorted(row[key] for row in rows if row[key] is not None))}
     spans = {key: _span(values) for key, values in measured.items()}
-    bins = _bins(connection, selection, spans) if spans else {}
+    count = min(BINS, max(FEWEST_BINS, 2 * math.isqrt(max(map(len, measured.values()), default=0))))
+    bins = _bins(connection, selection, spans, count=count) if spans else {}
     return [
         Distribution(
             key=key,
@@ -301,14 +304,14 @@ def _probe(connection: Connection, selection: Selection, keys: Sequence[str]) ->
 
 
 def _bins(
-    connection: Connection, selection: Selection, spans: Mapping[str, tuple[float, float]]
+    connection: Connection, selection: Selection, spans: Mapping[str, tuple[float, float]], *, count: int
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Return the movies in each bin of each quantity, in and out, in one pass over the movies."""
-    numbers = [_bin(key, *span).label(key) for key, span in spans.items()]
+    numbers = [_bin(key, *span, count=count).label(key) for key, span in spans.items()]
     each = _meant(selection, _is_in(selection.limits).label("is_in"), *numbers).where(_PUBLISHED).subquery()
     columns = [each.c[key] for key in spans]
     query = select(*columns, each.c.is_in, func.grouping(*columns).label("others"), func.count().label("movies"))
-    counts = {key: {True: [0] * BINS, False: [0] * BINS} for key in spans}
+    counts = {key: {True: [0] * count, False: [0] * count} for key in spans}
     everything = 2 ** len(columns) - 1
     keys = {everything - 2**place: key for place, key in enumerate(reversed(list(spans)))}
     for row in connection.execute(
@@ -320,11 +323,11 @@ def _bins(
     return {key: (tuple(found[True]), tuple(found[False])) for key, found in counts.items()}
 
 
-def _bin(key: str, low: float, high: float) -> ColumnElement[int | None]:
+def _bin(key: str, low: float, high: float, *, count: int) -> ColumnElement[int | None]:
     """Return the number of a movie's bin, from 1; null where it is not measured."""
     value = measurement.c[key]
-    bucket = func.width_bucket(value, literal(low), literal(high), BINS)
-    return case((value.is_(None), None), else_=func.least(BINS, func.greatest(1, bucket)))
+    bucket = func.width_bucket(value, literal(low), literal(high), count)
+    return case((value.is_(None), None), else_=func.least(count, func.greatest(1, bucket)))
 
 
 def _span(ordered: Sequence[float]) -> tuple[float, float]:

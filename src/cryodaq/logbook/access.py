@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http.cookies import SimpleCookie
 
 import httpx
@@ -78,6 +79,12 @@ class SessionAccess:
         """Return what the owner of a session may do with one experiment."""
         found = self._ask(session, "/session/rights", {"experiment": experiment})
         return frozenset() if found is None else _privileges(found)
+
+    def readable(self, session: str, experiments: Collection[str]) -> frozenset[str]:
+        """Return those of some experiments that the owner of a session may read; the elogbook is asked once."""
+        found = self._ask(session, "/session", {}) if experiments else None
+        listed = None if found is None else found.get("experiments")
+        return frozenset(listed if isinstance(listed, list) else ()).intersection(experiments)
 
     def _ask(self, session: str, path: str, query: dict[str, str]) -> Json | None:
         if not is_session(session):

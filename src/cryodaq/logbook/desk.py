@@ -45,6 +45,20 @@ class ExperimentEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentFacts:
+    """What the elogbook says of one experiment."""
+
+    instrument: str
+    description: str
+    contact: str
+    leader: str
+    """An account."""
+    started_at: datetime | None
+    ends_at: datetime | None
+    locked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
     """One switch of a station."""
 
@@ -193,6 +207,20 @@ class Desk:
             for entry in found
         ]
         return [one for one in reversed(entries) if one.instrument.casefold() == instrument.casefold()]
+
+    def experiment(self, session: str, experiment: str) -> ExperimentFacts:
+        """Return what the elogbook says of an experiment."""
+        found = self._ask(session, "GET", _path(experiment, "info"))
+        entry = reading.objects([found], what="the experiment")[0]
+        return ExperimentFacts(
+            instrument=reading.text(entry, "instrument"),
+            description=reading.text(entry, "description", default=""),
+            contact=reading.text(entry, "contact_info", default=""),
+            leader=reading.text(entry, "leader_account", default=""),
+            started_at=reading.moment(entry, "start_time"),
+            ends_at=reading.moment(entry, "end_time"),
+            locked=entry.get("is_locked") is True,
+        )
 
     def samples(self, session: str, experiment: str) -> list[Sample]:
         """Return the samples of an experiment, newest first."""

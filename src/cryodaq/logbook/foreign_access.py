@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 import httpx
@@ -183,6 +183,10 @@ class ForeignAccess:
         if reading.params(info).get("is_restricted") not in {"true", True}:
             roles += [*self._site_roles(), *self._instrument_roles(reading.text(info, "instrument"))]
         return _allowed(roles, held.players)
+
+    def readable(self, session: str, experiments: Collection[str]) -> frozenset[str]:
+        """Return those of some experiments that the owner of a session may read."""
+        return frozenset(name for name in experiments if "read" in self.privileges(session, name))
 
     def _own_roles(self, collaborators: object) -> Iterable[_Role]:
         known = self._privileges_of_roles()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from cryodaq.errors import LogbookAccessError, LogbookUnreachableError
@@ -79,6 +80,10 @@ class FakeAccessControl:
         if user is None or experiment not in self.accounts[user].reads:
             return frozenset()
         return frozenset({"read", "post"} if experiment in self.accounts[user].writes else {"read"})
+
+    def readable(self, session: str, experiments: Collection[str]) -> frozenset[str]:
+        """Return those of some experiments that the session's owner may read."""
+        return frozenset(name for name in experiments if "read" in self.privileges(session, name))
 
     def _begin(self, user: str) -> str:
         session = f"session-{next(self._numbers)}"

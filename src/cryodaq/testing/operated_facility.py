@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
+from cryodaq.app.assign_exposures import Assigning
 from cryodaq.app.reprocess_sample import Reprocessing
 from cryodaq.database import open_engine
 from cryodaq.domain.experiment import ParameterValue
@@ -103,9 +104,10 @@ def operated_facility(database_url: str, storage: Path) -> Iterator[OperatedFaci
                     microscope="tem1", share="/share", scanned_at=seed.now, free_bytes=10**13, total_bytes=2 * 10**13
                 )
             )
-        settings = _settings(database_url, elogbook, storage, engine=engine)
-        with running_pages(settings) as url:
-            yield OperatedFacility(url=url, stage=stage, seed=seed, engine=engine, sample=sample, settings=settings)
+        with closing(SessionAccess(elogbook)) as access, closing(Desk(elogbook)) as desk:
+            settings = _settings(database_url, storage, engine=engine, access=access, desk=desk)
+            with running_pages(settings) as url:
+                yield OperatedFacility(url=url, stage=stage, seed=seed, engine=engine, sample=sample, settings=settings)
         stage.close()
     engine.dispose()
 
@@ -118,7 +120,7 @@ def _add_people(engine: Engine) -> None:
                 accounts.grant_site_role(connection, f"uid:{uid}", role=role)
 
 
-def _settings(database_url: str, elogbook: str, storage: Path, *, engine: Engine) -> WebSettings:
+def _settings(database_url: str, storage: Path, *, engine: Engine, access: SessionAccess, desk: Desk) -> WebSettings:
     tem1 = Microscope(
         name="tem1",
         instrument="TEM1",
@@ -133,11 +135,18 @@ def _settings(database_url: str, elogbook: str, storage: Path, *, engine: Engine
     )
     return WebSettings(
         database_url=database_url,
-        access=SessionAccess(elogbook),
-        desk=Desk(elogbook),
+        access=access,
+        desk=desk,
         microscopes=("tem1",),
         stands={"tem1": tem1},
         storage_root=storage,
+        assigning=lambda microscope: Assigning(
+            engine=engine,
+            microscope=microscope,
+            storage_root=PurePosixPath(storage),
+            now=lambda: datetime.now(UTC),
+            grant_access=lambda *_: None,
+        ),
         reprocessing=Reprocessing(
             engine=engine, calibrated_pixel_size_ang=lambda *_: None, now=lambda: datetime.now(UTC)
         ),

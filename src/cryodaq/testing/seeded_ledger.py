@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cryodaq.domain.layout import BranchLayout, SampleLayout
+from xxhash import xxh3_128
+
+from cryodaq.domain.layout import BranchLayout, SampleLayout, quarantine_root
 from cryodaq.domain.parameters import ImagingParameters, InstrumentDefaults, Source, Sourced, to_mapping
 from cryodaq.domain.results import AlignmentResult, CtfFit, CtfResult, FitCurve, MotionStatistics, PickResult
 from cryodaq.formats.fit_curves import write_fit_curves
@@ -176,6 +178,47 @@ class LedgerSeeder:
                     .returning(t.file.c.id)
                 ).scalar_one()
             )
+
+    def quarantine(self, path: str, *, microscope: str = "tem1", content: bytes = b"a movie") -> Path:
+        """Copy a movie of which nobody knows whose it is into quarantine; return where it lies."""
+        root, name = quarantine_root(PurePosixPath(self.storage), microscope), PurePosixPath(path)
+        target = Path(SampleLayout(root=root).raw_file(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        with self.engine.begin() as connection:
+            exposure_id = connection.execute(
+                t.exposure.insert()
+                .values(
+                    microscope=microscope,
+                    share="/share",
+                    key=str(name.with_suffix("")),
+                    acquisition_folder=name.parts[0],
+                    decision="quarantine",
+                    seen_from=self.now,
+                    seen_until=self.now,
+                )
+                .returning(t.exposure.c.id)
+            ).scalar_one()
+            connection.execute(
+                t.file.insert().values(
+                    microscope=microscope,
+                    share="/share",
+                    path=path,
+                    version=1,
+                    role="movie",
+                    exposure_id=exposure_id,
+                    state="verified",
+                    size_bytes=len(content),
+                    mtime_ns=1,
+                    xxh3_128=xxh3_128(content).hexdigest(),
+                    target=str(target),
+                    seen_at=self.now,
+                    changed_at=self.now,
+                    copied_at=self.now,
+                    verified_at=self.now,
+                )
+            )
+        return target
 
     def add_movie(
         self,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -13,7 +17,8 @@ from starlette.responses import HTMLResponse
 
 from cryodaq.logbook.desk import Change
 from cryodaq.web.operators import NotAllowedError
-from cryodaq.web.rendering import render
+from cryodaq.web.presentation import stamp
+from cryodaq.web.rendering import ELOGBOOK, render
 from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, web_settings
 
 router = APIRouter()
@@ -41,8 +46,11 @@ WRITTEN_BY_PROGRAMS = ("run", "run_file", "run_param_description", "browser_sess
 Text = Annotated[str, Query(max_length=80)]
 
 
+NOT_SHOWN = "never shown"
+_SECRETS = frozenset({"password_hash", "secret_hash", "forgery_token"})
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
 _SAID_ELSEWHERE = frozenset({"id", "experiment_name"})
-_EMPTY = frozenset({"", "[]", "{}"})
+_EMPTY = frozenset({"", "{}"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,31 +63,37 @@ class Difference:
     after: str
 
 
-def differences(change: Change) -> list[Difference]:
+def differences(change: Change, *, zone: ZoneInfo) -> list[Difference]:
     """Return what differs between before and after, by column; nested parameters each by their own name."""
-    before, after = _flat(change.before), _flat(change.after)
+    before, after = _flat(change.before, zone), _flat(change.after, zone)
     found = [
         Difference(key=key, before=before.get(key, ""), after=after.get(key, ""))
         for key in dict.fromkeys([*before, *after])
         if before.get(key, "") != after.get(key, "")
     ]
     if change.action == "update":
-        return found
+        return found or [Difference(key=key, before=NOT_SHOWN, after=NOT_SHOWN) for key in after if key in _SECRETS]
     return [one for one in found if one.key not in _SAID_ELSEWHERE and (one.before or one.after) not in _EMPTY]
 
 
-def _flat(document: Mapping[str, object] | None) -> dict[str, str]:
+def _flat(document: Mapping[str, object] | None, zone: ZoneInfo) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in (document or {}).items():
         if isinstance(value, Mapping):
-            found |= {f"{key}.{inner}": _said(one) for inner, one in value.items()}
+            found |= {f"{key}.{inner}": _said(one, zone) for inner, one in value.items()}
         else:
-            found[key] = _said(value)
+            found[key] = NOT_SHOWN if key in _SECRETS and value else _said(value, zone)
     return found
 
 
-def _said(value: object) -> str:
+def _said(value: object, zone: ZoneInfo) -> str:
+    if isinstance(value, list):
+        return ", ".join(_said(one, zone) for one in value)
     text = "" if value is None else str(value)
+    if _TIME.match(text):
+        with suppress(ValueError):  # what only looks like a time is shown as it is
+            moment = datetime.fromisoformat(text)
+            return text if moment.tzinfo is None else stamp(moment, zone)
     return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}…"
 
 
@@ -131,10 +145,11 @@ def _page(
     older = urlencode({**given, "before": str(found[-1].id)}) if len(found) == PAGE_SIZE else None
     values: dict[str, object] = {
         "experiment": experiment,
-        "changes": [(one, differences(one)) for one in found],
+        "changes": [(one, differences(one, zone=web_settings(request).zone)) for one in found],
         "asked": asked,
         "tables": TABLES,
         "older": older,
         "newest": before is None,
     }
-    return render(request, "audit.html", visitor=who, values=values)
+    topic = ELOGBOOK if before is None else None
+    return render(request, "audit.html", visitor=who, topic=topic, values=values)

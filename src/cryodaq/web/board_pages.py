@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -19,13 +19,14 @@ from cryodaq.ledger.notifications import add_silence, silences
 from cryodaq.web.operators import NotAllowedError
 from cryodaq.web.rendering import render
 from cryodaq.web.settings import WebSettings
-from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, samples_searched, web_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 router = APIRouter()
 
+SAMPLES_PAGE_SIZE = 100
 SHARED_S = 0.2
 """So long a snapshot of the board is shared: less than a page waits after it has heard of a change."""
 
@@ -141,15 +142,29 @@ def _switched_here(request: Request, who: Visitor) -> frozenset[str]:
 
 
 @router.get("/samples", response_class=HTMLResponse)
-def show_samples(request: Request, who: LoggedIn) -> HTMLResponse:
+def show_samples(
+    request: Request,
+    who: LoggedIn,
+    q: Annotated[str, Query(max_length=100)] = "",
+    page: Annotated[int, Query(ge=1, le=1000)] = 1,
+) -> HTMLResponse:
     """Show the samples that were current last, as far as this person may read them."""
+    first = (page - 1) * SAMPLES_PAGE_SIZE
     with ledger_of(request).connect() as connection:
         since = last_event_id(connection)
-        found = recent_samples(connection)
+        found = recent_samples(connection, words=q.split(), limit=samples_searched(request))
         readable = who.readable(entry.experiment for entry in found)
-        shown = [entry for entry in found if entry.experiment in readable]
+        known = [entry for entry in found if entry.experiment in readable]
+        shown = known[first : first + SAMPLES_PAGE_SIZE]
         progress = sample_progress(connection, [entry.id for entry in shown])
-    values: dict[str, object] = {"samples": shown, "progress": progress}
+    values: dict[str, object] = {
+        "samples": shown,
+        "progress": progress,
+        "known": len(known),
+        "q": q.strip(),
+        "page": page,
+        "more": len(known) > first + SAMPLES_PAGE_SIZE,
+    }
     return render(request, "samples.html", visitor=who, topic="board", since=since, values=values)
 
 

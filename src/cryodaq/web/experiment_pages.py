@@ -14,9 +14,9 @@ from cryodaq.app.reconcile_access import reader_standings
 from cryodaq.domain.access import Standing
 from cryodaq.errors import LogbookError, LogbookUnreachableError
 from cryodaq.ledger.board import recent_samples, sample_progress
-from cryodaq.ledger.events import last_event_id, open_alarms
+from cryodaq.ledger.events import open_alarms
 from cryodaq.web.operators import RefusedError
-from cryodaq.web.rendering import render
+from cryodaq.web.rendering import ELOGBOOK, render
 from cryodaq.web.visitors import LoggedIn, NotThereError, ledger_of, web_settings
 
 router = APIRouter()
@@ -46,13 +46,13 @@ def show_experiment(request: Request, experiment: str, who: LoggedIn) -> HTMLRes
     engine = ledger_of(request)
     desk = web_settings(request).desk
     with engine.connect() as connection:
-        since = last_event_id(connection)
         samples = recent_samples(connection, experiment=experiment, limit=LISTED)
         progress = sample_progress(connection, [one.id for one in samples])
         alarms = [one for one in open_alarms(connection) if one.subject.experiment == experiment]
     people = None if desk is None else desk.collaborators(who.session, experiment)
     values: dict[str, object] = {
         "experiment": experiment,
+        "facts": None if desk is None else desk.experiment(who.session, experiment),
         "samples": samples,
         "progress": progress,
         "alarms": alarms,
@@ -63,7 +63,7 @@ def show_experiment(request: Request, experiment: str, who: LoggedIn) -> HTMLRes
         "may_manage": desk is not None and "manage_groups" in held,
         "has_log": desk is not None,
     }
-    return render(request, "experiment.html", visitor=who, topic="board", since=since, values=values)
+    return render(request, "experiment.html", visitor=who, topic=ELOGBOOK, values=values)
 
 
 @router.post("/experiments/{experiment}/people")

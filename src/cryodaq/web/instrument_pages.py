@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from cryodaq.domain.experiment import Instrument, ParameterValue
 from cryodaq.errors import LogbookError, LogbookUnreachableError
 from cryodaq.web.operators import RefusedError
-from cryodaq.web.rendering import render
+from cryodaq.web.rendering import ELOGBOOK, render
 from cryodaq.web.sample_fields import read_number
 from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, web_settings
 
@@ -48,7 +48,7 @@ def show_instruments(request: Request, who: LoggedIn) -> HTMLResponse:
         "may_change": "instrument_create" in who.person.privileges,
         "prefix": PREFIX,
     }
-    return render(request, "instruments.html", visitor=who, values=values)
+    return render(request, "instruments.html", visitor=who, topic=ELOGBOOK, values=values)
 
 
 def _is(name: str, instrument: Instrument) -> bool:
@@ -58,8 +58,8 @@ def _is(name: str, instrument: Instrument) -> bool:
 @router.post("/instruments/{name}")
 async def change_instrument(request: Request, name: str, who: LoggedIn) -> Response:
     """Change a microscope's description and parameters; the elogbook says whether this person may."""
-    form = await request.form(max_fields=MOST_FIELDS)
-    return await run_in_threadpool(_change, request, name, form, who)
+    async with request.form(max_fields=MOST_FIELDS) as form:
+        return await run_in_threadpool(_change, request, name, form, who)
 
 
 def _change(request: Request, name: str, form: FormData, who: Visitor) -> Response:

@@ -154,9 +154,10 @@ class LiveFeed:
         from sqlalchemy import text
 
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"listen {CHANNEL}"))
             driver = connection.connection.driver_connection
             assert isinstance(driver, PsycopgConnection)  # noqa: S101  # database.open_engine takes no other
+            connection.detach()  # listens for itself: closed at the end, and never handed to a page
+            connection.execute(text(f"listen {CHANNEL}"))
             reader = EventReader.from_now(connection)
             self._broadcast(Change(last_id=reader.newest, topics=frozenset({"*"})))
             while not self._stop.is_set():

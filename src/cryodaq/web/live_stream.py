@@ -12,10 +12,11 @@ from cryodaq.errors import LogbookUnreachableError
 from cryodaq.ledger.gallery import experiment_of_movie
 from cryodaq.ledger.samples import find_sample
 from cryodaq.web.live import LiveFeed
+from cryodaq.web.rendering import ELOGBOOK
 from cryodaq.web.visitors import Visitor, find_visitor, ledger_of
 
 router = APIRouter()
-_OPEN_TOPICS = frozenset({"board", "alarms"})
+_OPEN_TOPICS = frozenset({"board", "alarms", ELOGBOOK})
 _MAX_ID = 2**62
 
 

@@ -14,17 +14,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cryodaq.errors import LogbookError, LogbookUnreachableError
-from cryodaq.ledger.events import last_event_id
 from cryodaq.logbook.desk import Desk, LogEntry
 from cryodaq.logbook.transport import FormFile
-from cryodaq.web.rendering import render
-from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
+from cryodaq.web.rendering import ELOGBOOK, render
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, web_settings
 
 router = APIRouter()
 THREADS = 100
 """So many newest threads are shown; search finds the others."""
-TOPIC = "alarms"
-"""What brings new entries that nobody writes here; others are seen within a minute, when an open page looks again."""
 MOST_FILES, MOST_FIELDS = 10, 20
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _FILE_HEADERS = {"content-security-policy": "default-src 'none'; sandbox", "cache-control": "private, max-age=3600"}
@@ -70,8 +67,6 @@ def _page(
     written: str = "",
 ) -> HTMLResponse:
     desk = _desk(request, experiment, who)
-    with ledger_of(request).connect() as connection:
-        since = last_event_id(connection)
     try:
         found = threads(desk.log(who.session, experiment, search=search))
     except LogbookUnreachableError:
@@ -89,8 +84,8 @@ def _page(
         "written": written,
         "pictures": _PICTURES,
     }
-    topic, status = (TOPIC, 200) if problem is None else (None, 422)  # what was written must not be fetched away
-    return render(request, "log.html", visitor=who, topic=topic, since=since, status=status, values=values)
+    topic, status = (ELOGBOOK, 200) if problem is None else (None, 422)  # what was written must not be fetched away
+    return render(request, "log.html", visitor=who, topic=topic, status=status, values=values)
 
 
 def _desk(request: Request, experiment: str, who: Visitor) -> Desk:
@@ -103,13 +98,13 @@ def _desk(request: Request, experiment: str, who: Visitor) -> Desk:
 @router.post("/experiments/{experiment}/log")
 async def write_entry(request: Request, experiment: str, who: LoggedIn) -> Response:
     """Write an entry, or an answer to one, with files."""
-    form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS)
-    files = [
-        FormFile(name=part.filename, type=part.content_type or "", content=await part.read())
-        for part in form.getlist("files")
-        if isinstance(part, UploadFile) and part.filename
-    ]
-    return await run_in_threadpool(_write, request, experiment, form, files, who)
+    async with request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS) as form:
+        files = [
+            FormFile(name=part.filename, type=part.content_type or "", content=await part.read())
+            for part in form.getlist("files")
+            if isinstance(part, UploadFile) and part.filename
+        ]
+        return await run_in_threadpool(_write, request, experiment, form, files, who)
 
 
 def _write(request: Request, experiment: str, form: FormData, files: list[FormFile], who: Visitor) -> Response:

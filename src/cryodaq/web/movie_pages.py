@@ -24,6 +24,7 @@ from cryodaq.web.drawings import curves, picks, read_json
 from cryodaq.web.operators import RefusedError, require_post
 from cryodaq.web.plots import track
 from cryodaq.web.rendering import render
+from cryodaq.web.sample_pages import readable_sample
 from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
 if TYPE_CHECKING:
@@ -161,6 +162,22 @@ def show_picture(
     if found is None or path.suffix != f".{suffix}" or not _lies_below(path, Path(sample.folder)):
         raise NotThereError("picture")
     return FileResponse(path, media_type=_TYPES[suffix], headers=_PICTURE_HEADERS)
+
+
+@router.get("/previews/{experiment}/{sample_id}/{path:path}", response_class=FileResponse)
+def show_linked_preview(request: Request, experiment: str, sample_id: str, path: str, who: LoggedIn) -> FileResponse:
+    """Send the picture that the elogbook's runs name; the elogbook leads here."""
+    engine = ledger_of(request)
+    with engine.connect() as connection:
+        sample = readable_sample(connection, sample_id, who)
+    folder = Path(sample.folder)
+    picture = folder / path
+    kind = _TYPES.get(picture.suffix.removeprefix("."))
+    if kind is None or sample.experiment != experiment or picture.parent.name != "previews":
+        raise NotThereError("picture")
+    if not _lies_below(picture, folder):
+        raise NotThereError("picture")
+    return FileResponse(picture, media_type=kind, headers={"cache-control": "private, no-cache"})
 
 
 @router.get("/movies/{movie_id}/log/{branch}/{stage}/{attempt}", response_class=PlainTextResponse)

@@ -25,7 +25,7 @@ from cryodaq.ledger.selection import Selection, distributions
 from cryodaq.web.operators import NotAllowedError, RefusedError
 from cryodaq.web.plots import panels
 from cryodaq.web.rendering import render
-from cryodaq.web.sample_fields import PREFIX, FieldGroup, as_sent, field_groups, read_params
+from cryodaq.web.sample_fields import PREFIX, FieldGroup, as_sent, field_groups, read_params, usual
 from cryodaq.web.sample_pages import readable_sample
 from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
 
@@ -44,8 +44,8 @@ def show_parameters(request: Request, sample_id: str, who: LoggedIn) -> HTMLResp
 @router.post("/samples/{sample_id}/parameters")
 async def change_parameters(request: Request, sample_id: str, who: LoggedIn) -> Response:
     """Change the parameters, in the elogbook too, as the person says: from now on, or for all movies."""
-    form = await request.form(max_fields=MOST_FIELDS)
-    return await run_in_threadpool(_change, request, sample_id, form, who)
+    async with request.form(max_fields=MOST_FIELDS) as form:
+        return await run_in_threadpool(_change, request, sample_id, form, who)
 
 
 def _change(request: Request, sample_id: str, form: FormData, who: Visitor) -> Response:
@@ -213,16 +213,20 @@ def _page(
         "may_change": web_settings(request).reprocessing is not None
         and "post" in who.access.privileges(who.session, sample.experiment),
         "prefix": PREFIX,
+        "usual": usual(_defaults(request, sample)),
     }
     topic = f"sample:{sample.id}"
     return render(request, "parameters.html", visitor=who, topic=topic, since=since, status=status, values=values)
 
 
 def _checks(sent: Mapping[str, str], groups: list[FieldGroup], request: Request, sample: SampleRecord) -> list[Check]:
-    stand = web_settings(request).stands.get(sample.microscope)
-    defaults = stand.defaults if stand else InstrumentDefaults(voltage_kv=None, cs_mm=None, amplitude_contrast=0.1)
     params, _ = read_params(groups, sent)
     try:
-        return check_parameters(read_operator_settings(params), params, defaults)
+        return check_parameters(read_operator_settings(params), params, _defaults(request, sample))
     except ParameterError:
         return []
+
+
+def _defaults(request: Request, sample: SampleRecord) -> InstrumentDefaults:
+    stand = web_settings(request).stands.get(sample.microscope)
+    return stand.defaults if stand else InstrumentDefaults(voltage_kv=None, cs_mm=None, amplitude_contrast=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 NOTHING = "–"
+_NUMBER_AND_UNIT = re.compile(r"(\d) (e⁻|Å|s\b|kV|mm|[kMGT]?B\b|px|frames?\b|movies?\b)")
 MOVIE_STATES: Mapping[str, tuple[str, str]] = {
     "registered": ("copied", "calm"),
     "waiting": ("waiting", "wait"),
@@ -92,10 +94,14 @@ def moment(value: datetime | None, zone: ZoneInfo) -> Markup:
     """Return a time in the site's zone with its offset, as a `<time>`."""
     if value is None:
         return escape(NOTHING)
+    return Markup('<time datetime="{}">{}</time>').format(value.astimezone(zone).isoformat(), stamp(value, zone))
+
+
+def stamp(value: datetime, zone: ZoneInfo) -> str:
+    """Return a time as `moment` does, for places that take text only."""
     local = value.astimezone(zone)
     offset = local.strftime("%z")
-    text = f"{local:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
-    return Markup('<time datetime="{}">{}</time>').format(local.isoformat(), text)
+    return f"{local:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
 
 
 def age(value: datetime | None, now: datetime, zone: ZoneInfo) -> Markup:
@@ -136,6 +142,11 @@ def breakable(name: str) -> Markup:
     return Markup("<wbr>").join(escape(part) for part in _split_after(name, "_/"))
 
 
+def unbroken(sentence: str) -> str:
+    """Return a sentence whose numbers stay on one line with their units."""
+    return _NUMBER_AND_UNIT.sub("\\1\u00a0\\2", sentence)
+
+
 def _split_after(text: str, separators: str) -> list[str]:
     parts, start = [], 0
     for index, character in enumerate(text):
@@ -163,7 +174,9 @@ def environment(settings: WebSettings) -> Environment:
         "micrometres": micrometres,
         "duration": duration,
         "breakable": breakable,
+        "unbroken": unbroken,
         "moment": partial(moment, zone=settings.zone),
+        "stamp": partial(stamp, zone=settings.zone),
         "age": lambda value: age(value, settings.clock(), settings.zone),
     }
     made.globals |= {

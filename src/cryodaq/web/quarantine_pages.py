@@ -16,6 +16,7 @@ from cryodaq.domain.names import check_sample_id
 from cryodaq.errors import LedgerError, StoreError, TransferError, UnsafeNameError
 from cryodaq.ledger.board import RecentSample, recent_samples
 from cryodaq.ledger.events import last_event_id
+from cryodaq.ledger.reassignments import session_folders
 from cryodaq.ledger.samples import SampleRecord, find_sample
 from cryodaq.web.operators import NotAllowedError, RefusedError
 from cryodaq.web.rendering import render
@@ -75,10 +76,12 @@ def ask_to_reassign(
     engine = ledger_of(request)
     with engine.connect() as connection:
         everyone = recent_samples(connection, limit=OFFERED)
+        folders = session_folders(connection, giver.id)
     offered: list[RecentSample] = [one for one in everyone if one.id != giver.id and one.microscope == giver.microscope]
     values: dict[str, object] = {
         "sample": giver,
         "offered": offered,
+        "folders": folders,
         "to": to,
         "folder": folder,
         "from_when": since,

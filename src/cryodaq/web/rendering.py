@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FRAGMENT_HEADER = "x-fragment"
+ELOGBOOK = "elogbook"
+"""The topic of pages that show what the elogbook keeps, which tells no changes: their script looks again often."""
+LOOK_AGAIN_S = 5
 
 
 def wants_fragment(request: Request) -> bool:
@@ -46,6 +49,7 @@ def render(
         path=request.url.path,
         live_topic=topic,
         live_since=since,
+        look_again_s=LOOK_AGAIN_S if topic == ELOGBOOK else None,
         **(values or {}),
     )
     return HTMLResponse(text, status_code=status, headers={"vary": f"cookie, {FRAGMENT_HEADER}"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryodaq.domain.experiment import ParameterValue
+from cryodaq.domain.parameters import InstrumentDefaults
 
 PREFIX = "p:"
 """Begins the names of these fields in forms."""
@@ -86,6 +87,12 @@ _KNOWN: Mapping[str, tuple[SampleField, ...]] = {
     ),
 }
 _OTHERS = "More parameters of this site"
+
+
+def usual(instrument: InstrumentDefaults) -> dict[str, str]:
+    """Return what holds where a field of the form is left empty, by the field's name."""
+    said = {"kev": instrument.voltage_kv, "cs": instrument.cs_mm}
+    return {PREFIX + key: f"{value:g}, of the microscope" for key, value in said.items() if value is not None}
 
 
 def field_groups(definitions: Sequence[Mapping[str, Any]]) -> list[FieldGroup]:  # Any: the site's JSON

@@ -151,8 +151,8 @@ def show_gain_check(request: Request, sample_id: str, who: LoggedIn) -> FileResp
 @router.post("/samples/{sample_id}/limits")
 async def change_limits(request: Request, sample_id: str, who: LoggedIn) -> Response:
     """Keep limits for a sample, for everybody and for the exports; none forgets those that were kept."""
-    form = await request.form(max_fields=MOST_FIELDS)
-    sent = {key: value for key, value in form.multi_items() if isinstance(value, str)}
+    async with request.form(max_fields=MOST_FIELDS) as form:
+        sent = {key: value for key, value in form.multi_items() if isinstance(value, str)}
     return await run_in_threadpool(_keep, request, sample_id, sent, who)
 
 

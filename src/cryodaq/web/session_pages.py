@@ -22,8 +22,8 @@ from cryodaq.web.new_session import NEW, Reading, SessionStepError, begin_sessio
 from cryodaq.web.operators import Stand, stand
 from cryodaq.web.preflight import Found, StorageProbe, preflight
 from cryodaq.web.rendering import render
-from cryodaq.web.sample_fields import FieldGroup, as_sent, defaults, field_groups
-from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, web_settings
+from cryodaq.web.sample_fields import FieldGroup, as_sent, defaults, field_groups, usual
+from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, samples_searched, web_settings
 
 router = APIRouter()
 OFFERED = 60
@@ -78,8 +78,8 @@ def _params_of(request: Request, sample_id: str, who: Visitor) -> Mapping[str, o
 @router.post("/microscopes/{name}/new")
 async def begin(request: Request, name: str, who: LoggedIn) -> Response:
     """Begin the session, or show the form again with what is wrong."""
-    form = await request.form(max_fields=MOST_FIELDS)
-    return await run_in_threadpool(_begin, request, name, form, who)
+    async with request.form(max_fields=MOST_FIELDS) as form:
+        return await run_in_threadpool(_begin, request, name, form, who)
 
 
 def _begin(request: Request, name: str, form: FormData, who: Visitor) -> Response:
@@ -116,15 +116,15 @@ def _begin(request: Request, name: str, form: FormData, who: Visitor) -> Respons
 @router.post("/microscopes/{name}/new/checks", response_class=HTMLResponse)
 async def check(request: Request, name: str, who: LoggedIn) -> Response:
     """Check what is written so far; the page's script asks while somebody writes."""
-    form = await request.form(max_fields=MOST_FIELDS)
+    async with request.form(max_fields=MOST_FIELDS) as form:
+        return await run_in_threadpool(_check, request, name, form, who)
 
-    def answer() -> Response:
-        place = stand(request, name, who)
-        sheet = _read(request, place, form)
-        values: dict[str, object] = {"checks": sheet.reading.checks if sheet.reading else ()}
-        return render(request, "checks.html", visitor=who, values={**values, "ready": _ready(request, place)})
 
-    return await run_in_threadpool(answer)
+def _check(request: Request, name: str, form: FormData, who: Visitor) -> Response:
+    place = stand(request, name, who)
+    sheet = _read(request, place, form)
+    values: dict[str, object] = {"checks": sheet.reading.checks if sheet.reading else ()}
+    return render(request, "checks.html", visitor=who, values={**values, "ready": _ready(request, place)})
 
 
 @router.get("/people")
@@ -164,7 +164,7 @@ def _ready(request: Request, place: Stand) -> list[Check]:
 def _page(request: Request, sheet: Sheet, who: Visitor, *, status: int = 200) -> HTMLResponse:
     engine = ledger_of(request)
     with engine.connect() as connection:
-        earlier = recent_samples(connection, limit=OFFERED)
+        earlier = recent_samples(connection, limit=samples_searched(request))
     readable = who.readable(entry.experiment for entry in earlier)
     offered = sheet.place.desk.experiments(who.session, instrument=sheet.place.microscope.instrument)
     values: dict[str, object] = {
@@ -173,10 +173,11 @@ def _page(request: Request, sheet: Sheet, who: Visitor, *, status: int = 200) ->
         "sent": sheet.sent,
         "people": sheet.people,
         "problem": sheet.problem,
+        "usual": usual(sheet.place.microscope.defaults),
         "problems": sheet.reading.problems if sheet.reading else {},
         "checks": sheet.reading.checks if sheet.reading else (),
         "ready": _ready(request, sheet.place),
-        "earlier": [entry for entry in earlier if entry.experiment in readable],
+        "earlier": [entry for entry in earlier if entry.experiment in readable][:OFFERED],
         "experiments": [one for one in offered if not one.locked][:OFFERED],
         "may_register": "experiment_create" in who.person.privileges,
         "longest": timedelta(days=366).days,

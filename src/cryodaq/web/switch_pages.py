@@ -16,12 +16,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cryodaq.errors import LogbookAccessError, LogbookError, LogbookUnreachableError
 from cryodaq.ledger.board import MicroscopeState
-from cryodaq.ledger.events import last_event_id
 from cryodaq.logbook.desk import ExperimentEntry
 from cryodaq.web.operators import RefusedError, Stand, stand, state_of
 from cryodaq.web.presentation import count
-from cryodaq.web.rendering import render
-from cryodaq.web.visitors import LoggedIn, Visitor, ledger_of
+from cryodaq.web.rendering import ELOGBOOK, render
+from cryodaq.web.visitors import LoggedIn, Visitor
 
 router = APIRouter()
 LISTED = 100
@@ -52,9 +51,6 @@ class Wish:
 def show_switch(request: Request, name: str, who: LoggedIn, q: Text = "") -> HTMLResponse:
     """Show what is active, what it can be switched to, and what was active before."""
     place = stand(request, name, who)
-    engine = ledger_of(request)
-    with engine.connect() as connection:
-        since = last_event_id(connection)
     active, desk = place.active, place.desk
     samples = desk.samples(who.session, active.experiment) if active.experiment and _may_read(place, who) else []
     found = desk.experiments(who.session, instrument=place.microscope.instrument)
@@ -68,7 +64,7 @@ def show_switch(request: Request, name: str, who: LoggedIn, q: Text = "") -> HTM
         "history": desk.history(who.session, place.microscope.instrument, station=place.microscope.station)[:LISTED],
         "finishing": finishing(state_of(request, name)),
     }
-    return render(request, "switch.html", visitor=who, topic="board", since=since, values=values)
+    return render(request, "switch.html", visitor=who, topic=ELOGBOOK, values=values)
 
 
 def _may_read(place: Stand, who: Visitor) -> bool:

@@ -50,7 +50,15 @@ class Visitor:
 
     def readable(self, experiments: Iterable[str]) -> frozenset[str]:
         """Return those experiments that this person may read."""
-        return frozenset(name for name in set(experiments) if self.may_read(name))
+        return self.access.readable(self.session, frozenset(experiments))
+
+
+def samples_searched(request: Request) -> int:
+    """Return so many of the newest samples are looked through for those that a person may read.
+
+    The embedded elogbook says at once which of all experiments that are; a foreign one is asked for each.
+    """
+    return 2000 if web_settings(request).desk is not None else 100
 
 
 def web_settings(request: Request) -> WebSettings:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from cryodaq.database import open_engine
 from cryodaq.elogbook import accounts
@@ -42,16 +44,27 @@ SAMPLE_PARAMS = {
 
 @dataclass(frozen=True)
 class Site:
-    """A running elogbook and its database."""
+    """A running elogbook and its database; what is opened with it is closed with it."""
 
     base: str
     database_url: str
+    opened: ExitStack = field(default_factory=ExitStack)
 
     def as_program(self, user: str) -> httpx.Client:
-        return httpx.Client(base_url=self.base, auth=(user, "x"), timeout=10)
+        return self.client(auth=(user, "x"))
 
     def anonymous(self) -> httpx.Client:
-        return httpx.Client(base_url=self.base, timeout=10)
+        return self.client()
+
+    def client(self, **how: Any) -> httpx.Client:
+        made = httpx.Client(base_url=self.base, timeout=10, **how)
+        self.opened.callback(made.close)
+        return made
+
+    def engine(self) -> sa.Engine:
+        made = open_engine(self.database_url)
+        self.opened.callback(made.dispose)
+        return made
 
 
 def add_people(database_url: str) -> None:
@@ -78,7 +91,8 @@ def start_site(database_url: str) -> Iterator[Callable[..., Site]]:
             whole = {"file_locations": LOCATIONS, **settings}
             chosen = ElogbookSettings(database_url=database_url, **whole)  # type: ignore[arg-type]
             extra = {} if clock is None else {"clock": clock}
-            return Site(stack.enter_context(running_elogbook(chosen, **extra)), database_url)  # type: ignore[arg-type]
+            base = stack.enter_context(running_elogbook(chosen, **extra))  # type: ignore[arg-type]
+            return Site(base, database_url, stack.enter_context(ExitStack()))
 
         yield start
 

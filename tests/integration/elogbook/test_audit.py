@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 from starlette.testclient import TestClient
 
-from cryodaq.database import open_engine
 from cryodaq.elogbook import accounts
 from cryodaq.logbook.access import SessionAccess
 from cryodaq.web.application import create_app
@@ -64,7 +63,7 @@ def test_what_programs_write_is_noted_shortly(session_of_two_samples: Site) -> N
 
 
 def test_secrets_never_come_into_the_log_and_nothing_leaves_it(session_of_two_samples: Site) -> None:
-    engine = open_engine(session_of_two_samples.database_url)
+    engine = session_of_two_samples.engine()
     with engine.begin() as connection:
         accounts.set_password(connection, "pi1", password=PASSWORD)
         secret = accounts.create_token(connection, "pi1", name="script")
@@ -80,7 +79,6 @@ def test_secrets_never_come_into_the_log_and_nothing_leaves_it(session_of_two_sa
     assert not any(text in kept for text in [*held, secret])
     with engine.begin() as connection, pytest.raises(ProgrammingError, match="only added to"):
         connection.execute(sa.text("DELETE FROM elogbook.audit"))
-    engine.dispose()
 
 
 def test_only_who_manages_sees_the_log(session_of_two_samples: Site) -> None:
@@ -145,12 +143,14 @@ def test_only_the_pages_own_server_opens_sessions_without_a_password(start_site:
 
 def test_the_pages_tell_the_elogbook_which_browser_they_answer(start_site: Callable[..., Site]) -> None:
     site = start_site(web_account="airflow")
-    engine = open_engine(site.database_url)
+    engine = site.engine()
     with engine.begin() as connection:
         accounts.set_password(connection, "pi1", password=PASSWORD)
+    access = SessionAccess(site.base, web_secret="x")
+    site.opened.callback(access.close)
     settings = WebSettings(
         database_url=site.database_url,
-        access=SessionAccess(site.base, web_secret="x"),
+        access=access,
         microscopes=("tem1",),
         zone=ZoneInfo("UTC"),
     )
@@ -162,6 +162,5 @@ def test_the_pages_tell_the_elogbook_which_browser_they_answer(start_site: Calla
         newest = connection.execute(
             sa.text("SELECT uid, origin ->> 'address' FROM elogbook.audit WHERE table_name = 'browser_session'")
         ).all()
-    engine.dispose()
     assert failed == ["203.0.113.5"]
     assert [tuple(row) for row in newest] == [("pi1", "203.0.113.6")]

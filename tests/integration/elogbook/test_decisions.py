@@ -11,7 +11,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from cryodaq.database import open_engine
 from cryodaq.elogbook import tables
 
 EXPERIMENT = "20261122-CS01"
@@ -206,11 +205,10 @@ def test_two_operators_switching_at_once_leave_one_order_of_things(
     order = [row["experiment_name"] for row in history]
     assert len(order) == 1 + sum(answer["success"] for answer in answers)
     assert all(later != earlier for later, earlier in pairwise(order))
-    engine = open_engine(session_of_two_samples.database_url)
+    engine = session_of_two_samples.engine()
     players = tables.experiment_player.c
     with engine.connect() as connection:
         held = connection.scalars(sa.select(players.experiment_name).where(players.player == "uid:tem1opr")).all()
-    engine.dispose()
     assert held == [order[0]], "the operator account has rights in the active experiment, and in no other"
 
 

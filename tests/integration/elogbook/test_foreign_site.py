@@ -12,7 +12,6 @@ from starlette.testclient import TestClient
 from cryodaq.app.follow_logbook import poll
 from cryodaq.cli.serving import pages_settings
 from cryodaq.config import activate
-from cryodaq.database import open_engine
 from cryodaq.domain.experiment import Assignment
 from cryodaq.domain.home import Home
 from cryodaq.elogbook.dialect import EXPLGBK
@@ -70,6 +69,7 @@ def foreign(start_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest
     system = System(Home(tmp_path / "home"))
     yield ForeignSite(site, system)
     system.logbook.close()
+    system.access_control.close()
     system.engine.dispose()
 
 
@@ -124,10 +124,9 @@ def test_the_ledger_keeps_when_which_sample_was_current(foreign: ForeignSite) ->
             states.append(foreign.system.logbook.current_state("tem1", station=0))
             poll(parts)
     assert [state.assignment for state in states] == [Assignment.SAMPLE] * 2
-    engine = open_engine(foreign.explgbk.database_url)
+    engine = foreign.explgbk.engine()
     with engine.connect() as connection:
         seen = connection.exec_driver_sql(
             "SELECT sample_id FROM ledger.current_state WHERE microscope = 'tem1' ORDER BY id"
         ).scalars()
         assert list(seen) == [state.sample.id for state in states if state.sample is not None]
-    engine.dispose()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from cryodaq.database import open_engine
-
 from .conftest import Site
 
 BOOK = "/lgbk/20261122-CS01/ws"
@@ -25,10 +23,9 @@ FROM generate_series(1, 2 * {NAMED + NUMBERED}) n;
 
 
 def fill(site: Site) -> None:
-    engine = open_engine(site.database_url)
+    engine = site.engine()
     with engine.begin() as connection:
         connection.execute(sa.text(FILL))
-    engine.dispose()
 
 
 def test_lists_longer_than_a_page_are_whole_and_in_the_contracts_order(session_of_two_samples: Site) -> None:

@@ -4,89 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import unescape
 from typing import Any
 
 import httpx
-import pytest
+from tests.integration.elogbook.conftest import register
 
-from cryodaq.database import open_engine
 from cryodaq.elogbook import accounts
 
 PASSWORD = "a long enough password"
 
 
 def log_in(site: Any, user: str, *, next_url: str = "") -> httpx.Client:
-    engine = open_engine(site.database_url)
+    engine = site.engine()
     with engine.begin() as connection:
         accounts.set_password(connection, user, password=PASSWORD)
-    engine.dispose()
-    browser = httpx.Client(base_url=site.base, timeout=10)
+    browser = site.anonymous()
     answer = browser.post("/login", data={"user": user, "password": PASSWORD, "next": next_url})
     assert answer.status_code == 303, answer.text
     browser.headers["X-Landed"] = answer.headers["location"]
     return browser
 
 
-def submit(browser: httpx.Client, page: str, button: str) -> httpx.Response:
-    """Send the form that has a button, with what its hidden fields and selections hold."""
-    for form in re.findall(r"<form.*?</form>", page, re.DOTALL):
-        if button in form:
-            action = re.search(r'action="([^"]+)"', form)[1]
-            fields = {name: unescape(text) for name, text in re.findall(r'name="(\w+)" value="([^"]*)"', form)}
-            for name, first in re.findall(r'<select name="(\w+)"><option>([^<]+)', form):
-                fields[name] = unescape(first)
-            return browser.post(action, data=fields)
-    pytest.fail(f"no button {button!r}")
-
-
-def test_an_operator_starts_and_stops_a_sample_and_puts_the_microscope_in_standby(
-    session_of_two_samples: Any,
-) -> None:
-    browser = log_in(session_of_two_samples, "operator1")
-    page = browser.get("/").text
-    assert "TEM1" in page
-    assert "20261122-CS01" in page
-    assert submit(browser, page, "Make current").status_code == 303
-    page = browser.get("/").text
-    assert "grid2: current" in page
-    assert submit(browser, page, "Stop").status_code == 303
-    page = browser.get("/").text
-    assert ": current" not in page
-    assert submit(browser, page, "Standby").status_code == 303
-    page = browser.get("/").text
-    assert "standby" in page
-    assert submit(browser, page, "Switch TEM1</button>").status_code == 303
-    assert "Samples" in browser.get("/").text
-    assert submit(browser, browser.get("/").text, "Log out").headers["location"] == "/login"
+def test_what_is_current_is_shown_and_can_be_changed_elsewhere_only(session_of_two_samples: Any) -> None:
+    with session_of_two_samples.as_program("operator1") as program:
+        program.post("/lgbk/20261122-CS01/ws/make_sample_current", params={"sample_name": "grid2"})
+        browser = log_in(session_of_two_samples, "operator1")
+        page = browser.get("/").text
+        assert "TEM1: 20261122-CS01" in " ".join(page.split())
+        assert "grid2: current" in page
+        assert re.findall(r'action="([^"]+)"', page) == ["/logout"]
+        program.post("/lgbk/ws/instrument_standby", json={"instrument": "TEM1", "station": 0})
+    assert "TEM1: standby" in " ".join(browser.get("/").text.split())
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert token is not None
+    assert browser.post("/logout").status_code == 403
+    assert browser.post("/logout", data={"csrf_token": token[1]}).headers["location"] == "/login"
     assert browser.get("/").headers["location"] == "/login"
 
 
-def test_a_refusal_is_a_sentence_for_people(session_of_two_samples: Any) -> None:
-    browser = log_in(session_of_two_samples, "operator1")
-    token = re.search(r'name="csrf_token" value="([^"]+)"', browser.get("/").text)[1]
-    stale = {"csrf_token": token, "instrument": "TEM1", "station": "0", "experiment": "20261122-CS01"}
-    again = browser.post("/pages/switch", data=stale)
-    assert again.status_code == 409
-    assert "already currently active" in again.text
-
-
-def test_a_reader_sees_no_buttons_and_cannot_send_their_forms(session_of_two_samples: Any) -> None:
-    browser = log_in(session_of_two_samples, "reader1")
-    page = browser.get("/").text
+def test_somebody_who_may_not_read_an_experiment_sees_only_that_the_microscope_is_in_use(
+    session_of_two_samples: Any,
+) -> None:
+    page = log_in(session_of_two_samples, "reader1").get("/").text
     assert "20261122-CS01" not in page
     assert "in use" in page
-    assert "Switch TEM1" not in page
-    token = re.search(r'name="csrf_token" value="([^"]+)"', page)[1]
-    form = {"csrf_token": token, "instrument": "TEM1", "station": "0"}
-    assert browser.post("/pages/standby", data=form).status_code == 403
-
-
-def test_forms_without_the_sessions_token_do_nothing(session_of_two_samples: Any) -> None:
-    browser = log_in(session_of_two_samples, "operator1")
-    answer = browser.post("/pages/standby", data={"instrument": "TEM1", "station": "0"})
-    assert answer.status_code == 403
-    assert "20261122-CS01" in browser.get("/").text
 
 
 def test_what_people_typed_is_shown_and_never_run(session_of_two_samples: Any) -> None:
@@ -140,3 +101,17 @@ def test_the_api_is_explained_without_anything_from_other_sites(site: Any) -> No
         for method, call in path.items()
         if method == "put"
     )
+
+
+def test_a_runs_preview_leads_to_the_pages_and_only_for_readers(start_site: Callable[..., Any]) -> None:
+    site = start_site(after_login_url="http://board.example:8080/")
+    program = site.as_program("operator1")
+    register(program, "20261122-CS01")
+    path = "/lgbk/20261122-CS01/ws/ext_preview"
+    answer = program.get(f"{path}/{'a' * 24}/previews/m%201.jpg")
+    assert answer.status_code == 302
+    assert (
+        answer.headers["location"] == f"http://board.example:8080/previews/20261122-CS01/{'a' * 24}/previews/m%201.jpg"
+    )
+    assert site.as_program("reader1").get(f"{path}/x.jpg").status_code == 403
+    assert start_site().as_program("operator1").get(f"{path}/x.jpg").status_code == 404

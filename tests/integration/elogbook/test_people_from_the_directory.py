@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cryodaq.database import open_engine
 from cryodaq.elogbook import accounts
 from cryodaq.elogbook.directory_import import import_directory
 from cryodaq.ports import DirectoryGroup, DirectoryPerson
@@ -17,7 +16,7 @@ def person(uid: str, name: str, number: int) -> DirectoryPerson:
 
 
 def test_an_import_adds_and_corrects_and_says_who_is_gone(site: Site) -> None:
-    engine = open_engine(site.database_url)
+    engine = site.engine()
     people = [person("new1", "Nina New", 5020), person("pi1", "Paula Married", 5003)]
     groups = [DirectoryGroup(name="cryo-users", gid_number=7001, members=frozenset({"new1", "unknown"}))]
     with engine.begin() as connection:
@@ -37,4 +36,3 @@ def test_an_import_adds_and_corrects_and_says_who_is_gone(site: Site) -> None:
         assert (found["uid:pi1"]["full_name"], found["uid:pi1"]["uidNumber"]) == ("Paula Married", "5003")
     with site.as_program("student1") as student:  # is in the group no more
         assert student.get(f"{BOOK}/info").status_code == 403
-    engine.dispose()

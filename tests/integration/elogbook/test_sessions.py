@@ -12,7 +12,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from cryodaq.database import open_engine
 from cryodaq.elogbook import accounts, tables
 from cryodaq.errors import AccountError, LogbookAccessError
 from cryodaq.logbook.access import SessionAccess
@@ -22,11 +21,9 @@ COOKIE = "cryodaq_session"
 
 
 def change(site: Any, action: Callable[..., object], *args: object, **kwargs: object) -> Any:
-    engine = open_engine(site.database_url)
+    engine = site.engine()
     with engine.begin() as connection:
-        found = action(connection, *args, **kwargs)
-    engine.dispose()
-    return found
+        return action(connection, *args, **kwargs)
 
 
 @pytest.fixture
@@ -34,7 +31,7 @@ def browser(session_of_two_samples: Any) -> httpx.Client:
     """The operator's browser, logged in; it says, as browsers do, where a request comes from."""
     site = session_of_two_samples
     change(site, accounts.set_password, "operator1", password=PASSWORD)
-    client = httpx.Client(base_url=site.base, headers={"Sec-Fetch-Site": "same-origin"}, timeout=10)
+    client = site.client(headers={"Sec-Fetch-Site": "same-origin"})
     answer = client.post("/session", json={"user": "operator1", "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return client
@@ -94,7 +91,7 @@ def test_a_web_page_elsewhere_logs_people_in_and_out(browser: httpx.Client) -> N
 def test_logging_out_ends_the_session_everywhere(browser: httpx.Client) -> None:
     secret = browser.cookies[COOKIE]
     assert browser.delete("/session").status_code == 200
-    again = httpx.Client(base_url=browser.base_url, cookies={COOKIE: secret}).get("/session")
+    again = httpx.get(f"{browser.base_url}/session", cookies={COOKIE: secret})
     assert again.status_code == 403
 
 

@@ -17,7 +17,7 @@ from cryodaq.formats.star import read_star
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.samples import find_branch, find_sample
 from cryodaq.ledger.selection import (
-    BINS,
+    FEWEST_BINS,
     Selection,
     count_selection,
     distributions,
@@ -134,7 +134,7 @@ def test_histograms_count_every_published_movie_once(movies: list[SeededMovie], 
     fit, particles = found["fit_resolution_ang"], found["particle_count"]
     assert (sum(fit.inside), sum(fit.outside)) == (2, 1)
     assert (sum(particles.inside), sum(particles.outside)) == (2, 2)
-    assert (fit.inside[0], fit.inside[BINS // 2], fit.outside[-1]) == (1, 1, 1)
+    assert (fit.inside[0], fit.inside[FEWEST_BINS // 2], fit.outside[-1]) == (1, 1, 1)
     assert [(probe.place, probe.value, probe.is_in) for probe in particles.probes] == [
         (0.0, 100.0, True),
         (pytest.approx(1 / 3), 200.0, False),

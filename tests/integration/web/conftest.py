@@ -7,11 +7,27 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
 
+from cryodaq.database import open_engine
 from cryodaq.testing.operated_facility import OperatedFacility, operated_facility
 from cryodaq.web.settings import SESSION_COOKIE
 
 Enter = Callable[[str], httpx.Client]
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    made = open_engine(database_url)
+    yield made
+    made.dispose()
+
+
+def sign_in(client: TestClient, who: str) -> TestClient:
+    """Be somebody whose session a test's own access control knows."""
+    client.cookies.set(SESSION_COOKIE, who)
+    return client
 
 
 @pytest.fixture

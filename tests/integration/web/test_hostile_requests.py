@@ -10,8 +10,6 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -21,7 +19,7 @@ from fastapi.routing import APIRoute
 from tests.integration.web.conftest import Enter
 
 from cryodaq.elogbook import accounts
-from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, PARAMS, OperatedFacility, operated_facility
+from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, PARAMS, OperatedFacility
 from cryodaq.web.application import create_app
 
 CALLS = int(os.environ.get("CRYODAQ_FUZZ_CALLS", "250"))
@@ -56,14 +54,13 @@ UNMARKED = re.compile(r"<script>alert|<img src=x")
 
 
 @pytest.fixture
-def facility(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
-    with operated_facility(database_url, tmp_path) as made:
-        with made.engine.begin() as connection:
-            accounts.grant_site_role(connection, "uid:olga", role="SiteAdmin")
-        movie = made.seed.add_movie(made.sample, "m1")
-        made.seed.add_measurements(movie)
-        made.seed.publish_pictures(movie, preview=b"\xff\xd8p", thumbnail=b"\xff\xd8t")
-        yield made
+def facility(facility: OperatedFacility) -> OperatedFacility:
+    with facility.engine.begin() as connection:
+        accounts.grant_site_role(connection, "uid:olga", role="SiteAdmin")
+    movie = facility.seed.add_movie(facility.sample, "m1")
+    facility.seed.add_measurements(movie)
+    facility.seed.publish_pictures(movie, preview=b"\xff\xd8p", thumbnail=b"\xff\xd8t")
+    return facility
 
 
 def test_no_address_and_no_form_ends_in_an_error_of_ours(enter: Enter, facility: OperatedFacility) -> None:

@@ -10,25 +10,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
+from tests.integration.web.conftest import sign_in
 
-from cryodaq.database import open_engine
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.selection import Selection, count_selection
 from cryodaq.testing.fake_access import Account, FakeAccessControl
 from cryodaq.testing.seeded_ledger import LedgerSeeder, SeededMovie
 from cryodaq.web.application import create_app
-from cryodaq.web.settings import SESSION_COOKIE, WebSettings
+from cryodaq.web.settings import WebSettings
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 MINE, A = "20261122-CS01", "a" * 24
 OURS = {"origin": "http://testserver"}
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_engine(database_url)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture
@@ -52,11 +45,6 @@ def client(database_url: str) -> Iterator[TestClient]:
         yield made
 
 
-def enter(client: TestClient, who: str) -> TestClient:
-    client.cookies.set(SESSION_COOKIE, who)
-    return client
-
-
 @pytest.fixture
 def movie(engine: Engine, tmp_path: Path) -> SeededMovie:
     seed = LedgerSeeder(engine=engine, storage=tmp_path / "storage", now=NOW)
@@ -77,7 +65,7 @@ def movie(engine: Engine, tmp_path: Path) -> SeededMovie:
 
 
 def test_the_page_draws_what_publication_left(client: TestClient, movie: SeededMovie) -> None:
-    text = enter(client, "reader").get("/movies/1").text
+    text = sign_in(client, "reader").get("/movies/1").text
     assert text.count("<circle cx=") == 3 + 40  # particles, and the frames of the track
     assert 'cx="100.5" cy="100.5" r="28.3"' in text
     assert 'class="correlation" d="M' in text
@@ -90,24 +78,24 @@ def test_the_page_draws_what_publication_left(client: TestClient, movie: SeededM
 def test_a_broken_product_is_left_out(client: TestClient, movie: SeededMovie) -> None:
     Path(movie.layout.fit_curves("m1")).write_text("{not json")
     Path(movie.layout.pick_overlay("m1")).write_text('{"shape_yx": [512, "x"], "coordinates_px_xy": 7}')
-    answer = enter(client, "reader").get("/movies/1")
+    answer = sign_in(client, "reader").get("/movies/1")
     assert answer.status_code == 200
     assert 'class="correlation"' not in answer.text
 
 
 def test_the_end_of_a_log_is_sent_and_nothing_outside_the_sample(client: TestClient, movie: SeededMovie) -> None:
-    log = enter(client, "reader").get("/movies/1/log/live/ctf/1")
+    log = sign_in(client, "reader").get("/movies/1/log/live/ctf/1")
     assert log.text.endswith("fit to 3.6 Å\n")
     assert log.text.startswith("[the last 200000 of")
     assert len(log.content) < 210_000
     assert client.get("/movies/1/log/live/pick/1").status_code == 404
     assert client.get("/movies/1/log/live/ctf/2").status_code == 404
-    assert enter(client, "stranger").get("/movies/1/log/live/ctf/1").status_code == 404
+    assert sign_in(client, "stranger").get("/movies/1/log/live/ctf/1").status_code == 404
 
 
 def test_a_verdict_and_a_comment_are_kept_and_shown(client: TestClient, movie: SeededMovie, engine: Engine) -> None:
     said = {"verdict": "out", "rating": "2", "comment": "ice <b>everywhere</b>\0"}
-    assert enter(client, "writer").post("/movies/1/judgement", data=said).status_code == 303
+    assert sign_in(client, "writer").post("/movies/1/judgement", data=said).status_code == 303
     text = client.get("/movies/1").text
     assert "ice &lt;b&gt;everywhere&lt;/b&gt;" in text
     assert "2 of 5" in text
@@ -120,7 +108,7 @@ def test_a_verdict_and_a_comment_are_kept_and_shown(client: TestClient, movie: S
 
 
 def test_a_published_movie_runs_again_with_another_run(client: TestClient, movie: SeededMovie, engine: Engine) -> None:
-    assert enter(client, "writer").post("/movies/1/again").status_code == 303
+    assert sign_in(client, "writer").post("/movies/1/again").status_code == 303
     with engine.connect() as connection:
         row = connection.execute(select(t.trigger)).one()
         state = connection.execute(select(t.movie.c.state)).scalar_one()
@@ -134,7 +122,7 @@ def test_a_published_movie_runs_again_with_another_run(client: TestClient, movie
 def test_a_failed_movie_goes_back_to_the_queue(client: TestClient, movie: SeededMovie, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(t.movie.update().values(state="failed", problem="ctf: broken"))
-    enter(client, "writer").post("/movies/1/again")
+    sign_in(client, "writer").post("/movies/1/again")
     with engine.connect() as connection:
         assert connection.execute(select(t.movie.c.state, t.movie.c.problem)).one() == ("queued", None)
 
@@ -143,7 +131,7 @@ def test_a_failed_movie_goes_back_to_the_queue(client: TestClient, movie: Seeded
 def test_only_those_who_may_write_change_anything(
     client: TestClient, movie: SeededMovie, engine: Engine, who: str, status: int
 ) -> None:
-    enter(client, who)
+    sign_in(client, who)
     assert client.post("/movies/1/judgement", data={"verdict": "out"}).status_code == status
     assert client.post("/movies/1/again").status_code == status
     assert "Run again" not in client.get("/movies/1").text
@@ -155,13 +143,13 @@ def test_only_those_who_may_write_change_anything(
 def test_limits_are_kept_with_the_sample_and_followed_by_what_is_exported(
     client: TestClient, movie: SeededMovie
 ) -> None:
-    writer = enter(client, "writer")
+    writer = sign_in(client, "writer")
     tried = writer.get(f"/samples/{A}", params={"max_fit_resolution_ang": "2.5"}).text
     assert "Keep these limits for the sample" in tried
     assert "m1" in writer.get(f"/samples/{A}/selection.csv").text
     kept = writer.post(f"/samples/{A}/limits", data={"max_fit_resolution_ang": "2.5", "min_defocus_ang": "nan"})
     assert kept.status_code == 303
-    reader = enter(client, "reader")
+    reader = sign_in(client, "reader")
     page = reader.get(f"/samples/{A}").text
     assert "kept for the sample" in page
     assert "Forget these limits" not in page
@@ -170,5 +158,5 @@ def test_limits_are_kept_with_the_sample_and_followed_by_what_is_exported(
     assert "m1" in reader.get(f"/samples/{A}/selection.csv", params={"limits": "none"}).text
     assert "<strong>1</strong> in" in reader.get(f"/samples/{A}", params={"max_fit_resolution_ang": "9"}).text
     assert reader.post(f"/samples/{A}/limits", data={}).status_code == 403
-    assert enter(client, "writer").post(f"/samples/{A}/limits", data={}).status_code == 303
+    assert sign_in(client, "writer").post(f"/samples/{A}/limits", data={}).status_code == 303
     assert "kept for the sample" not in reader.get(f"/samples/{A}").text

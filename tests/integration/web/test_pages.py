@@ -11,28 +11,21 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, update
 from starlette.testclient import TestClient
+from tests.integration.web.conftest import sign_in
 
-from cryodaq.database import open_engine
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.events import Subject, raise_alarm
 from cryodaq.ledger.samples import save_collaborators
 from cryodaq.testing.fake_access import Account, FakeAccessControl
 from cryodaq.testing.seeded_ledger import LedgerSeeder, SeededMovie
 from cryodaq.web.application import create_app
-from cryodaq.web.settings import SESSION_COOKIE, WebSettings
+from cryodaq.web.settings import WebSettings
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 MINE, THEIRS = "20261122-CS01", "20261122-CX99"
 A, B = "a" * 24, "b" * 24
 OURS = {"origin": "http://testserver"}
 JPEG = b"\xff\xd8preview"
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_engine(database_url)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture
@@ -66,12 +59,6 @@ def client(database_url: str, access: FakeAccessControl) -> Iterator[TestClient]
     )
     with TestClient(create_app(settings), follow_redirects=False) as made:
         yield made
-
-
-def enter(client: TestClient, who: str) -> TestClient:
-    """Be somebody."""
-    client.cookies.set(SESSION_COOKIE, who)
-    return client
 
 
 @pytest.fixture
@@ -109,7 +96,7 @@ PAGES = (
 def test_nobody_sees_anything_without_a_session(client: TestClient, movie: SeededMovie, page: str) -> None:
     for cookie in (None, "made up"):
         if cookie:
-            enter(client, cookie)
+            sign_in(client, cookie)
         answer = client.get(page)
         assert answer.status_code in {303, 401, 204}
         assert "apo" not in answer.text
@@ -157,13 +144,13 @@ def test_a_ticket_that_another_site_sends_along_needs_a_click(client: TestClient
 
 @pytest.mark.parametrize("headers", [{}, {"origin": "http://evil.example"}, {"origin": "null"}])
 def test_a_forged_post_changes_nothing(client: TestClient, access: FakeAccessControl, headers: dict[str, str]) -> None:
-    assert enter(client, "user").post("/logout", headers=headers).status_code == 403
+    assert sign_in(client, "user").post("/logout", headers=headers).status_code == 403
     assert client.post("/login", data={"user": "user", "password": "u-secret"}, headers=headers).status_code == 403
     assert set(access.sessions) == {"op", "user", "stranger"}
 
 
 def test_a_link_does_not_log_out_but_the_button_does(client: TestClient, access: FakeAccessControl) -> None:
-    enter(client, "user")
+    sign_in(client, "user")
     assert client.get("/logout").status_code == 200
     assert "user" in access.sessions
     assert client.post("/logout", headers=OURS).headers["location"] == "/login"
@@ -176,19 +163,19 @@ def test_a_large_body_is_refused(client: TestClient) -> None:
 
 
 def test_the_board_names_only_what_the_person_may_read(client: TestClient, movie: SeededMovie) -> None:
-    text = enter(client, "user").get("/").text
+    text = sign_in(client, "user").get("/").text
     assert MINE in text
     assert f"/samples/{A}" in text
     assert THEIRS not in text
     assert "their secret" not in text
     assert "another group" in text
-    text = enter(client, "stranger").get("/").text
+    text = sign_in(client, "stranger").get("/").text
     assert MINE not in text
     assert "TEM1" in text
 
 
 def test_who_runs_the_microscopes_sees_names_but_not_the_movies(client: TestClient, movie: SeededMovie) -> None:
-    text = enter(client, "op").get("/").text
+    text = sign_in(client, "op").get("/").text
     assert MINE in text
     assert THEIRS in text
     assert f'href="/samples/{A}"' not in text
@@ -201,27 +188,27 @@ def test_who_runs_the_microscopes_sees_names_but_not_the_movies(client: TestClie
 def test_what_one_may_not_read_and_what_is_not_there_answer_alike(
     client: TestClient, movie: SeededMovie, page: str
 ) -> None:
-    answer = enter(client, "user").get(page)
+    answer = sign_in(client, "user").get(page)
     assert answer.status_code == 404
     assert "their secret" not in answer.text
 
 
 @pytest.mark.parametrize("query", ["page=x", "page=-1", "page=999999", "state=%3Cscript%3E", "view=none"])
 def test_a_malformed_address_is_no_error_of_ours(client: TestClient, movie: SeededMovie, query: str) -> None:
-    answer = enter(client, "user").get(f"/samples/{A}?{query}")
+    answer = sign_in(client, "user").get(f"/samples/{A}?{query}")
     assert answer.status_code == 200
     assert "<script>" not in answer.text
 
 
 @pytest.mark.parametrize("path", [f"/samples/{A}?q=%00", "/live?topic=sample:%00", "/microscopes/tem1%00"])
 def test_an_address_that_no_database_can_hold_is_refused(client: TestClient, movie: SeededMovie, path: str) -> None:
-    assert enter(client, "user").get(path).status_code == 400
+    assert sign_in(client, "user").get(path).status_code == 400
 
 
 def test_plots_and_exports_are_for_those_who_may_read(client: TestClient, movie: SeededMovie) -> None:
     for path in ("plots", "selection.star", "selection.csv"):
-        assert enter(client, "stranger").get(f"/samples/{A}/{path}").status_code == 404
-        assert enter(client, "user").get(f"/samples/{A}/{path}?max_fit_resolution_ang=4").status_code == 200
+        assert sign_in(client, "stranger").get(f"/samples/{A}/{path}").status_code == 404
+        assert sign_in(client, "user").get(f"/samples/{A}/{path}?max_fit_resolution_ang=4").status_code == 200
     star = client.get(f"/samples/{A}/selection.star?max_fit_resolution_ang=4")
     assert star.headers["content-disposition"].endswith(f"{MINE}_{A}_in.star")
     assert "aligned/movie_0001_DW.mrc" in star.text
@@ -232,7 +219,7 @@ def test_plots_and_exports_are_for_those_who_may_read(client: TestClient, movie:
 
 
 def test_a_sample_page_shows_numbers_with_units_and_reasons(client: TestClient, movie: SeededMovie) -> None:
-    text = enter(client, "user").get(f"/samples/{A}").text
+    text = sign_in(client, "user").get(f"/samples/{A}").text
     assert "3.6\u00a0Å" in text
     assert "1.50\u00a0µm" in text
     assert "no gain reference; the movie waits for one" in text
@@ -240,14 +227,14 @@ def test_a_sample_page_shows_numbers_with_units_and_reasons(client: TestClient, 
     assert "apo &lt;i&gt;" in text
     assert "Uwe &lt;b&gt;" in text
     table = client.get(f"/samples/{A}?view=table").text
-    assert "1.50\u00a0µm" in table
+    assert 'data-label="Defocus, µm">1.50</td>' in table
     waiting = client.get(f"/samples/{A}?state=waiting").text
     assert "0002" in waiting
     assert "thumbnail.jpg" not in waiting
 
 
 def test_a_movies_page_shows_checksum_attempts_and_its_run(client: TestClient, movie: SeededMovie) -> None:
-    text = enter(client, "user").get(f"/movies/{movie.id}").text
+    text = sign_in(client, "user").get(f"/movies/{movie.id}").text
     assert "0" * 31 + "1" in text
     assert f"http://airflow:8082/dags/{MINE}_{A}/runs/movie_0001" in text
     assert "alignment" in text
@@ -257,7 +244,7 @@ def test_a_movies_page_shows_checksum_attempts_and_its_run(client: TestClient, m
 def test_pictures_are_sent_from_the_ledgers_paths_only(
     client: TestClient, movie: SeededMovie, engine: Engine, tmp_path: Path
 ) -> None:
-    enter(client, "user")
+    sign_in(client, "user")
     answer = client.get(f"/movies/{movie.id}/preview.jpg?path=/etc/passwd")
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, JPEG, "image/jpeg")
     assert answer.headers["cache-control"].startswith("private")
@@ -273,7 +260,7 @@ def test_pictures_are_sent_from_the_ledgers_paths_only(
                 .values(result={"preview": path, "thumbnail": path})
             )
         assert client.get(f"/movies/{movie.id}/preview.jpg").status_code == 404
-    assert enter(client, "op").get(f"/movies/{movie.id}/preview.jpg").status_code == 404
+    assert sign_in(client, "op").get(f"/movies/{movie.id}/preview.jpg").status_code == 404
 
 
 def test_a_movies_page_says_what_its_acquisition_said_and_which_file_said_it(
@@ -288,7 +275,7 @@ def test_a_movies_page_says_what_its_acquisition_said_and_which_file_said_it(
     said |= {"beam_tilt_xy": [-0.03, 0.005], "frame_count": 40, "said_by": {"frame_count": "a_Fractions.xml"}}
     with engine.begin() as connection:
         connection.execute(t.movie.update().where(t.movie.c.id == movie.id).values(metadata=said))
-    enter(client, "user")
+    sign_in(client, "user")
     page = client.get(f"/movies/{movie.id}").text.replace("<wbr>", "")
     shown = page[page.index('id="acquisition"') : page.index('id="files"')]
     part = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown))
@@ -305,7 +292,7 @@ def test_an_alarm_about_a_gain_reference_has_its_picture(
     client: TestClient, movie: SeededMovie, engine: Engine
 ) -> None:
     address = f"/samples/{A}/gain_check.png"
-    assert enter(client, "user").get(address).status_code == 404
+    assert sign_in(client, "user").get(address).status_code == 404
     Path(movie.layout.gain_check).write_bytes(b"\x89PNG")
     subject = Subject(microscope="tem1", experiment=MINE, sample_id=A)
     with engine.begin() as connection:
@@ -314,7 +301,7 @@ def test_an_alarm_about_a_gain_reference_has_its_picture(
     assert client.get(address).content == b"\x89PNG"
     for page in ("/alarms", f"/samples/{A}"):
         assert f'<img src="{address}"' in client.get(page).text
-    assert enter(client, "stranger").get(address).status_code in {303, 404}
+    assert sign_in(client, "stranger").get(address).status_code in {303, 404}
 
 
 def test_alarms_of_others_are_counted_not_told(client: TestClient, movie: SeededMovie, engine: Engine) -> None:
@@ -328,23 +315,23 @@ def test_alarms_of_others_are_counted_not_told(client: TestClient, movie: Seeded
                 at=NOW,
                 subject=Subject(experiment=experiment),
             )
-    text = enter(client, "user").get("/alarms").text
+    text = sign_in(client, "user").get("/alarms").text
     assert f"trouble in {MINE}" in text
     assert THEIRS not in text
     assert "1\u00a0alarm of experiments that you may not see" in text
-    assert f"trouble in {THEIRS}" in enter(client, "op").get("/alarms").text
+    assert f"trouble in {THEIRS}" in sign_in(client, "op").get("/alarms").text
 
 
 def test_without_the_elogbook_a_sentence_says_so(client: TestClient, access: FakeAccessControl) -> None:
     access.reachable = False
-    answer = enter(client, "user").get("/")
+    answer = sign_in(client, "user").get("/")
     assert answer.status_code == 503
     assert "Copying and processing go on" in answer.text
 
 
 def test_every_answer_binds_the_browser(client: TestClient, movie: SeededMovie) -> None:
     for page in ("/login", "/", "/nowhere", "/static/live.js"):
-        headers = enter(client, "user").get(page).headers
+        headers = sign_in(client, "user").get(page).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
     text = client.get("/").text
@@ -353,35 +340,35 @@ def test_every_answer_binds_the_browser(client: TestClient, movie: SeededMovie) 
 
 
 def test_a_fragment_is_the_middle_only(client: TestClient, movie: SeededMovie) -> None:
-    text = enter(client, "user").get("/", headers={"x-fragment": "1"}).text
+    text = sign_in(client, "user").get("/", headers={"x-fragment": "1"}).text
     assert "<html" not in text
     assert "TEM1" in text
 
 
 def test_nothing_is_told_about_the_machinery(client: TestClient) -> None:
     for page in ("/docs", "/openapi.json", "/redoc"):
-        assert enter(client, "op").get(page).status_code == 404
+        assert sign_in(client, "op").get(page).status_code == 404
 
 
 def test_a_microscopes_page_gives_reasons_to_those_who_may_read_them(
     client: TestClient, seed: LedgerSeeder, movie: SeededMovie
 ) -> None:
-    theirs = enter(client, "user").get("/microscopes/tem1")
+    theirs = sign_in(client, "user").get("/microscopes/tem1")
     assert "no gain reference; the movie waits for one" in theirs.text
     assert "/movies/2" in theirs.text
-    strangers = enter(client, "stranger").get("/microscopes/tem1")
+    strangers = sign_in(client, "stranger").get("/microscopes/tem1")
     assert strangers.status_code == 200
     for secret in ("no gain reference", "0002", "apo", MINE):
         assert secret not in strangers.text
     assert "another group" in strangers.text
-    assert enter(client, "op").get("/microscopes/tem9").status_code == 404
+    assert sign_in(client, "op").get("/microscopes/tem9").status_code == 404
 
 
 def test_a_silent_elogbook_is_said_wherever_it_matters(
     client: TestClient, access: FakeAccessControl, seed: LedgerSeeder
 ) -> None:
     seed.poll("tem1", assignment="unreachable")
-    assert "The elogbook does not answer the data acquisition" in enter(client, "op").get("/").text
+    assert "The elogbook does not answer the data acquisition" in sign_in(client, "op").get("/").text
     access.reachable = False
     for answer in (
         client.get("/login"),
@@ -401,10 +388,26 @@ def test_with_a_foreign_elogbook_an_experiment_says_who_can_read_its_files(
     granted = {"uid": "uid:pi1", "is_group": False, "posix_id": 5003}
     with engine.begin() as connection:
         save_collaborators(connection, MINE, [granted], at=NOW)
-    page = enter(client, "user").get(f"/experiments/{MINE}").text
+    page = sign_in(client, "user").get(f"/experiments/{MINE}").text
     assert "apo &lt;i&gt;" in page
     assert "these can read the files now" in page
     assert "pi1" in page
     assert client.get(f"/experiments/{THEIRS}").status_code == 404
     assert client.get(f"/experiments/{MINE}/audit").status_code in {403, 404}
     assert client.get("/instruments").status_code == 404
+
+
+def test_the_picture_that_a_run_of_the_elogbook_names_is_sent_to_readers(
+    client: TestClient, movie: SeededMovie
+) -> None:
+    address = f"/previews/{MINE}/{A}/previews/movie_0001.jpg"
+    assert sign_in(client, "user").get(address).content == JPEG
+    for other in (
+        f"/previews/{THEIRS}/{A}/previews/movie_0001.jpg",
+        f"/previews/{MINE}/{B}/previews/movie_0001.jpg",
+        f"/previews/{MINE}/{A}/previews/%2e%2e/%2e%2e/previews/x.jpg",
+        f"/previews/{MINE}/{A}/micrographs.csv",
+        f"/previews/{MINE}/{A}/previews/nothing.jpg",
+    ):
+        assert client.get(other).status_code == 404, other
+    assert sign_in(client, "stranger").get(address).status_code == 404

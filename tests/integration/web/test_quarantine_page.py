@@ -8,33 +8,24 @@ from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
 import pytest
-import xxhash
 from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
+from tests.integration.web.conftest import sign_in
 
 from cryodaq.app.assign_exposures import Assigning
 from cryodaq.app.reassign_exposures import Reassigning
-from cryodaq.database import open_engine
-from cryodaq.domain.layout import SampleLayout, quarantine_root
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.events import Subject, raise_alarm
 from cryodaq.ledger.notifications import silences
 from cryodaq.testing.fake_access import Account, FakeAccessControl
 from cryodaq.testing.seeded_ledger import LedgerSeeder
 from cryodaq.web.application import create_app
-from cryodaq.web.settings import SESSION_COOKIE, WebSettings
+from cryodaq.web.settings import WebSettings
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 MINE, A, B = "20261122-CS01", "a" * 24, "b" * 24
 OURS = {"origin": "http://testserver"}
 CONTENT = b"a movie"
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_engine(database_url)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture
@@ -44,43 +35,7 @@ def storage(engine: Engine, tmp_path: Path) -> Path:
     seed = LedgerSeeder(engine=engine, storage=root, now=NOW)
     for sample_id, name in ((A, "apo"), (B, "ribosome")):
         seed.add_sample(sample_id, experiment=MINE, name=name)
-    path = PurePosixPath("lost session/q1.tiff")
-    target = Path(SampleLayout(root=quarantine_root(PurePosixPath(root), "tem1")).raw_file(path))
-    target.parent.mkdir(parents=True)
-    target.write_bytes(CONTENT)
-    with engine.begin() as connection:
-        exposure_id = connection.execute(
-            t.exposure.insert()
-            .values(
-                microscope="tem1",
-                share="/share",
-                key="lost session/q1",
-                acquisition_folder="lost session",
-                decision="quarantine",
-                seen_from=NOW,
-                seen_until=NOW,
-            )
-            .returning(t.exposure.c.id)
-        ).scalar_one()
-        connection.execute(
-            t.file.insert().values(
-                microscope="tem1",
-                share="/share",
-                path=str(path),
-                version=1,
-                role="movie",
-                exposure_id=exposure_id,
-                state="verified",
-                size_bytes=len(CONTENT),
-                mtime_ns=1,
-                xxh3_128=xxhash.xxh3_128(CONTENT).hexdigest(),
-                target=str(target),
-                seen_at=NOW,
-                changed_at=NOW,
-                copied_at=NOW,
-                verified_at=NOW,
-            )
-        )
+    seed.quarantine("lost session/q1.tiff", content=CONTENT)
     return root
 
 
@@ -123,15 +78,10 @@ def client(database_url: str, engine: Engine, storage: Path) -> Iterator[TestCli
         yield made
 
 
-def enter(client: TestClient, who: str) -> TestClient:
-    client.cookies.set(SESSION_COOKIE, who)
-    return client
-
-
 def test_one_click_gives_quarantine_to_a_sample_and_another_takes_it_back(
     client: TestClient, engine: Engine, storage: Path
 ) -> None:
-    op = enter(client, "op")
+    op = sign_in(client, "op")
     text = op.get("/quarantine").text
     assert "1\u00a0movie, 7\u00a0B" in text
     assert "ribosome, 20261122-CS01" in text
@@ -154,13 +104,13 @@ def test_one_click_gives_quarantine_to_a_sample_and_another_takes_it_back(
 
 @pytest.mark.parametrize("query", ["", "&since=yesterday", "&folder=elsewhere"])
 def test_a_wish_that_means_nothing_is_answered_with_a_sentence(client: TestClient, query: str) -> None:
-    answer = enter(client, "op").get(f"/samples/{A}/reassign?to={B}{query}")
+    answer = sign_in(client, "op").get(f"/samples/{A}/reassign?to={B}{query}")
     assert answer.status_code == 200
     assert 'class="problem box"' in answer.text
 
 
 def test_quarantine_is_for_those_who_run_the_microscopes(client: TestClient, storage: Path) -> None:
-    user = enter(client, "user")
+    user = sign_in(client, "user")
     assert "/quarantine" not in user.get("/").text
     assert user.get("/quarantine").status_code == 403
     assert user.post("/quarantine/tem1", data={"folder": "lost session", "sample": A}).status_code == 403
@@ -168,7 +118,7 @@ def test_quarantine_is_for_those_who_run_the_microscopes(client: TestClient, sto
     assert user.post(f"/samples/{A}/reassign", data={"to": B, "folder": "x"}).status_code == 403
     assert user.post("/alarms/silence", data={"key": "k", "hours": "1"}).status_code == 403
     assert not list(storage.glob("202611/*/*/raw/lost*"))
-    op = enter(client, "op")
+    op = sign_in(client, "op")
     assert op.post("/quarantine/tem9", data={"folder": "lost session", "sample": A}).status_code == 404
     assert op.post("/quarantine/tem1", data={"folder": "lost session", "sample": "../x"}).status_code == 404
 
@@ -176,7 +126,7 @@ def test_quarantine_is_for_those_who_run_the_microscopes(client: TestClient, sto
 def test_a_silenced_alarm_stays_on_the_page(client: TestClient, engine: Engine) -> None:
     with engine.begin() as connection:
         raise_alarm(connection, "k", severity="error", message="it burns", at=NOW, subject=Subject(microscope="tem1"))
-    op = enter(client, "op")
+    op = sign_in(client, "op")
     assert op.post("/alarms/silence", data={"key": "k", "hours": "4"}).status_code == 303
     text = op.get("/alarms").text
     assert "it burns" in text

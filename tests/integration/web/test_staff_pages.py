@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from tests.integration.web.conftest import Enter
 
 from cryodaq.domain.experiment import ParameterValue
 from cryodaq.elogbook import accounts
-from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, OperatedFacility, operated_facility
+from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, OperatedFacility
 from cryodaq.web.instrument_pages import read_params
 
 
 @pytest.fixture
-def facility(database_url: str, tmp_path: Path) -> Iterator[OperatedFacility]:
-    with operated_facility(database_url, tmp_path) as made:
-        with made.engine.begin() as connection:
-            accounts.grant_site_role(connection, "uid:otto", role="SiteAdmin")
-            accounts.grant_site_role(connection, "uid:pi1", role="DAQOperators")
-        yield made
+def facility(facility: OperatedFacility) -> OperatedFacility:
+    with facility.engine.begin() as connection:
+        accounts.grant_site_role(connection, "uid:otto", role="SiteAdmin")
+        accounts.grant_site_role(connection, "uid:pi1", role="DAQOperators")
+    return facility
 
 
 def test_a_change_stands_with_who_when_from_where_before_and_after(enter: Enter) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, urljoin, urlsplit
+
 from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from cryodaq.elogbook.api.bodies import RequiredJson
 from cryodaq.elogbook.api.gate import Answer, Entry, get_or_post, in_turn, streamed, success, value
 from cryodaq.elogbook.api.shapes import FILES, json_body
 from cryodaq.elogbook.book import files
 from cryodaq.elogbook.book.run_numbers import read_run_number
+from cryodaq.elogbook.refusals import NotFoundError
 
 router = APIRouter(tags=["files"])
 
@@ -29,6 +32,17 @@ def list_files(gate: Entry, experiment: str, sampleName: str | None = None) -> R
     with gate.experiment(experiment, needs="read"):
         pass
     return streamed(files.pages(gate.open_unasked, experiment, sample_name=sampleName))
+
+
+@router.get("/lgbk/{experiment}/ws/ext_preview/{path:path}", status_code=302, response_class=RedirectResponse)
+def show_preview(gate: Entry, experiment: str, path: str) -> RedirectResponse:
+    """Lead to the picture that a run's param `preview` names, on the pages beside this elogbook."""
+    with gate.experiment(experiment, needs="read") as (work, _):
+        pages = work.settings.after_login_url
+    if not urlsplit(pages).netloc:
+        raise NotFoundError("No pages with pictures belong to this elogbook")
+    wanted = path.replace("<experiment_name>", experiment)
+    return RedirectResponse(urljoin(pages, f"/previews/{quote(experiment, safe='')}/{quote(wanted)}"), 302)
 
 
 @router.get("/lgbk/{experiment}/ws/dm_locations")

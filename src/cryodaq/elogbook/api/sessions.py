@@ -212,12 +212,3 @@ def create_ticket(gate: Entry, fields: Fields) -> Answer:
             work.connection, uid, issued_by=work.uid, now=work.now, settings=work.settings
         )
         return _private({"ticket": ticket, "expires_at": write_time(expires_at)})
-
-
-def require_fields(fields: dict[str, object], *names: str) -> list[str]:
-    """Return text fields of a form. Raises `BadRequestError`."""
-    found = [fields.get(name) for name in names]
-    if not all(isinstance(text, str) and text for text in found):
-        message = f"The form must give {', '.join(names)}"
-        raise BadRequestError(message)
-    return [str(text) for text in found]

@@ -1,4 +1,7 @@
-"""The first pages: logging in, and what is current on which microscope. They work without JavaScript."""
+"""The elogbook's own pages: logging in, what is current on which microscope, and the API.
+
+They change nothing and need no script; whoever steers does it on the board, or by the API.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cryodaq.elogbook.api.bodies import Fields
 from cryodaq.elogbook.api.gate import Elogbook, Entry, Gate
-from cryodaq.elogbook.api.sessions import delete_cookie, end_session, log_in, require_fields, set_cookie
-from cryodaq.elogbook.book import experiments, samples, switching
+from cryodaq.elogbook.api.sessions import delete_cookie, end_session, log_in, set_cookie
 from cryodaq.elogbook.pages.api_page import calls_by_topic
 from cryodaq.elogbook.pages.overview import overview
-from cryodaq.elogbook.refusals import RefusalError, RuleError
+from cryodaq.elogbook.refusals import RefusalError
 from cryodaq.elogbook.settings import ElogbookSettings
 
 router = APIRouter(include_in_schema=False)
@@ -117,47 +119,3 @@ def show_overview(gate: Entry) -> Response:
 @router.get("/docs")
 def show_api(gate: Entry) -> HTMLResponse:
     return _page(gate, "api.html", topics=calls_by_topic(gate.request.app))
-
-
-@router.post("/pages/{verb}")
-def submit_change(gate: Entry, verb: str, fields: Fields) -> Response:
-    gate.form_token = fields.get("csrf_token")
-    try:
-        _VERBS.get(verb, _unknown)(gate, fields)
-    except RuleError as refusal:
-        return _page(gate, "refused.html", status=409, problem=refusal.sentence)
-    except RefusalError as refusal:
-        return _page(gate, "refused.html", status=refusal.status, problem=refusal.sentence)
-    return RedirectResponse("/", 303)
-
-
-def _unknown(gate: Gate, fields: dict[str, object]) -> None:  # noqa: ARG001  # the verbs' signature
-    raise RuleError("There is no such action.")
-
-
-def _switch(gate: Gate, fields: dict[str, object]) -> None:
-    instrument, station, experiment = require_fields(fields, "instrument", "station", "experiment")
-    with gate.instrument(instrument, needs="switch") as work:
-        wanted = {"instrument": instrument, "station": station, "experiment_name": experiment}
-        switching.switch(work, wanted)
-
-
-def _standby(gate: Gate, fields: dict[str, object]) -> None:
-    instrument, station = require_fields(fields, "instrument", "station")
-    with gate.instrument(instrument, needs="switch") as work:
-        switching.standby(work, {"instrument": instrument, "station": station})
-
-
-def _make_current(gate: Gate, fields: dict[str, object]) -> None:
-    experiment, sample = require_fields(fields, "experiment", "sample")
-    with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
-        samples.make_current(work, experiments.hold(work, experiment), sample)
-
-
-def _stop(gate: Gate, fields: dict[str, object]) -> None:
-    experiment, sample = require_fields(fields, "experiment", "sample")
-    with gate.experiment(experiment, needs="post", unlocked=True) as (work, _):
-        samples.stop_current(work, experiments.hold(work, experiment), sample)
-
-
-_VERBS = {"switch": _switch, "standby": _standby, "make-current": _make_current, "stop": _stop}

@@ -2,7 +2,8 @@
 "use strict";
 
 const QUIET_MS = 250; // changes that come together are fetched together
-const SAFETY_MS = 60000; // fetched now and then without a change: rates and ages fall by themselves
+// Fetched now and then without a change: rates and ages fall by themselves, and the elogbook tells no changes.
+const SAFETY_MS = 1000 * (document.body.dataset.again || 60);
 const main = document.getElementById("main");
 const topic = document.body.dataset.topic;
 const light = document.querySelector(".live");
@@ -159,7 +160,9 @@ for (const place of document.querySelectorAll("[data-lazy]")) fill(place);
 
 if (topic) {
   listen();
-  setInterval(soon, SAFETY_MS);
+  setInterval(() => {
+    if (!document.hidden) soon();
+  }, SAFETY_MS);
   setInterval(ages, 1000);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {
