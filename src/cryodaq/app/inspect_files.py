@@ -23,6 +23,7 @@ NAMED = 10
 """So many names are listed of whatever is many."""
 MAX_LOG_BYTES = 20_000_000
 MAX_HEAD = 2_000
+SESSION_RECORD = "EpuSession.dm"
 UNKNOWN = "unknown"
 _BEGINNINGS = {
     b"\xff\xd8\xff": "JPEG picture",
@@ -69,6 +70,8 @@ class InspectedSession:
     """Exposures that metadata speaks of and that have no movie; the first few."""
     without_metadata: tuple[str, ...]
     gain_references: tuple[str, ...]
+    recorded: tuple[Facts, ...]
+    """What `EpuSession.dm` says of each session of EPU."""
     looked_into: tuple[InspectedFile, ...]
     problems: tuple[str, ...]
 
@@ -140,6 +143,7 @@ def inspect_session(folder: Path) -> InspectedSession:
     movies: list[str] = []
     gains: list[str] = []
     unknown: list[str] = []
+    recorded: list[Facts] = []
     size_bytes = 0
     for relative, size in _files_below(folder):
         kind = classify(relative, size_bytes=size)
@@ -155,6 +159,8 @@ def inspect_session(folder: Path) -> InspectedSession:
         {FileRole.MOVIE: movies, FileRole.GAIN: gains}.get(kind.role, []).append(str(relative))
         if kind.unrecognised_image:
             unknown.append(str(relative))
+        if relative.name == SESSION_RECORD and len(recorded) < NAMED:
+            recorded.append(inspect_file(folder / relative, named=relative).facts)
     lost = [key for key, found in exposures.items() if FileRole.MOVIE not in found and FileRole.METADATA in found]
     bare = [key for key, found in exposures.items() if FileRole.MOVIE in found and FileRole.METADATA not in found]
     looked = tuple(inspect_file(folder / name, named=PurePosixPath(name)) for name in _some(sorted(movies)))
@@ -170,16 +176,25 @@ def inspect_session(folder: Path) -> InspectedSession:
         without_movie=tuple(sorted(lost)[:NAMED]),
         without_metadata=tuple(sorted(bare)[:NAMED]),
         gain_references=tuple(sorted(gains)[:NAMED]),
+        recorded=tuple(recorded),
         looked_into=looked,
-        problems=tuple(_problems_of(lost, bare, unknown, movies=len(movies), looked=looked)),
+        problems=tuple(_problems_of(lost, bare, unknown, movies=len(movies), looked=looked, recorded=recorded)),
     )
 
 
 def _problems_of(
-    lost: list[str], bare: list[str], unknown: list[str], *, movies: int, looked: tuple[InspectedFile, ...]
+    lost: list[str],
+    bare: list[str],
+    unknown: list[str],
+    *,
+    movies: int,
+    looked: tuple[InspectedFile, ...],
+    recorded: list[Facts],
 ) -> Iterator[str]:
     if not movies:
-        yield "it holds no movie; movies may lie under another root"
+        roots = ", ".join(str(one["movie_folder"]) for one in recorded if one.get("movie_folder"))
+        told = f": {SESSION_RECORD} names {roots} on the microscope's computer" if roots else ""
+        yield f"it holds no movie; movies may lie under another root{told}"
     if lost and movies:
         yield f"{len(lost)} exposures have metadata and no movie"
     if bare and len(bare) < movies:
@@ -254,7 +269,7 @@ def _read_exposure(path: Path, answer: _Answer) -> None:
 def _read_session(path: Path, answer: _Answer) -> None:
     from cryodaq.formats.epu_session import read_epu_session
 
-    if path.name != "EpuSession.dm":
+    if path.name != SESSION_RECORD:
         answer.format = "EPU's own record"
         return
     answer.format = "EPU's session"

@@ -132,3 +132,11 @@ def test_radial_averages_are_not_taken_for_results(shared_data: Path) -> None:
         assert found.format == "CTFFIND's curves"
         assert found.facts["micrographs"] == 1
         assert not found.metadata
+
+
+def test_a_session_without_movies_says_where_epu_put_them(shared_data: Path) -> None:
+    found = inspect_session(shared_data / "epu/session_epu3.9.1_k3")
+    (record,) = found.recorded
+    assert (record["version"], record["needs_gain"]) == ("3.9.1.8206", True)
+    (problem,) = found.problems
+    assert "DoseFractions" in problem
