@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cryodaq.app.mask_defects import gain_without_defects
 from cryodaq.domain.acquisition import AcquisitionMetadata
+from cryodaq.domain.gain_fit import other_mode
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.domain.names import safe_component
 from cryodaq.errors import FormatError, UnsafeNameError
@@ -57,7 +58,7 @@ def gain_is_bound(
             _fetch(connection, movie, sample, candidate, at)
             return False
         try:
-            why = _misfit(Path(candidate.target), Path(movie.target))
+            why = _misfit(Path(candidate.target), Path(movie.target), metadata=metadata)
         except (FormatError, OSError) as error:
             triggers.keep_waiting(connection, movie, f"its gain reference cannot be read: {error}", at=at)
             return False
@@ -98,8 +99,13 @@ def fits(gain_yx: tuple[int, int], frames_yx: tuple[int, int]) -> bool:
     return any(tuple(map(float, turned)) in sizes for turned in (gain_yx, gain_yx[::-1]))
 
 
-def _misfit(gain: Path, movie: Path) -> str | None:
+def _misfit(gain: Path, movie: Path, *, metadata: AcquisitionMetadata | None) -> str | None:
     """Return why a gain reference cannot be the movie's; None where it may be, or where the movie cannot say."""
+    says = gain.suffix.lower() in {".dm3", ".dm4"}
+    said = _gain_metadata(str(gain), gain.stat().st_mtime_ns) if says else None
+    why = other_mode(gain.suffix, movie.suffix, gain=said, movie=metadata)
+    if why is not None:
+        return why
     try:
         frames = _frame_shape(str(movie), movie.stat().st_mtime_ns)
     except (FormatError, OSError):
@@ -117,6 +123,16 @@ def _frame_shape(path: str, mtime_ns: int) -> tuple[int, int]:
 
     del mtime_ns
     return read_header(Path(path)).shape_yx
+
+
+@lru_cache(maxsize=64)
+def _gain_metadata(path: str, mtime_ns: int) -> AcquisitionMetadata:
+    """Return what a gain reference says of how it was taken, read once a state of the file."""
+    from cryodaq.formats.metadata import read_metadata
+
+    del mtime_ns
+    (said,) = read_metadata(Path(path))
+    return said
 
 
 @lru_cache(maxsize=64)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from sqlalchemy import select
+from tests.fuzz import samples
 from tests.integration.app.conftest import PARAMS, Bench
 
 from cryodaq.app.bind_gain import fits, in_order_of_choice
@@ -312,6 +313,23 @@ def test_a_gain_of_another_size_is_passed_over_for_an_older_one_that_fits(bench:
     write_gain(ours, (96, 64))
     assert admit_movies(bench.admission) == 1
     assert bench.movie(movie).gain_target == ours
+
+
+def test_a_gain_of_another_voltage_is_passed_over_by_what_its_tags_say(bench: Bench, tmp_path: Path) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    movie = bench.add_movie()
+    metadata = {"source": "a.xml", "camera": "BioQuantum K3", "voltage_kv": 200.0}
+    with bench.engine.begin() as connection:
+        connection.execute(tables.movie.update().where(tables.movie.c.id == movie).values(metadata=metadata))
+    bench.add_gain("k3.dm4", hours_before_movie=1)
+    bench.wait(11)
+    admit_movies(bench.admission)
+    (target,) = bench.copy_wanted_gains()
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    Path(target).write_bytes(samples.dm(samples.dm_image()))
+    assert admit_movies(bench.admission) == 0
+    assert "k3.dm4 was taken at 300 kV, the movie at 200 kV" in bench.movie(movie).problem
 
 
 def test_a_damaged_gain_is_waited_for_and_not_replaced_silently(bench: Bench, tmp_path: Path) -> None:
