@@ -118,7 +118,7 @@ def verify_sample(
             damaged = replace(finding.file, problem=finding.problem)
             with engine.begin() as connection:
                 custody.withdraw_proof(connection, [damaged], microscope=owner.microscope, at=now())
-            log.error("a copy is damaged", extra={"path": finding.file.target, "problem": finding.problem})
+            log.error("a copy is damaged: %s", finding.problem, extra={"path": finding.file.target})
     return findings
 
 

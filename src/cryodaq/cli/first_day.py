@@ -10,6 +10,7 @@ import typer
 from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
 from cryodaq.cli.staff_commands import MicroscopeArgument
+from cryodaq.cli.wording import count_of, say_size
 
 
 def adopt(
@@ -42,7 +43,7 @@ def adopt(
         found = baseline_folders(connection, microscope)
     for one in found:
         known = f", {one.with_copy} with an equal copy" if one.with_copy else ""
-        print(f"{one.share}/{one.folder}: {one.files} files, {one.movies} movies, {one.size_bytes / 1e9:.2f} GB{known}")
+        print(f"{one.share}/{one.folder}: {_amount(one.files, one.movies, one.size_bytes)}{known}")
     print(f"{sum(one.files for one in found)} files of {microscope} are the baseline and are not copied")
 
 
@@ -57,7 +58,7 @@ def shadow(microscope: MicroscopeArgument, home: HomeOption = None) -> None:
         alarms = open_alarms(connection, microscope=microscope)
     for one in found:
         where = f"{one.sample_name} of {one.experiment}, {one.folder}" if one.folder else "quarantine"
-        print(f"would copy {one.files} files, {one.movies} movies, {one.size_bytes / 1e9:.2f} GB to {where}")
+        print(f"would copy {_amount(one.files, one.movies, one.size_bytes)} to {where}")
         if one.held:
             print(f"  and hold {one.held} until a person looks at them")
     for alarm in alarms:
@@ -66,3 +67,7 @@ def shadow(microscope: MicroscopeArgument, home: HomeOption = None) -> None:
         print("nothing would be copied")
     if not system.facility.microscope(microscope).shadow:
         print(f"{microscope} is not in shadow mode: this is what waits to be copied now")
+
+
+def _amount(files: int, movies: int, size_bytes: int) -> str:
+    return f"{count_of(files, 'file')}, {count_of(movies, 'movie')}, {say_size(size_bytes)}"

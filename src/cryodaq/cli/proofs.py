@@ -12,6 +12,7 @@ import typer
 
 from cryodaq.cli.places import running_system
 from cryodaq.cli.running import HomeOption
+from cryodaq.cli.wording import count_of, say_size
 
 if TYPE_CHECKING:
     from cryodaq.app.prove_copies import Certificate, Finding
@@ -77,11 +78,11 @@ def _print(made: Certificate) -> None:
     print(
         f"{made.sample.experiment}, sample {made.sample.name} ({made.sample.id}), {made.made_at:%Y-%m-%d %H:%M:%S %Z}"
     )
-    print(f"safe to remove: {len(made.safe)} files, {made.safe_bytes / 1e9:.2f} GB; all copies verified")
+    print(f"safe to remove: {count_of(len(made.safe), 'file')}, {say_size(made.safe_bytes)}; all copies verified")
     for one in made.safe:
         print(f"  {one.xxh3_128}  {one.share}/{one.path}")
     for title, found in (("must stay", made.unsafe), ("went before it was copied", made.gone)):
         if found:
-            print(f"{title}: {len(found)} files")
+            print(f"{title}: {count_of(len(found), 'file')}")
         for one, why in found:
             print(f"  {one.share}/{one.path}: {why}")

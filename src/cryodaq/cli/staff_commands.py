@@ -9,6 +9,7 @@ import typer
 from cryodaq.cli.deciding import TokenOption, decider
 from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
+from cryodaq.cli.wording import count_of, say_size
 from cryodaq.errors import ConfigError
 
 quarantine = typer.Typer(help="Exposures that nobody owns yet.", no_args_is_help=True)
@@ -28,7 +29,7 @@ def list_quarantine(home: HomeOption = None) -> None:
     for folder in found:
         seen = folder.seen_from.astimezone(zone).isoformat(timespec="seconds")
         print(f"{folder.microscope}  {folder.acquisition_folder}  since {seen}", end="  ")
-        print(f"{folder.movies} movie{'s' * (folder.movies != 1)}, {folder.size_bytes / 1e9:.2g} GB")
+        print(f"{count_of(folder.movies, 'movie')}, {say_size(folder.size_bytes)}")
     if not found:
         print("nothing waits")
 
@@ -86,7 +87,15 @@ def clear(
         print(f"{'would remove' if dry_run else 'removed'}  {path}")
     for path, why in cleared.kept:
         print(f"kept  {path}: {why}")
-    count = len(cleared.removed)
-    print(f"{count} file{'s' * (count != 1)}, {cleared.removed_bytes / 1e9:.2f} GB")
+    what = (
+        f"{count_of(len(cleared.removed), 'file')}, {say_size(cleared.removed_bytes)}" if cleared.removed else "nothing"
+    )
+    print(
+        f"{what} {'would be' if dry_run else 'was' if len(cleared.removed) < 2 else 'were'} removed from {microscope}"
+    )
+    if not cleared.removed and not cleared.kept:
+        print(
+            "no file that is verified is old and large enough yet by its retention rule, or none is left on the share"
+        )
     if not clearing.microscope.retention.enabled:
         print(f"retention is off for {microscope}: set [microscopes.retention] enabled = true to have it done")

@@ -17,6 +17,7 @@ import typer
 
 from cryodaq.cli.places import home_folder
 from cryodaq.cli.running import HomeOption
+from cryodaq.cli.wording import say_size
 
 if TYPE_CHECKING:
     from cryodaq.ledger.custody import Backlog
@@ -94,10 +95,6 @@ def told_to_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
-
-
 class _Rate:
     """Bytes a second over the last half minute."""
 
@@ -115,11 +112,11 @@ class _Rate:
 
 def sentence(found: Backlog, *, bytes_per_s: float) -> str:
     """Say how far it is, at what rate, and when it will be done."""
-    said = f"{found.copied}/{found.files} files, {_size(found.copied_bytes)} of {_size(found.size_bytes)} copied"
-    said += f", {found.verified} verified, {_size(int(bytes_per_s))}/s"
+    said = f"{found.copied}/{found.files} files, {say_size(found.copied_bytes)} of {say_size(found.size_bytes)} copied"
+    said += f", {found.verified} verified, {say_size(int(bytes_per_s))}/s"
     left = found.files - found.copied
     if left:
-        said += f", backlog {left} file{'s' * (left != 1)} {_size(found.left_bytes)}"
+        said += f", backlog {left} file{'s' * (left != 1)} {say_size(found.left_bytes)}"
     if found.left_bytes > 0 and bytes_per_s > 0:
         left_s = found.left_bytes / bytes_per_s
         minutes, seconds = divmod(int(left_s), 60)

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 
-from cryodaq.cli.log_records import JsonFormatter
+from cryodaq.cli.log_records import JsonFormatter, TextFormatter
 
 
 def written(**facts: object) -> dict[str, object]:
@@ -41,3 +41,10 @@ def test_facts_keep_their_names_and_a_record_is_one_line() -> None:
 
 def test_a_traceback_goes_along() -> None:
     assert "ZeroDivisionError" in str(written(with_traceback=True)["traceback"])
+
+
+def test_people_read_the_facts_too() -> None:
+    record = logging.getLogger("cryodaq.test").makeRecord(
+        "cryodaq.test", logging.ERROR, "here.py", 1, "a scan failed", (), None, extra={"share": "/mnt/tem1", "files": 3}
+    )
+    assert TextFormatter().format(record).endswith("ERROR cryodaq.test a scan failed (share /mnt/tem1, files 3)")

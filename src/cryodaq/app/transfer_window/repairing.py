@@ -54,7 +54,7 @@ class Repairer:
 
     def found(self, record: FileRecord, problem: TransferError) -> None:
         """Take in a copy that reads back wrong; what was computed from it may be wrong too."""
-        log.error("a copy is damaged", extra={"path": record.path, "problem": str(problem)})
+        log.error("a copy is damaged: %s", problem, extra={"path": record.path})
         session = self._session
         at = session.now()
         with session.transition() as connection:
