@@ -50,7 +50,8 @@ def verify(
 
 def _tell(finding: Finding) -> None:
     if finding.outcome != "equal":
-        print(f"{finding.outcome}  {finding.file.target}: {finding.problem}", flush=True)
+        named = str(finding.problem).startswith(str(finding.file.target))
+        print(f"{finding.outcome}  {'' if named else f'{finding.file.target}: '}{finding.problem}", flush=True)
 
 
 def certificate(
