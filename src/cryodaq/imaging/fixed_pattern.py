@@ -20,6 +20,7 @@ NEIGHBOURHOOD_PX = 15
 CLIP = 6.0
 """Standard deviations beyond which a pixel is a defect or an ice crystal and does not speak."""
 PICTURE_PX = 512
+GAP_PX = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +75,16 @@ def fixed_pattern(sums: Iterable[NDArray[np.float32]]) -> FixedPattern:
     )
 
 
-def picture_of_pattern(counted: NDArray[np.float32]) -> bytes:
-    """Return a picture's fine structure, contrast stretched and reduced, for people to see what was not removed."""
+def picture_of_patterns(counted: NDArray[np.float32], expected: NDArray[np.float32]) -> bytes:
+    """Return two pictures side by side, a PNG: what a camera's sum shows, and what its gain reference would explain.
+
+    Fine structure only, contrast stretched and reduced, so that people see where the two differ.
+    """
     from cryodaq.imaging.preview import stretch_contrast
 
-    return as_png(stretch_contrast(_contrast(counted), size_px=PICTURE_PX))
+    left, right = (stretch_contrast(_contrast(one), size_px=PICTURE_PX) for one in (counted, expected))
+    gap = np.full((len(left), GAP_PX), 255, np.uint8)
+    return as_png(np.hstack([left, gap, right]))
 
 
 def as_png(picture: NDArray[np.uint8]) -> bytes:  # (y, x)

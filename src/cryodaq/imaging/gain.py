@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryodaq.errors import ImagingError, WrongGainError
-from cryodaq.imaging.fixed_pattern import picture_of_pattern
+from cryodaq.imaging.fixed_pattern import picture_of_patterns
 
 Float = NDArray[np.float32]
 
@@ -100,7 +100,8 @@ def fit_gain(
             "the frames show a fixed pattern that the gain reference does not remove, however it is turned; "
             "give the gain reference that was taken with this camera and mode"
         )
-        raise WrongGainError(problem, picture=picture_of_pattern(total * shaped[first]))
+        explained = np.divide(1, shaped[first], out=np.ones_like(shaped[first]), where=shaped[first] > 0)
+        raise WrongGainError(problem, picture=picture_of_patterns(total, explained))
     return FittedGain(factors=np.where(shaped[first] > 0, 1, 0).astype(np.float32), orientation=None, applied=False)
 
 

@@ -64,8 +64,9 @@ def test_the_reference_of_another_camera_is_refused() -> None:
         sum_frames(frames, gain=structure(rng, (256, 256), 0.15))
     assert caught.value.picture is not None
     seen = np.asarray(Image.open(BytesIO(caught.value.picture)))
-    assert seen.shape == (256, 256)
-    assert seen.std() > 20
+    assert seen.shape == (256, 256 + 8 + 256)  # what the frames show, beside what the reference explains
+    assert min(seen[:, :256].std(), seen[:, -256:].std()) > 20
+    assert abs(np.corrcoef(seen[:, :256].ravel(), seen[:, -256:].ravel())[0, 1]) < 0.05
 
 
 def test_the_reference_of_another_camera_is_refused_though_frames_share_out_what_a_drifting_specimen_scatters() -> None:
