@@ -411,3 +411,12 @@ def test_the_picture_that_a_run_of_the_elogbook_names_is_sent_to_readers(
     ):
         assert client.get(other).status_code == 404, other
     assert sign_in(client, "stranger").get(address).status_code == 404
+
+
+def test_samples_are_found_by_their_names_as_far_as_one_may_read_them(client: TestClient, movie: SeededMovie) -> None:
+    sign_in(client, "user")
+    assert "apo &lt;i&gt;" in client.get("/samples?q=APO+tem1").text
+    for words in ("secret", "apo+tem2", "%25"):
+        assert "No sample that you may read is called like that." in client.get(f"/samples?q={words}").text
+    assert "No more samples." in client.get("/samples?page=2").text
+    assert client.get("/samples?page=0").status_code == 404

@@ -19,7 +19,7 @@ def facility(facility: OperatedFacility) -> OperatedFacility:
     return facility
 
 
-def test_a_change_stands_with_who_when_from_where_before_and_after(enter: Enter) -> None:
+def test_a_change_stands_with_who_when_from_where_before_and_after(enter: Enter, facility: OperatedFacility) -> None:
     otto = enter("otto")
     otto.post("/instruments/TEM1", data={"description": "the <b>new</b> one", "new_key": "cs", "new_value": "2.7"})
     page = otto.get("/audit").text
@@ -27,6 +27,11 @@ def test_a_change_stands_with_who_when_from_where_before_and_after(enter: Enter)
     assert "PUT /" in page
     assert "127.0.0.1" in page
     assert "changed: instruments" in page
+    with facility.engine.begin() as connection:
+        accounts.set_password(connection, "uwe", password="a long enough password")
+    changed = otto.get("/audit", params={"table": "account"}).text
+    assert "<code>password_hash</code>: never shown" in changed
+    assert "argon2" not in changed
     only = otto.get("/audit", params={"table": "instrument", "user": "otto"}).text
     assert "changed: instruments" in only
     assert "switches<br>" not in only

@@ -7,7 +7,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cryodaq.web.presentation import MOVIE_STATES, age, breakable, count, duration, moment, number, size, state_badge
+from cryodaq.web.presentation import (
+    MOVIE_STATES,
+    age,
+    breakable,
+    count,
+    duration,
+    moment,
+    number,
+    size,
+    state_badge,
+    unbroken,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NNBSP, NBSP = "\u202f", "\u00a0"
@@ -56,3 +67,9 @@ def test_hostile_names_stay_text() -> None:
     assert "<script>" not in breakable(name)
     assert "<script>" not in state_badge(name, MOVIE_STATES)
     assert breakable("a_b/c") == "a_<wbr>b/<wbr>c"
+
+
+def test_a_number_stays_on_one_line_with_its_unit() -> None:
+    assert unbroken("40 frames × 1.1 e⁻/Å² = 44 e⁻/Å²; look at 3 things") == (
+        "40\u00a0frames × 1.1\u00a0e⁻/Å² = 44\u00a0e⁻/Å²; look at 3 things"
+    )
