@@ -24,6 +24,7 @@ STEPS = (
     ("rough spectra", "cryodaq.imaging.drift", "binned_spectra"),
     ("rough track", "cryodaq.imaging.drift", "rough_track"),
     ("transform patches", "cryodaq.imaging.motion_search", "cut_patches"),
+    ("likeness of frames", "cryodaq.imaging.local_motion", "_likeness"),
     ("measure patches", "cryodaq.imaging.local_motion", "_measure"),
     ("smooth tracks", "cryodaq.imaging.local_motion", "likeliest_tracks"),
     ("local motion, rest", "cryodaq.imaging.local_motion", "estimate_field"),

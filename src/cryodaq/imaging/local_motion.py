@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryodaq.imaging.drift import find_jumps
-from cryodaq.imaging.frame_likeness import frame_likeness, usable_lags
+from cryodaq.imaging.frame_likeness import FrameLikeness, frame_likeness, usable_lags
 from cryodaq.imaging.motion_field import MotionField, basis, degrees_for
 from cryodaq.imaging.patches import Patches
 from cryodaq.imaging.trajectory import FrameErrors, likeliest_noise, likeliest_tracks
@@ -28,6 +28,8 @@ COARSE_PASSES_ANG = (28.0, 16.0)
 MOST_FINE_PASSES = 6
 SETTLED_ANG = 0.03
 """Change of the field from pass to pass, RMS in Å, that no picture shows."""
+SAME_LIKENESS_ANG = 0.15
+"""Change of the field, RMS in Å, that makes frames neither more nor less alike at the frequencies of patches."""
 LEAST_CURVATURE = 0.05
 """Of the mean of all patches: a patch that shows nothing still counts a little, against its own nonsense."""
 
@@ -61,14 +63,15 @@ def estimate_field(
     coefficients[:, 0] = track_px_yx
     jumps = find_jumps(track_px_yx, pixel_size_ang=patches.pixel_size_ang)
     passes = [patches.cropped(limit) for limit in COARSE_PASSES_ANG] + [patches] * MOST_FINE_PASSES
+    likeness, compared, compared_at = None, None, np.zeros((len(fit.terms), *track_px_yx.shape))
     for visible in passes:
         field = np.einsum("pk,fkd->pfd", fit.terms, coefficients)
-        places = _measure(visible, field, brightness)
+        if likeness is None or compared is not visible or _change_ang(patches, compared_at, field) > SAME_LIKENESS_ANG:
+            likeness, compared, compared_at = _likeness(visible, field, brightness), visible, field
+        places = _measure(visible, field, brightness, likeness)
         coefficients = fit.coefficients(places, highest_order=highest, jumps=jumps)
-        change = np.einsum("pk,fkd->pfd", fit.terms, coefficients) - field
-        # Where all frames of a patch lie together, nothing says.
-        change -= change.mean(axis=1, keepdims=True)
-        if visible is patches and np.sqrt((change**2).sum(axis=2).mean()) * patches.pixel_size_ang < SETTLED_ANG:
+        found = np.einsum("pk,fkd->pfd", fit.terms, coefficients)
+        if visible is patches and _change_ang(patches, field, found) < SETTLED_ANG:
             break
     return MotionField(degrees_yx=degrees, coefficients=coefficients - coefficients[0], shape_yx=shape_yx)
 
@@ -120,12 +123,23 @@ class FieldFit:
         return found
 
 
-def _measure(patches: Patches, field: Float64, brightness: Float64) -> Places:
+def _change_ang(patches: Patches, before: Float64, after: Float64) -> float:
+    """RMS change of a field (patch, frame, yx), Å; where all frames of a patch lie together, nothing says."""
+    change = after - before
+    change -= change.mean(axis=1, keepdims=True)
+    return float(np.sqrt((change**2).sum(axis=2).mean())) * patches.pixel_size_ang
+
+
+def _likeness(patches: Patches, field: Float64, brightness: Float64) -> FrameLikeness:
+    """How alike frames are that are moved by the field (patch, frame, yx)."""
+    products = patches.products(field, usable_lags(len(brightness)))
+    members = np.bincount(patches.rings().ravel()) * len(field)
+    return frame_likeness(products, np.asarray(members, dtype=np.float64), brightness)
+
+
+def _measure(patches: Patches, field: Float64, brightness: Float64, likeness: FrameLikeness) -> Places:
     """Compare each frame of each patch with the others, moved by the field (patch, frame, yx) known so far."""
     rings, emphasis = patches.rings(), patches.without_long_waves()
-    products = patches.products(field, usable_lags(len(brightness)))
-    members = np.asarray(np.bincount(rings.ravel()) * len(field), dtype=np.float64)
-    likeness = frame_likeness(products, members, brightness)
     lasting, passing = (emphasis * weight[rings] for weight in likeness.weights(len(brightness)))
     terms = patches.derivatives(field, np.stack([lasting, passing, likeness.fading[rings]]).astype(np.float32))
     curvature = _curvature(terms) * 2 * np.pi
