@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -79,6 +80,8 @@ class Plan:
     """What the rest of the world does at a point."""
     ambush: Callable[[str], None] = lambda _: None
     """What it does just before or after a call that matters."""
+    unlisted: Callable[[Path], set[str]] = lambda _: set()
+    """Names in a folder that a listing of it does not have."""
     on_record: Callable[[str], None] = lambda _: None
     """What the ledger has learnt: a scan, or a poll of the elogbook."""
     job: Job | None = None
@@ -115,6 +118,19 @@ class Plan:
             raise OSError(code, os.strerror(code))
 
 
+class Listing:
+    """A listing of a folder in which some names are missing."""
+
+    def __init__(self, entries: Any, hidden: set[str]) -> None:
+        self._entries, self._hidden = entries, hidden
+
+    def __enter__(self) -> Iterator[os.DirEntry[str]]:
+        return iter([entry for entry in self._entries if entry.name not in self._hidden])
+
+    def __exit__(self, *_: object) -> None:
+        self._entries.close()
+
+
 class Points:
     """The plan of the schedule that runs, behind wrappers that are installed once."""
 
@@ -136,6 +152,8 @@ class Points:
                 plan.happened["short write"] += 1
                 args = (args[0], args[1][: plan.rng.randint(1, len(args[1]))])
             result = call(*args, **kwargs)
+            if name == "scandir" and (hidden := plan.unlisted(Path(args[0]))):
+                result = Listing(result, hidden)
             if plan.power is not None:
                 plan.power.called(name, args)
             plan.ambush(f"after {name}")

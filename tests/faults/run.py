@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 512
 """So small that tiny files are read in many pieces."""
+TAIL_BYTES = 256
+"""So small that the end of a tiny movie is one frame."""
 PLANT_SCHEDULES = 50
 """In so many schedules an error that was planted must be found."""
 
@@ -202,6 +204,14 @@ def say(outcome: Outcome) -> None:
     print("what happened:", outcome.happened, *outcome.log, sep="\n  ", flush=True)
 
 
+def read_in_many_pieces() -> None:
+    """Have the program take tiny files for large ones."""
+    from cryodaq.formats import closure
+    from cryodaq.transfer import pour
+
+    pour.BUFFER_BYTES, closure.TAIL_BYTES = BUFFER_BYTES, TAIL_BYTES
+
+
 def work(given: argparse.Namespace) -> int:
     """Run every n-th schedule in this process; write what came of it."""
     if given.plant:
@@ -211,9 +221,8 @@ def work(given: argparse.Namespace) -> int:
     from tests.faults.schedule import run_schedule
 
     from cryodaq.launch.postgres import EmbeddedPostgres
-    from cryodaq.transfer import pour
 
-    pour.BUFFER_BYTES = BUFFER_BYTES
+    read_in_many_pieces()
     points, happened, name = Points(), Counter[str](), f"{given.plant or 'real'}-{given.one_of}"
     began, done, passed, first, sentences = time.monotonic(), 0, 0, 0, list[str]()
     with (

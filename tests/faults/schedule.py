@@ -67,7 +67,7 @@ class Schedule:
         """So many times another process acts while a copy of this one waits for its name."""
         self._broken: list[str] = []
         self.plan.ambush = Ambushes(self.plan, self.world).pass_by
-        self.plan.on_record = self.world.on_record
+        self.plan.on_record, self.plan.unlisted = self.world.on_record, self.world.unlisted
         self._gone_before: Collection[int] = set()
         self.world.unmounting, self.world.mounting = self._remember_the_gone, self._compare_with_the_unmounted
         self.plan.power = Power(self.world.storage)
@@ -239,10 +239,9 @@ class Schedule:
 
     def prepare(self) -> None:
         """Make the folders of all samples that are current or were."""
-        layout = experiment_layout(
-            PurePosixPath(self.world.storage), self.world.experiment, instrument=self.world.instrument
-        )
-        for sample_id in self.world.samples.values():
+        root, instrument = PurePosixPath(self.world.storage), self.world.instrument
+        for name, sample_id in self.world.samples.items():
+            layout = experiment_layout(root, self.world.experiment_of(name), instrument=instrument)
             for folder in (layout.sample(sample_id).raw, layout.sample(sample_id).gain_references):
                 Path(folder).mkdir(parents=True, exist_ok=True)
 

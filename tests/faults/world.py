@@ -6,6 +6,7 @@ import heapq
 import itertools
 import os
 import shutil
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,15 @@ def movie_states(rng: np.random.Generator) -> list[bytes]:
         movie.append(rng.integers(0, 9, (16, 16), dtype=np.uint8))
         states.append(handle.getvalue())
     return states
+
+
+def allocated_states(rng: np.random.Generator) -> list[bytes]:
+    """Return what an MRC movie is whose space was taken beforehand, at first and after each of its frames."""
+    header = bytearray(1024)
+    struct.pack_into("<4i", header, 0, 16, 16, FRAMES, 0)
+    struct.pack_into("<4s4B", header, 208, b"MAP ", 0x44, 0x44, 0, 0)
+    frames = [rng.integers(1, 9, 256, dtype=np.uint8).tobytes() for _ in range(FRAMES)]
+    return [bytes(header) + b"".join(frames[:n]) + bytes(256 * (FRAMES - n)) for n in range(FRAMES + 1)]
 
 
 @dataclass
@@ -84,14 +94,15 @@ class World:
         self.plan, self.root, self.number = plan, root, number
         self.t, self.skew_s = START_S, 0.0
         self.share, self.storage = root / "share", root / "storage"
-        self.share.mkdir(parents=True)
-        self.storage.mkdir()
+        for folder in (self.share, self.storage):
+            folder.mkdir(parents=True)
         (self.share / ".online").touch()
         self.sources: dict[str, Source] = {}
-        self.last_scan_s = 0.0
+        self.lag_s = plan.rng.choice([0.0, 0.0, 2.0, 6.0])
+        """Listings of the share do not have what is younger."""
+        self.last_scan_s, self.copies_made = 0.0, 0
         self.scans: list[float] = []
         """When those scans were asked for that the ledger has on record."""
-        self.copies_made = 0
         self.reborn: set[str] = set()
         """Exposures with a file that came again: without any other file there it is another exposure."""
         self.rotten: set[str] = set()
@@ -103,20 +114,21 @@ class World:
         """Called when the share goes."""
         self.mounting: Callable[[Path], None] = lambda _: None
         """Called with where its files are, just before it comes back."""
-        self.instrument, self.experiment = f"TEM{number}", f"20260101-F{number}"
+        self.instrument = f"TEM{number}"
+        self.experiment, self.other_experiment = f"20260101-F{number}", f"20260102-F{number}"
         self.logbook = self._open_logbook()
-        self.samples: dict[str, str] = {}
+        self.samples, self.log = dict[str, str](), list[str]()
         self.current: list[tuple[float, str | None]] = [(0.0, None)]
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order, self._acting = itertools.count(), False
         self._pixels = np.random.default_rng(plan.seed)
-        self.log: list[str] = []
 
     def _open_logbook(self) -> RecordingLogbook:
         logbook = RecordingLogbook(lambda: self.t)
         logbook._ids = self.number * 100
         logbook.add_instrument(self.instrument)
-        logbook.add_experiment(self.experiment, instrument=self.instrument)
+        for experiment in (self.experiment, self.other_experiment):
+            logbook.add_experiment(experiment, instrument=self.instrument)
         logbook.switch(self.experiment, instrument=self.instrument)
         return logbook
 
@@ -236,6 +248,34 @@ class World:
         self.sources[path].taken = True
         self.note(f"take {path}")
 
+    def unlisted(self, folder: Path) -> set[str]:
+        """Return the names that a listing of a folder of the share does not have yet."""
+        if not self.lag_s or not folder.is_relative_to(self.share):
+            return set()
+        young = [path for path, source in self.sources.items() if source.first_s > self.t - self.lag_s]
+        hidden = {path.rpartition("/")[2] for path in young if self.share / path.rpartition("/")[0] == folder}
+        self.plan.happened["a listing lags"] += bool(hidden)
+        return hidden
+
+    def rename_folder(self, folder: str, other: str) -> None:
+        """People rename a folder of the share; what the microscope writes later makes it anew."""
+        source, target = self.disk / folder, self.disk / other
+        if not source.exists() or target.exists():
+            return
+        moved = [path for path in self.sources if path.startswith(f"{folder}/") and (self.disk / path).exists()]
+        if not all(self.sources[path].finished or path.endswith(".tif") for path in moved):
+            return  # of others nothing says that no more will come
+        source.rename(target)
+        self._stamp_folder(target.parent)
+        for path in moved:
+            known, new = self.sources[path], self._known(other + path.removeprefix(folder))
+            new.whole += known.whole[-1:]
+            new.finished, new.living = known.finished, known.living
+            known.taken = True
+            self.reborn.add(stem_of(path))
+        self.plan.happened["a folder was renamed"] += 1
+        self.note(f"rename folder {folder} {other}")
+
     def rename(self, path: str, other: str) -> None:
         source, target = self.disk / path, self.disk / other
         if not source.exists() or target.exists():
@@ -252,16 +292,21 @@ class World:
         stamp = int((self.t + next(self._order) * 1e-3 + 7 * 3600) * 1e9)
         os.utime(folder, ns=(stamp, stamp))
 
+    def experiment_of(self, name: str) -> str:
+        """Return the experiment of a sample."""
+        return self.other_experiment if name == "other" else self.experiment
+
     def choose(self, name: str | None) -> None:
         """The operator makes a sample current, or none."""
         if name is None:
             self.logbook.standby(self.instrument)
         else:
+            experiment = self.experiment_of(name)
             if name not in self.samples:
                 params = {"total_frames": FRAMES}
-                self.samples[name] = self.logbook.add_sample(self.experiment, name, params=params)
-            self.logbook.make_current(self.experiment, name)
-            self.logbook.switch(self.experiment, instrument=self.instrument)
+                self.samples[name] = self.logbook.add_sample(experiment, name, params=params)
+            self.logbook.make_current(experiment, name)
+            self.logbook.switch(experiment, instrument=self.instrument)
         self.current.append((self.t, None if name is None else self.samples[name]))
         self.note(f"current {name}")
 
@@ -281,7 +326,7 @@ class World:
         begun = [self.sources[path].first_s for path in paths]
         scans_before = [when for when in self.scans if when <= min(begun)]
         since = scans_before[-2] if len(scans_before) > 1 else 0.0
-        scans_after = [when for when in self.scans if when > max(begun)]
+        scans_after = [when for when in self.scans if when > max(begun) + self.lag_s]
         until = scans_after[1] if len(scans_after) > 1 else float("inf")
         answered = sorted(self.logbook.answered)
         since = max((when for when in answered if when < since), default=0.0)
@@ -299,9 +344,15 @@ class World:
             folder = rng.choice(["one", "one", "two", "deep/er/three"])
             self._plan_exposure(f"{folder}/grid_{n:05}", rng.uniform(self.t + 5, until_s))
         self._plan_log(rng.uniform(self.t, until_s))
+        if rng.random() < 0.1:
+            name = rng.choice(["one", "two", "deep/er"])
+            self.at(rng.uniform(self.t + 60, until_s + 60), lambda: self.rename_folder(name, f"{name}-renamed"))
 
     def _plan_exposure(self, stem: str, when: float) -> None:
         rng = self.plan.rng
+        if rng.random() < 0.1:
+            self._plan_allocated(f"{stem}.mrc", when)
+            return
         movie, states = f"{stem}.tif", movie_states(self._pixels)
         frames = states[:2] if rng.random() < 0.15 else states
         for k, state in enumerate(frames):
@@ -320,6 +371,13 @@ class World:
         if len(frames) < FRAMES:
             return
         self._plan_later(movie, when + rng.uniform(0, 90))
+
+    def _plan_allocated(self, movie: str, when: float) -> None:
+        """Plan a movie that has its whole size from the beginning; it never rests for as long as the quiet time is."""
+        for n, state in enumerate(allocated_states(self._pixels)):
+            whole = n == FRAMES
+            self.at(when, lambda state=state, whole=whole: self.write(movie, state, whole=whole))
+            when += self.plan.rng.uniform(0.1, 8.0)
 
     def _plan_unknown(self, path: str, when: float) -> None:
         """Plan a file whose format says nothing: it never rests for as long as the quiet time is."""
@@ -367,7 +425,7 @@ class World:
     def plan_operator(self, until_s: float) -> None:
         rng = self.plan.rng
         self.choose("first")
-        for name in rng.sample(["second", "first", None, "third", "second"], rng.randint(0, 3)):
+        for name in rng.sample(["second", "first", None, "third", "other"], rng.randint(0, 3)):
             self.at(rng.uniform(self.t + 20, until_s), lambda name=name: self.choose(name))
         if rng.random() < 0.3:
             began = rng.uniform(self.t, until_s)
