@@ -51,6 +51,7 @@ def up(
         airflow = facility.airflow.model_copy(update={"executor": executor.value})
         facility = facility.model_copy(update={"airflow": airflow})
     system = make_system(folder, facility)
+    _tell_full_disks(system)
     with ended_by_sigterm(), system:
         print(f"board     http://127.0.0.1:{facility.ports.web}/")
         if facility.elogbook.kind == "embedded":
@@ -59,6 +60,15 @@ def up(
         print(f"Airflow   {system.airflow.url}")
         print("Ctrl-C ends everything.", flush=True)
         wait_for_the_end()
+
+
+def _tell_full_disks(system: EmbeddedSystem) -> None:
+    """Say at the start what would make tasks fail for want of a log."""
+    from cryodaq.app.watch_facility import state_disks
+
+    for sentence, full in state_disks([system.home.root, system.home.logs]):
+        if full:
+            print(f"cryodaq: {sentence}", file=sys.stderr, flush=True)
 
 
 def make_system(home: Path, facility: Facility, claims: PortClaims | None = None) -> EmbeddedSystem:

@@ -32,7 +32,8 @@ STOP_LIMIT_S = 12.0
 """All ranks together; the last one, the database, may use what the others left of it."""
 WATCHER_S = 0.5
 KEPT_LOGS = 5
-LARGEST_LOG_BYTES = 64_000_000
+LARGEST_LOG_BYTES, LEAST_LOG_BYTES = 64_000_000, 16_000_000
+"""Of one log; and what must be free on its disk for a child to get one."""
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class Supervisor:
     def _spawn(self, child: Child) -> _Running:
         path = self._log(child.name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("ab") as output:
+        with _where_it_prints(path).open("ab") as output:
             process = subprocess.Popen(
                 list(child.command),
                 env=dict(child.environment),
@@ -279,6 +280,14 @@ def _wait_for_rank(peers: Sequence[tuple[Child, SessionRecord]], *, grace_s: flo
     return left
 
 
+def _where_it_prints(log_file: Path) -> Path:
+    """Return a child's log or, on a full disk, nowhere: Airflow's programs end when they cannot print."""
+    if shutil.disk_usage(log_file.parent).free >= LEAST_LOG_BYTES:
+        return log_file
+    log.warning("a full disk: it runs without a log until it is started again", extra={"log": str(log_file)})
+    return Path(os.devnull)
+
+
 def rotate_log(path: Path) -> None:
     """Keep the last logs as `<name>.1` (the newest) to `<name>.5`."""
     if not path.exists() or path.stat().st_size == 0:
@@ -293,5 +302,10 @@ def rotate_log(path: Path) -> None:
 def shorten_log(path: Path, *, largest_bytes: int = LARGEST_LOG_BYTES) -> None:
     """Empty a log that grew too large, after a copy; its child holds it open and appends."""
     if path.exists() and path.stat().st_size > largest_bytes:
-        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        kept = path.with_name(f"{path.name}.1")
+        try:
+            shutil.copyfile(path, kept)
+        except OSError as error:  # a full disk, which is what emptying the log helps against
+            kept.unlink(missing_ok=True)
+            log.warning("a log was emptied without a copy", extra={"log": str(path), "problem": error.strerror})
         os.truncate(path, 0)

@@ -193,6 +193,16 @@ def test_another_programs_answers_are_not_taken_for_the_childs(
     supervisor.wait_until_healthy(["part"], timeout_s=20)
 
 
+def test_on_a_full_disk_a_child_runs_without_a_log(
+    home: Home, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cryodaq.launch.supervisor.LEAST_LOG_BYTES", 1 << 62)
+    program = "import pathlib, time; print('x' * 9999, flush=True); pathlib.Path('printed').touch(); time.sleep(60)"
+    supervisor.start(child(home, program))
+    assert within(5, (home.root / "printed").exists)
+    assert not (home.logs / "part.log").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_termination_ends_things_as_ctrl_c_does(number: signal.Signals) -> None:
     before = signal.signal(number, signal.SIG_DFL)  # whoever runs the tests may ignore it

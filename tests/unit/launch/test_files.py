@@ -106,6 +106,15 @@ def test_a_log_that_grew_too_large_is_emptied_while_it_is_open(tmp_path: Path) -
     assert (tmp_path / "part.log.1").stat().st_size == 100
 
 
+def test_a_log_that_filled_its_disk_is_emptied_without_a_copy(tmp_path: Path) -> None:
+    path, kept = tmp_path / "part.log", tmp_path / "part.log.1"
+    path.write_text("x" * 100)
+    kept.symlink_to("/dev/full")
+    shorten_log(path, largest_bytes=50)
+    assert path.stat().st_size == 0
+    assert not kept.is_symlink()
+
+
 def test_a_taken_port_is_named_with_its_setting() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
