@@ -31,6 +31,8 @@ VISIBILITY_TIMEOUT_S = 10_800
 ROLES = {AIRFLOW_PERSON: "admin", AIRFLOW_OPERATOR: "op", AIRFLOW_USER: "user"}
 AUTH_MANAGER = "cryodaq.orchestration.log_in.FacilityAuthManager"
 """Narrows the role `user` to triggering and reading runs."""
+PATHS_OF_HEALTH = ("/api/v2/monitor/health", "/execution/health")
+"""People's half of the API server, and the tasks', which is built at its first request, for seconds."""
 OWN_CONFIG = "# Settings come from the environment that cryodaq sets; this file keeps Airflow from generating one.\n"
 
 
@@ -181,7 +183,7 @@ class EmbeddedAirflow:
                 command=[*airflow, "api-server", "--host", LOOPBACK, "--port", str(self.port), "--workers", "1"],
                 environment=everything,
                 folder=self.home.airflow,
-                is_healthy=lambda: answers_http(self.port, path="/api/v2/monitor/health"),
+                is_healthy=lambda: all(answers_http(self.port, path=path) for path in PATHS_OF_HEALTH),
                 port=self.port,
                 stop_rank=1,
                 stop_grace_s=2.0,  # it keeps nothing of its own
