@@ -48,7 +48,7 @@ def test_limits_say_which_micrographs_are_in_and_the_selection_is_exported(open_
     page = open_page(SAMPLE)
     expect(page.locator("#panel-fit_resolution_ang rect.in")).not_to_have_count(0)
     expect(page.locator("#selection")).to_contain_text(re.compile(r"4\s*in,\s*0\s*out"))
-    page.get_by_text("Limits: which micrographs are in").press("Enter")
+    page.get_by_text("Limits and search: which micrographs are in").press("Enter")
     page.get_by_label("Fit resolution to, Å").fill("3")
     page.get_by_label("Fit resolution to, Å").press("Enter")
     expect(page.locator("#selection")).to_contain_text(re.compile(r"0\s*in,\s*4\s*out"))
@@ -70,7 +70,7 @@ def test_limits_that_are_kept_hold_for_everybody_until_somebody_forgets_them(ope
     expect(other.locator("#selection")).to_contain_text(re.compile(r"0\s*in,\s*4\s*out"))
     other.get_by_role("link", name="Show all, without limits").click()
     expect(other.locator("#selection")).to_contain_text(re.compile(r"4\s*in,\s*0\s*out"))
-    page.get_by_text("Limits: which micrographs are in").press("Enter")
+    page.get_by_text("Limits and search: which micrographs are in").press("Enter")
     page.get_by_role("button", name="Forget these limits").press("Enter")
     expect(page.locator("#selection")).to_contain_text(re.compile(r"4\s*in,\s*0\s*out"))
 
