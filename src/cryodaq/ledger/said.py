@@ -5,12 +5,25 @@ The numbers are read from the record that is stored with each movie; what it doe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from operator import ge, le
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Double, case, cast, func, literal_column, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Double,
+    FromClause,
+    Select,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
 from cryodaq.ledger.limits import Limits
 from cryodaq.ledger.measurements import Quantity
@@ -34,8 +47,8 @@ Span: TypeAlias = tuple[datetime | None, datetime | None]
 """From and until, both in the facility's zone; None: open."""
 
 
-def conditions(ranges: Limits, taken: Span) -> Iterator[ColumnElement[bool]]:
-    """Return what the movies meant fulfil.
+def narrowed(query: Select[Any], ranges: Limits, taken: Span) -> Select[Any]:  # Any: of many types
+    """Return a query for movies that means those only of which their program said so.
 
     Parameters
     ----------
@@ -48,22 +61,38 @@ def conditions(ranges: Limits, taken: Span) -> Iterator[ColumnElement[bool]]:
     for key, (low, high) in ranges.items():
         value = cast(movie.c.metadata.op("->>")(key), Double)
         if low is not None:
-            yield value >= low
+            query = query.where(value >= low)
         if high is not None:
-            yield value <= high
+            query = query.where(value <= high)
+    if taken == (None, None):
+        return query
+    written = _written_time()
     begin, end = taken
+    query = query.join(written, true())
     if begin is not None:
-        yield _compared(begin, ge)
+        query = query.where(_compared(written.c.at, begin, ge))
     if end is not None:
-        yield _compared(end, le)
+        query = query.where(_compared(written.c.at, end, le))
+    return query
 
 
-def _compared(moment: datetime, compare: Callable[[Any, Any], Any]) -> ColumnElement[bool]:  # Any: columns' types
-    """Compare when a movie was taken; the database reads the text, and passes over what is no time."""
+def _written_time() -> FromClause:
+    """Return, for each movie, the time that its program wrote; the database reads the text, and passes over none.
+
+    Read once a movie: the offset keeps the database from reading it again wherever it is compared.
+    """
     read = func.jsonb_path_query_first_tz(
         movie.c.metadata, literal_column("'$.acquired_at.datetime()'::jsonpath"), literal_column("'{}'::jsonb"), true()
     )
     text = read.op("#>>")(literal_column("'{}'::text[]"))
+    return select(text.label("at")).offset(0).correlate(movie).lateral("written_time")
+
+
+def _compared(
+    text: ColumnElement[Any],  # Any: the database's text
+    moment: datetime,
+    compare: Callable[[Any, Any], Any],  # Any: columns' types
+) -> ColumnElement[bool]:
     with_offset = cast(text, DateTime(timezone=True))
     local = cast(text, DateTime(timezone=False))
     return case(

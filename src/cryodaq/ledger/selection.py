@@ -29,7 +29,7 @@ from sqlalchemy import (
 from cryodaq.ledger.gallery import MOVIE_STATES, MovieRow, movies_by_id
 from cryodaq.ledger.limits import Limits
 from cryodaq.ledger.measurements import QUANTITIES
-from cryodaq.ledger.said import Span, conditions
+from cryodaq.ledger.said import Span, narrowed
 from cryodaq.ledger.tables import branch, judgement, measurement, movie
 
 PAGE_SIZE = 60
@@ -169,7 +169,7 @@ def _meant(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:  
         query = query.where(movie.c.foil_hole.is_not_distinct_from(selection.hole))
     if selection.text:
         query = query.where(movie.c.run_name.icontains(selection.text, autoescape=True))
-    return query.where(*conditions(selection.said, selection.taken))
+    return narrowed(query, selection.said, selection.taken)
 
 
 def _chosen(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:  # Any: of many types
