@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -130,35 +134,43 @@ def keep(target: Target, outcome: Outcome) -> None:
         (folder / f"line-{hashlib.sha256(data).hexdigest()[:8]}").write_bytes(data)
 
 
+def fuzz_one(name: str, *, seconds: float, seed: int, keeping: bool) -> tuple[str, int]:
+    """Fuzz one format; return what is to be said of it, and how much was found."""
+    target = next(one for one in targets() if one.name == name)
+    earlier = sorted((SEEDS / name).glob("*"))
+    kept = [path.read_bytes() for path in earlier]
+    outcome = fuzz(target, kept=kept, seconds=seconds, chance=random.Random(seed))
+    if keeping:
+        for path in earlier:
+            if path.name.startswith("line-"):  # chosen anew from all that is known now
+                path.unlink()
+        keep(target, outcome)
+    found = outcome.findings
+    first = f"{name}: {outcome.tried} inputs, {len(outcome.reached)} lines, {len(found)} findings"
+    return "\n".join([first, *(f"  {problem}" for problem in found)]), len(found)
+
+
 def main() -> int:
-    """Fuzz one format after another; return 1 when something was found."""
+    """Fuzz the formats, as many at once as there are cores; return 1 when something was found."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("names", nargs="*", help="formats; default: all")
     words.add_argument("--seconds", type=float, default=600.0, help="for each format")
     words.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
     words.add_argument("--keep", action="store_true", help="make seeds of what reaches new lines")
+    words.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="formats at once")
     given = words.parse_args()
-    print(f"seed {given.seed}")
-    found = 0
-    for target in targets():
-        if given.names and target.name not in given.names:
-            continue
-        earlier = sorted((SEEDS / target.name).glob("*"))
-        kept = [path.read_bytes() for path in earlier]
-        outcome = fuzz(target, kept=kept, seconds=given.seconds, chance=random.Random(given.seed))
-        print(
-            f"{target.name}: {outcome.tried} inputs, {len(outcome.reached)} lines, {len(outcome.findings)} findings",
-            flush=True,
-        )
-        for problem in outcome.findings:
-            print(f"  {problem}")
-        if given.keep:
-            for path in earlier:
-                if path.name.startswith("line-"):  # chosen anew from all that is known now
-                    path.unlink()
-            keep(target, outcome)
-        found += len(outcome.findings)
-    return 1 if found else 0
+    known = [target.name for target in targets()]
+    unknown = sorted(set(given.names) - set(known))
+    if unknown:
+        words.error(f"there is no format {', '.join(unknown)}; there are {', '.join(known)}")
+    print(f"seed {given.seed}", flush=True)
+    task = partial(fuzz_one, seconds=given.seconds, seed=given.seed, keeping=given.keep)
+    count = 0
+    with ProcessPoolExecutor(given.jobs, max_tasks_per_child=1, mp_context=get_context("spawn")) as pool:
+        for words_of_it, found in pool.map(task, given.names or known):
+            print(words_of_it, flush=True)
+            count += found
+    return 1 if count else 0
 
 
 if __name__ == "__main__":
