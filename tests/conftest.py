@@ -28,6 +28,7 @@ LONGEST = ("tests/system", "tests/integration/launch", "tests/faults", "tests/in
 """Where tests take minutes: begun first, so that no process waits for another at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, and all that use the one running system too."""
     for item in items:
