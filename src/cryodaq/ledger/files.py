@@ -281,6 +281,18 @@ def change_states(connection: Connection, changes: Sequence[StateChange], *, at:
         connection.execute(update(file).where(file.c.id == func.any(complete)).values(complete_at=at))
 
 
+def claimed_names(connection: Connection, wanted: Mapping[int, str]) -> set[int]:
+    """Return which files want a name that another file's copy has on record, whether or not it lies there now.
+
+    An assignment that stopped half-way may have moved that copy on already.
+    """
+    query = select(file.c.id, file.c.target).where(file.c.target == func.any(list(set(wanted.values()))))
+    owners: dict[str, set[int]] = {}
+    for row in connection.execute(query):
+        owners.setdefault(row.target, set()).add(int(row.id))
+    return {number for number, target in wanted.items() if owners.get(target, set()) - {number}}
+
+
 def intend_names(connection: Connection, copies: Sequence[CopiedFile]) -> None:
     """Record which copies are about to get their final names: who crashes before `record_copies` is told by it."""
     if copies:

@@ -162,6 +162,7 @@ file = Table(
     Index("ix_file_state", "microscope", "state"),
     Index("ix_file_present", "microscope", "share", "path", "version", postgresql_where=text("gone_at is null")),
     Index("ix_file_exposure", "exposure_id"),
+    Index("ix_file_target", "target", postgresql_using="hash"),
     Index("ix_file_movie_seen", "microscope", "seen_at", postgresql_where=text("role = 'movie'")),
     Index("ix_file_later_version", "exposure_id", "path", "version", postgresql_where=text("version > 1")),
 )

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Never
 
 from cryodaq.errors import SourceUnstableError, TargetExistsError, TargetFullError, TransferError
 from cryodaq.transfer.beneath import (
@@ -213,6 +214,12 @@ def publish(part: Path, target: Path, *, xxh3_128: str) -> bool:
         raise _as_transfer_error(error, target) from error
     sync_folder(target.parent)
     return True
+
+
+def refuse_name(part: Path, target: Path) -> Never:
+    """Discard a copy whose name belongs to another file by record. Raises `TargetExistsError`."""
+    _discard(part)
+    raise TargetExistsError(target)
 
 
 def publish_living(part: Path, target: Path) -> None:

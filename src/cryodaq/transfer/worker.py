@@ -299,6 +299,8 @@ def _or_error(act: Callable[[], Json], say: Reply) -> Json:
 
 def _publish(one: Json) -> Json:
     part, target = Path(one["part"]), Path(one["target"])
+    if one.get("claimed"):
+        copy.refuse_name(part, target)
     if one.get("living"):
         copy.publish_living(part, target)
         return {"fresh": True}

@@ -223,7 +223,8 @@ class Copier:
     def _publish(self, made: Sequence[tuple[_Copy, Json]], publisher: ShareWorker) -> list[tuple[_Copy, TransferError]]:
         """Rename and record within one transaction under the lease; return what another file was in the way of.
 
-        What is to be renamed is on record before: who finds a copy after a crash knows whose it is.
+        What is to be renamed is on record before: who finds a copy after a crash knows whose it is. A name that
+        another file has on record stays that one's, though its copy may not lie there at this moment.
         """
         session, at = self._session, self._session.now()
         whole = [
@@ -231,15 +232,14 @@ class Copier:
             for copy, part in made
             if not copy.tracked.is_living or copy.tracked.record.copied_at is None
         ]
-        if whole:
-            with session.transition() as connection:
-                files.intend_names(connection, [_copied_file(record) for record in whole])
+        claimed = self._intend(whole)
         copies = [
             {
                 "part": part["part"],
                 "target": str(copy.destination.target),
                 "xxh3_128": part["xxh3_128"],
                 "living": copy.tracked.is_living and copy.tracked.record.copied_at is not None,
+                "claimed": copy.ordered.id in claimed,
             }
             for copy, part in made
         ]
@@ -270,6 +270,15 @@ class Copier:
             for (copy, _), said in zip(made, answers, strict=True)
             if "error" in said
         ]
+
+    def _intend(self, whole: Sequence[FileRecord]) -> set[int]:
+        """Put names on record; return the files whose names others have."""
+        if not whole:
+            return set()
+        with self._session.transition() as connection:
+            claimed = files.claimed_names(connection, {record.id: record.target or "" for record in whole})
+            files.intend_names(connection, [_copied_file(record) for record in whole if record.id not in claimed])
+        return claimed
 
     def _settle(self, copy: _Copy, record: FileRecord) -> None:
         """Take a recorded copy over; a source that changed meanwhile, as the last scan saw it, is new again."""
