@@ -400,6 +400,23 @@ def test_a_name_that_another_file_has_is_said_and_nothing_is_replaced(stage: Sta
     assert (stage.raw("grid") / "grid_00001.tif").read_bytes() == b"somebody's file"
 
 
+def test_a_name_on_record_is_given_to_no_other_file_though_its_copy_is_away(stage: Stage) -> None:
+    stage.make_current("grid")
+    place = stage.raw("grid") / "grid_00001.v2.tif"
+    with running(stage.transfer()):
+        stage.wait_for_scans()
+        stage.write("grid_00001.v2.tif", movie_bytes())
+        until(lambda: stage.states().get("grid_00001.v2.tif@1") == "verified", "not copied", wait_s=60)
+        second = stage.write("grid_00001.tif", movie_bytes(seed=2))
+        until(lambda: stage.movies("grid"), "no movie")
+        place.rename(stage.raw("grid") / "aside.tif")  # as a move that stopped half-way does
+        second.write_bytes(movie_bytes(seed=3))
+        until(lambda: stage.states().get("grid_00001.tif@2") == "held", "its second version is not held")
+    assert "already exists and is another file" in (stage.problem("grid_00001.tif") or "")
+    assert not place.exists()
+    assert not list(stage.storage.rglob("*.part"))
+
+
 @pytest.mark.parametrize("bad", ["grid_\x01_00001.tif", "a\\b_00001.tif"])
 def test_a_name_that_cannot_be_used_is_said(stage: Stage, bad: str) -> None:
     stage.make_current("grid")
