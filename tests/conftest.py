@@ -14,6 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from cryodaq.launch.postgres import EmbeddedPostgres
 
@@ -28,17 +29,30 @@ LONGEST = ("tests/system", "tests/integration/launch", "tests/faults", "tests/in
 """Where tests take minutes: begun first, so that no process waits for another at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+ONE_SYSTEM = (
+    "tests/integration/orchestration/",
+    "tests/integration/scheduler/",
+    "tests/integration/launch/test_embedded_",
+)
+"""Whose tests share one running system."""
+
+
+class FilesTogether(LoadScopeScheduling):
+    """Keeps a file's tests in one process, and all that use the one running system too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "the running system" if nodeid.startswith(ONE_SYSTEM) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesTogether:
+    """Share the tests out by `FilesTogether`."""
+    return FilesTogether(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all that use the one running system too."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("the running system" if _uses_running_system(item) else file))
-    items.sort(key=lambda item: not (item.nodeid.startswith(LONGEST) or _uses_running_system(item)))
-
-
-def _uses_running_system(item: pytest.Item) -> bool:
-    return "system_trial" in getattr(item, "fixturenames", ())
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith((*LONGEST, *ONE_SYSTEM)))
 
 
 @pytest.fixture(scope="session")
