@@ -38,7 +38,7 @@ def test_the_demo_publishes_every_movie_close_to_the_truth_and_leaves_no_process
     assert summary["missing"] == []
     assert summary["published"] == summary["collected"] == 2
     assert summary["defocus_within_2_percent"] == 2
-    assert summary["drift_within_half_px"] >= 1
+    assert max(movie["drift_error_px"] for movie in summary["movies"]) < 2  # RELION's own 0.5 to 0.6 px; a sign: 10
     (sample,) = {movie["sample_id"] for movie in summary["movies"]}
     assert len(_published(home, sample)) == 2
     assert not [process for process in psutil.process_iter(["cmdline"]) if str(home) in _command(process)]
@@ -47,7 +47,10 @@ def test_the_demo_publishes_every_movie_close_to_the_truth_and_leaves_no_process
 
 @pytest.mark.system
 @pytest.mark.timeout(DEMO_LIMIT_S + 60)
-@pytest.mark.skipif(which("relion_run_motioncorr") is None, reason="RELION is not installed: scripts/setup dev relion")
+@pytest.mark.skipif(
+    which("relion_run_motioncorr") is None or "CRYODAQ_LONG_TESTS" not in os.environ,
+    reason="a whole run with RELION takes a minute: scripts/setup dev relion, and CRYODAQ_LONG_TESTS=1",
+)
 def test_relion_takes_part_in_the_whole_run(tmp_path: Path) -> None:
     """The facility file names it for motion correction and picking; our CTF fits its micrographs."""
     home = tmp_path / "home"
@@ -56,7 +59,7 @@ def test_relion_takes_part_in_the_whole_run(tmp_path: Path) -> None:
     summary = json.loads((home / "summary.json").read_text())
     assert summary["missing"] == []
     assert summary["defocus_within_2_percent"] == summary["published"] == 2
-    assert summary["drift_within_half_px"] >= 1
+    assert max(movie["drift_error_px"] for movie in summary["movies"]) < 2  # RELION's own 0.5 to 0.6 px; a sign: 10
     (sample,) = {movie["sample_id"] for movie in summary["movies"]}
     assert len(_published(home, sample)) == 2
     (folder,) = (home / "storage").glob(f"*/*/{sample}")
