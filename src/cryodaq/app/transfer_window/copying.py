@@ -24,7 +24,7 @@ from cryodaq.errors import (
     TransferError,
     UnsafeNameError,
 )
-from cryodaq.ledger import files, movies, reassignments
+from cryodaq.ledger import copy_names, files, movies, reassignments
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.files import ChangedFile, CopiedFile, FileRecord, StateChange
 from cryodaq.transfer.copy import CopyCancelledError
@@ -254,7 +254,7 @@ class Copier:
             records = [(copy, _copied_record(copy, part)) for copy, part in good]
             files.record_copies(connection, [_copied_file(record) for _, record in records], at=at)
             named = {record.id for _, record in records}
-            files.forget_names(connection, [record.id for record in whole if record.id not in named])
+            copy_names.forget_names(connection, [record.id for record in whole if record.id not in named])
             for copy, record in records:
                 if copy.destination.sample is not None and copy.tracked.is_movie:
                     movies.register_movie(connection, record, copy.destination.sample, at=at)
@@ -276,8 +276,8 @@ class Copier:
         if not whole:
             return set()
         with self._session.transition() as connection:
-            claimed = files.claimed_names(connection, {record.id: record.target or "" for record in whole})
-            files.intend_names(connection, [_copied_file(record) for record in whole if record.id not in claimed])
+            claimed = copy_names.claimed_names(connection, {record.id: record.target or "" for record in whole})
+            copy_names.intend_names(connection, [_copied_file(record) for record in whole if record.id not in claimed])
         return claimed
 
     def _settle(self, copy: _Copy, record: FileRecord) -> None:

@@ -17,7 +17,7 @@ from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout, quarantine_root, versioned
 from cryodaq.domain.microscope import Microscope
 from cryodaq.domain.names import safe_relative_path
-from cryodaq.ledger import events, exposures, files, leases, samples
+from cryodaq.ledger import copy_names, events, exposures, files, leases, samples
 from cryodaq.ledger.events import Severity, Subject
 from cryodaq.ledger.exposures import ExposureRecord
 from cryodaq.ledger.files import UNCOPIED, ChangedFile, FileRecord, StateChange
@@ -187,7 +187,7 @@ class Session:
             found = list(files.files_at_work(connection, self.microscope))
             waiting = exposures.undecided(connection, self.microscope)
             self.siblings = files.frame_counts(connection, self.microscope)
-            self.unsettled = {record.id: record for record in files.intended_names(connection, self.microscope)}
+            self.unsettled = {record.id: record for record in copy_names.intended_names(connection, self.microscope)}
             unfinished = [record for record in found if record.state in UNCOPIED]
             owners = exposures.exposures_by_id(connection, {record.exposure_id for record in unfinished})
             self._raised = {one.key for one in events.open_alarms(connection, microscope=self.microscope)}

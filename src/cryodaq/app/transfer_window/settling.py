@@ -10,7 +10,7 @@ from typing import Any
 from cryodaq.app.transfer_window.session import Session
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.errors import TransferError, UnsafeNameError
-from cryodaq.ledger import files, movies
+from cryodaq.ledger import copy_names, files, movies
 from cryodaq.ledger.files import ChangedFile, CopiedFile, FileRecord
 from cryodaq.transfer.wire import error_from_message
 from cryodaq.transfer.workers import ShareWorker
@@ -82,7 +82,7 @@ class Settler:
         session, at = self._session, self._session.now()
         with session.transition() as connection:
             files.record_copies(connection, [_copied_file(record) for record in copied], at=at)
-            files.forget_names(connection, unnamed)
+            copy_names.forget_names(connection, unnamed)
             for record in copied:
                 destination = session.destination(record)
                 if record.role == FileRole.MOVIE and destination is not None and destination.sample is not None:
