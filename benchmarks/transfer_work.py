@@ -140,12 +140,14 @@ def catch_up(engine: sa.Engine, write: Callable[[], object], what: str, *, times
     copied_s = time.perf_counter() - began
     wait(engine, verified_files=done + waiting)
     verified_s, after = time.perf_counter() - began, cpu()
-    spent_s = sum(after.values()) - sum(before.values())
+    spent_ms = {name: 1000 * (after[name] - before[name]) / waiting for name in after}
+    bookkeeping_ms = spent_ms["transferers"] + spent_ms["ledger"]
     print(
         f"a backlog of {waiting} small files with {what} on one microscope: copied after {copied_s:.1f} s "
         f"({1000 * copied_s / waiting:.2f} ms a file, {3600 * times / copied_s / MOVIES_PER_HOUR:.0f} times the rate of"
-        f" collection), verified after {verified_s:.1f} s; {1000 * spent_s / waiting:.2f} CPU ms a file for all of it, "
-        f"load {os.getloadavg()[0]:.1f}"
+        f" collection), verified after {verified_s:.1f} s; bookkeeping {bookkeeping_ms:.2f} CPU ms a file (transferer "
+        f"{spent_ms['transferers']:.2f}, ledger {spent_ms['ledger']:.2f}), looking, copying and reading again "
+        f"{spent_ms['workers']:.2f}, load {os.getloadavg()[0]:.1f}"
     )
 
 

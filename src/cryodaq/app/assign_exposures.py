@@ -123,8 +123,7 @@ def _assign(
     exposures.assign(connection, numbers, sample_id=sample.id, at=at)
     files.retarget(connection, {record.id: record.target or "" for record in moved})
     registered = [record for record in moved if record.role == FileRole.MOVIE]
-    for record in registered:
-        movies.register_movie(connection, record, sample, at=at)
+    movies.register_movies(connection, [(record, sample) for record in registered], at=at)
     facts = {"exposures": len(numbers), "files": len(moved), "movies": len(registered), "asked_by": by}
     subject = Subject(microscope=assigning.microscope, experiment=sample.experiment, sample_id=sample.id)
     record_event(connection, "exposures_assigned", at=at, subject=subject, facts=facts)

@@ -289,7 +289,8 @@ def _record(
     tally.files += len(rows)
     owner = None if place.sample is None else samples.find_sample(connection, place.sample.id)
     if owner is not None:
-        made = [movies.register_movie(connection, row, owner, at=at) for row in rows if row.role == FileRole.MOVIE]
+        filmed = [(row, owner) for row in rows if row.role == FileRole.MOVIE]
+        made = movies.register_movies(connection, filmed, at=at)
         restored.keep_movies(connection, made, why=NOT_AGAIN)
         tally.movies += len(made)
 

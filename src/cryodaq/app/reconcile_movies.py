@@ -88,7 +88,7 @@ def _register_copied(reconciliation: Reconciliation) -> int:
         for file_id, sample_id in found:
             record, owner = files.find_file(connection, file_id), samples.find_sample(connection, sample_id)
             if record is not None and owner is not None:
-                movies.register_movie(connection, record, owner, at=at)
+                movies.register_movies(connection, [(record, owner)], at=at)
                 log.warning("a copied movie had no row", extra={"path": record.path, "sample": sample_id})
     return len(found)
 

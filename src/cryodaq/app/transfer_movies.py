@@ -356,7 +356,7 @@ class _Window:
                     continue
                 sample = session.sample(owner.sample_id) if owner.sample_id else None
                 if sample is not None:
-                    movies.register_movie(connection, record, sample, at=session.now())
+                    movies.register_movies(connection, [(record, sample)], at=session.now())
                     session.movies += 1
 
     def close(self) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.ledger.tables import alarm, event
@@ -27,6 +27,16 @@ class Subject:
     experiment: str | None = None
     sample_id: str | None = None
     movie_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """One thing that happens in a transaction."""
+
+    kind: str
+    at: datetime
+    subject: Subject
+    facts: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,18 +70,14 @@ def record_event(
     facts: Mapping[str, object] | None = None,
 ) -> None:
     """Write an event and wake whoever listens once the transaction ends."""
-    connection.execute(
-        event.insert().values(
-            at=at,
-            kind=kind,
-            microscope=subject.microscope,
-            experiment=subject.experiment,
-            sample_id=subject.sample_id,
-            movie_id=subject.movie_id,
-            facts=dict(facts or {}),
-        )
-    )
-    connection.execute(text(f"notify {CHANNEL}"))
+    record_events(connection, [NewEvent(kind=kind, at=at, subject=subject, facts=facts or {})])
+
+
+def record_events(connection: Connection, happened: Sequence[NewEvent]) -> None:
+    """Write events and wake whoever listens once the transaction ends, in one statement."""
+    if happened:
+        rows = [{"at": one.at, "kind": one.kind, "facts": dict(one.facts), **asdict(one.subject)} for one in happened]
+        connection.execute(insert(event).returning(func.pg_notify(CHANNEL, "")), rows)
 
 
 def raise_alarm(

@@ -273,12 +273,19 @@ def change_states(connection: Connection, changes: Sequence[StateChange], *, at:
             state=bindparam("new_state"),
             problem=bindparam("why"),
             frame_count=func.coalesce(bindparam("frames"), file.c.frame_count),
+            complete_at=func.coalesce(bindparam("when"), file.c.complete_at),
         ),
-        [{"file": one.id, "new_state": one.state, "why": one.problem, "frames": one.frame_count} for one in changes],
+        [
+            {
+                "file": one.id,
+                "new_state": one.state,
+                "why": one.problem,
+                "frames": one.frame_count,
+                "when": at if one.state == "complete" else None,
+            }
+            for one in changes
+        ],
     )
-    complete = [one.id for one in changes if one.state == "complete"]
-    if complete:
-        connection.execute(update(file).where(file.c.id == func.any(complete)).values(complete_at=at))
 
 
 def record_copies(connection: Connection, copies: Sequence[CopiedFile], *, at: datetime) -> None:

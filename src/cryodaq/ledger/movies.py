@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import PurePosixPath
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.names import disambiguated, run_name
-from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.events import NewEvent, Subject, record_event, record_events
 from cryodaq.ledger.files import FileRecord
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.ledger.tables import exposure, file, movie, sample
@@ -66,38 +70,61 @@ class Whereabouts:
     published_at: datetime | None
 
 
-def register_movie(connection: Connection, source: FileRecord, owner: SampleRecord, *, at: datetime) -> int:
-    """Make the row of a copied movie, in the transaction that records the copy. Return its id.
+def register_movies(
+    connection: Connection, copied: Sequence[tuple[FileRecord, SampleRecord]], *, at: datetime
+) -> list[int]:
+    """Make the rows of copied movies with their owners, in the transaction that records the copies. Return their ids.
 
-    The run is named after the file; the second file of the experiment with that name gets `~2`. A changed source
-    keeps the name and has the next version. A file that has its movie already (copied again) keeps it.
+    A run is named after its file; the second file of the experiment with that name gets `~2`. A changed source keeps
+    the name and has the next version. A file that has its movie already (copied again) keeps it.
     """
-    known = connection.execute(select(movie.c.id).where(movie.c.file_id == source.id)).scalar_one_or_none()
-    if known is not None:
-        return int(known)
-    lock_names(connection, owner.experiment)
-    name, version = name_for(connection, owner, path=source.path, version=source.version)
-    movie_id = connection.execute(
-        movie.insert()
-        .values(
-            sample_id=owner.id,
-            path=source.path,
-            version=version,
-            experiment=owner.experiment,
-            run_name=name,
-            file_id=source.id,
-            exposure_id=source.exposure_id,
-            state="registered",
-            registered_at=at,
-        )
-        .returning(movie.c.id)
-    ).scalar_one()
-    subject = Subject(
-        microscope=owner.microscope, experiment=owner.experiment, sample_id=owner.id, movie_id=int(movie_id)
+    if not copied:
+        return []
+    for experiment in sorted({owner.experiment for _, owner in copied}):
+        lock_names(connection, experiment)
+    query = select(movie.c.file_id, movie.c.id).where(movie.c.file_id == func.any([one.id for one, _ in copied]))
+    known = {int(row.file_id): int(row.id) for row in connection.execute(query)}
+    fresh = {source.id: (source, owner) for source, owner in copied if source.id not in known}
+    if fresh:
+        names = _Names(connection, [(owner, source.path) for source, owner in fresh.values()])
+        rows = [_new_row(names, source, owner, at=at) for source, owner in fresh.values()]
+        made = connection.execute(insert(movie).returning(movie.c.file_id, movie.c.id), rows)
+        known |= {int(row.file_id): int(row.id) for row in made}
+        record_events(connection, [_copied_event(known, fresh, row, at=at) for row in rows])
+    return [known[source.id] for source, _ in copied]
+
+
+def _new_row(names: _Names, source: FileRecord, owner: SampleRecord, *, at: datetime) -> dict[str, Any]:
+    name, version = names.give(owner, path=source.path, version=source.version)
+    return {
+        "sample_id": owner.id,
+        "path": source.path,
+        "version": version,
+        "experiment": owner.experiment,
+        "run_name": name,
+        "file_id": source.id,
+        "exposure_id": source.exposure_id,
+        "state": "registered",
+        "registered_at": at,
+    }
+
+
+def _copied_event(
+    ids: Mapping[int, int],
+    copied: Mapping[int, tuple[FileRecord, SampleRecord]],
+    row: Mapping[str, Any],  # Any: columns of several types
+    *,
+    at: datetime,
+) -> NewEvent:
+    source, owner = copied[row["file_id"]]
+    return NewEvent(
+        kind="movie_copied",
+        at=at,
+        subject=Subject(
+            microscope=owner.microscope, experiment=owner.experiment, sample_id=owner.id, movie_id=ids[source.id]
+        ),
+        facts={"run_name": row["run_name"], "version": row["version"], "size_bytes": source.size_bytes},
     )
-    facts = {"run_name": name, "version": version, "size_bytes": source.size_bytes}
-    record_event(connection, "movie_copied", at=at, subject=subject, facts=facts)
-    return int(movie_id)
 
 
 def lock_names(connection: Connection, experiment: str) -> None:
@@ -107,26 +134,54 @@ def lock_names(connection: Connection, experiment: str) -> None:
 
 def name_for(connection: Connection, owner: SampleRecord, *, path: str, version: int) -> tuple[str, int]:
     """Return the run name and version of a movie that comes to a sample."""
-    earlier = connection.execute(
-        select(movie.c.run_name, movie.c.version)
-        .where(movie.c.sample_id == owner.id, movie.c.path == path)
-        .order_by(movie.c.version.desc())
-        .limit(1)
-    ).first()
-    if earlier is not None:
-        return str(earlier.run_name), max(version, int(earlier.version) + 1)
-    base = run_name(PurePosixPath(path))
-    taken = set(
-        connection.execute(
-            select(movie.c.run_name)
-            .distinct()
-            .where(movie.c.experiment == owner.experiment, movie.c.run_name.startswith(base, autoescape=True))
-        ).scalars()
-    )
-    n = 1
-    while disambiguated(base, n) in taken:
-        n += 1
-    return disambiguated(base, n), version
+    return _Names(connection, [(owner, path)]).give(owner, path=path, version=version)
+
+
+class _Names:
+    """Gives out names to movies that come together, while nobody else does."""
+
+    def __init__(self, connection: Connection, wanted: Sequence[tuple[SampleRecord, str]]) -> None:
+        self._connection = connection
+        self._earlier: dict[tuple[str, str], tuple[str, int]] = {}
+        """Name and newest version of the movies that samples have, by sample and path."""
+        self._taken: set[tuple[str, str]] = set()
+        """Experiments with the names that their movies have, as far as they are looked up."""
+        paths: dict[str, set[str]] = {}
+        bases: dict[str, set[str]] = {}
+        for owner, path in wanted:
+            paths.setdefault(owner.id, set()).add(path)
+            bases.setdefault(owner.experiment, set()).add(run_name(PurePosixPath(path)))
+        known = [
+            and_(movie.c.sample_id == sample_id, movie.c.path == func.any(sorted(found)))
+            for sample_id, found in paths.items()
+        ]
+        known += [
+            and_(movie.c.experiment == experiment, movie.c.run_name == func.any(sorted(found)))
+            for experiment, found in bases.items()
+        ]
+        columns = (movie.c.sample_id, movie.c.path, movie.c.version, movie.c.experiment, movie.c.run_name)
+        for row in connection.execute(select(*columns).where(or_(*known)).order_by(movie.c.version)):
+            self._earlier[row.sample_id, row.path] = (row.run_name, row.version)
+            self._taken.add((row.experiment, row.run_name))
+
+    def give(self, owner: SampleRecord, *, path: str, version: int) -> tuple[str, int]:
+        """Return the run name and version of one movie; the next one of that name gets another."""
+        earlier = self._earlier.get((owner.id, path))
+        if earlier is None:
+            given = self._free_name(owner.experiment, run_name(PurePosixPath(path))), version
+        else:
+            given = earlier[0], max(version, earlier[1] + 1)
+        self._earlier[owner.id, path] = given
+        self._taken.add((owner.experiment, given[0]))
+        return given
+
+    def _free_name(self, experiment: str, base: str) -> str:
+        if (experiment, base) not in self._taken:
+            return base
+        similar = movie.c.experiment == experiment, movie.c.run_name.startswith(base, autoescape=True)
+        found = self._connection.execute(select(movie.c.run_name).distinct().where(*similar)).scalars()
+        taken = {(experiment, str(name)) for name in found} | self._taken
+        return next(name for n in count(1) if (experiment, name := disambiguated(base, n)) not in taken)
 
 
 def mark_damaged(connection: Connection, file_id: int, *, problem: str, at: datetime) -> None:

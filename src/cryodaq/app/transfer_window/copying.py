@@ -255,14 +255,17 @@ class Copier:
             files.record_copies(connection, [_copied_file(record) for _, record in records], at=at)
             named = {record.id for _, record in records}
             copy_names.forget_names(connection, [record.id for record in whole if record.id not in named])
-            for copy, record in records:
-                if copy.destination.sample is not None and copy.tracked.is_movie:
-                    movies.register_movie(connection, record, copy.destination.sample, at=at)
-                    session.movies += 1
+            made_movies = [
+                (record, copy.destination.sample)
+                for copy, record in records
+                if copy.destination.sample is not None and copy.tracked.is_movie
+            ]
+            movies.register_movies(connection, made_movies, at=at)
             if records:
                 facts = {"files": len(records), "size_bytes": sum(record.size_bytes for _, record in records)}
                 subject = Subject(microscope=session.microscope)
                 record_event(connection, "files_copied", at=at, subject=subject, facts=facts)
+        session.movies += len(made_movies)
         for copy, record in records:
             self._settle(copy, replace(record, copied_at=at))
         return [

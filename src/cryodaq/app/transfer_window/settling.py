@@ -83,11 +83,15 @@ class Settler:
         with session.transition() as connection:
             files.record_copies(connection, [_copied_file(record) for record in copied], at=at)
             copy_names.forget_names(connection, unnamed)
-            for record in copied:
-                destination = session.destination(record)
-                if record.role == FileRole.MOVIE and destination is not None and destination.sample is not None:
-                    movies.register_movie(connection, record, destination.sample, at=at)
-                    session.movies += 1
+            made = [
+                (record, destination.sample)
+                for record in copied
+                if record.role == FileRole.MOVIE
+                and (destination := session.destination(record)) is not None
+                and destination.sample is not None
+            ]
+            movies.register_movies(connection, made, at=at)
+        session.movies += len(made)
         for record in copied:
             before = session.tracked.get(record.id)
             session.remember(replace(record, copied_at=at))
