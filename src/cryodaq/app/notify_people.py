@@ -57,6 +57,8 @@ class Notifying:
     now: Callable[[], datetime]
     digest: Callable[[Connection], int] | None = None
     """Puts what collaborators are to be told into the outbox; None: they are told nothing."""
+    log_entries: Callable[[], int] | None = None
+    """Puts entries of logs that people get into the outbox; None: nobody gets any."""
 
 
 def notify(notifying: Notifying) -> int:
@@ -67,6 +69,8 @@ def notify(notifying: Notifying) -> int:
             _say_alive(notifying, connection)
             if notifying.digest is not None:
                 notifying.digest(connection)
+    if notifying.log_entries is not None:
+        notifying.log_entries()
     return _send_due(notifying)
 
 

@@ -12,6 +12,8 @@ from cryodaq.launch.ports import LOOPBACK
 from cryodaq.wiring import open_system
 
 if TYPE_CHECKING:
+    from cryodaq.config import Facility
+    from cryodaq.elogbook.settings import MailRules
     from cryodaq.web.settings import WebSettings
     from cryodaq.wiring import System
 
@@ -36,12 +38,21 @@ def elogbook(host: HostOption = LOOPBACK) -> None:
         experiment_name_pattern=facility.site.experiment_name_pattern,
         site_zone=facility.site.zone,
         dialect=DIALECTS[facility.elogbook.dialect],
+        mail=_mail_rules(facility),
         after_login_url=facility.site.web_url or f"http://{LOOPBACK}:{facility.ports.web}/",
         sso_header=facility.sign_on.header,
         sso_proxies=frozenset(facility.sign_on.proxies),
         web_account=WEB,
     )
     serve(settings, host=host, port=facility.ports.elogbook)
+
+
+def _mail_rules(facility: Facility) -> MailRules | None:
+    """Return to whom entries of logs go; None: to nobody."""
+    from cryodaq.elogbook.settings import MailRules
+
+    table = facility.notifications.log_entries
+    return None if table is None else MailRules(address=table.address, domains=frozenset(table.domains))
 
 
 @app.command()
@@ -80,6 +91,7 @@ def pages_settings(system: System) -> WebSettings:
         microscopes=tuple(table.name for table in facility.microscopes),
         stands={table.name: facility.microscope(table.name) for table in facility.microscopes},
         desk=system.desk,
+        mails_log=system.facility.notifications.log_entries is not None,
         assigning=system.assigning,
         reassigning=system.reassigning,
         reprocessing=system.reprocessing(),

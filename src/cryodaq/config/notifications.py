@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from cryodaq.config.tables import AbsolutePath, Port, Table
 
-RESERVED = ("elogbook", "collaborators")
+RESERVED = ("elogbook", "collaborators", "log-mail")
 
 
 class Smtp(Table):
@@ -78,6 +78,26 @@ class CollaboratorsTable(Table):
         return self
 
 
+class LogEntriesTable(Table):
+    """Entries of an experiment's log by e-mail, to who asks for them there; an explgbk sends its own."""
+
+    address: str = Field(
+        pattern=r"^[^@\s,]+@[^@\s,]+$",
+        description="Somebody's address, with {uid} for the user name: {uid}@example.org.",
+    )
+    domains: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")], ...] = Field(
+        default=(),
+        description="Addresses that an entry itself names get it if they are in one of these; default: none.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> LogEntriesTable:
+        if "{uid}" not in self.address:
+            message = "the address needs {uid} where the user name goes, such as {uid}@example.org"
+            raise ValueError(message)
+        return self
+
+
 class Notifications(Table):
     """Alarms out of the building; none while there are no channels."""
 
@@ -85,6 +105,9 @@ class Notifications(Table):
     smtp: Smtp | None = Field(default=None, description="The mail server; needed for channels of kind email.")
     collaborators: CollaboratorsTable | None = Field(
         default=None, description="Digests with a picture, to the collaborators of each experiment; default: none."
+    )
+    log_entries: LogEntriesTable | None = Field(
+        default=None, description="Entries of experiments' logs, to who asks for them; default: none are sent."
     )
     hold_s: float = Field(
         default=60.0, ge=0, le=3600, description="An alarm is told when it stood, or was gone, for so long, s."
@@ -106,5 +129,8 @@ class Notifications(Table):
         kinds |= {self.collaborators.kind} if self.collaborators is not None else set()
         if self.smtp is None and "email" in kinds:
             message = "a channel of kind email needs [notifications.smtp]"
+            raise ValueError(message)
+        if self.smtp is None and self.log_entries is not None:
+            message = "entries by e-mail need [notifications.smtp]"
             raise ValueError(message)
         return self

@@ -22,6 +22,7 @@ class MessageKind(StrEnum):
     CLEARED = "cleared"
     ALIVE = "alive"
     DIGEST = "digest"
+    ENTRY = "log"
     TEST = "test"
 
 
@@ -44,12 +45,15 @@ class Message:
     """Of a digest, whose readers are the experiment's collaborators."""
     picture: str | None = None
     """Absolute path of a JPEG that goes along."""
+    recipients: tuple[str, ...] = ()
+    """E-mail addresses, of an entry of a log; else the channel knows its readers."""
 
     @property
     def title(self) -> str:
         """One line that says the most important."""
         what = {"raised": self.severity.upper(), "cleared": "over"}.get(self.kind, self.kind.value)
-        line = " ".join(f"[{self.site}] {what}: {self.text}".split())
+        text = self.text.partition("\n")[0] if self.kind is MessageKind.ENTRY else self.text
+        line = " ".join(f"[{self.site}] {what}: {text}".split())
         return line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1]}…"
 
 

@@ -20,6 +20,7 @@ from cryodaq.elogbook.api import (
     audit,
     collaborators,
     elog,
+    elog_mail,
     experiments,
     files,
     instruments,
@@ -98,7 +99,19 @@ def create_app(settings: ElogbookSettings, *, clock: Clock = utc_now) -> FastAPI
     app.include_router(sessions.router)
     app.include_router(pages)
     for prefix in CONTRACT_PREFIXES:
-        for routes in (runs, files, site, instruments, experiments, samples, elog, run_tables, collaborators, audit):
+        for routes in (
+            runs,
+            files,
+            site,
+            instruments,
+            experiments,
+            samples,
+            elog,
+            elog_mail,
+            run_tables,
+            collaborators,
+            audit,
+        ):
             app.include_router(routes.router, prefix=prefix, include_in_schema=prefix == "")
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)

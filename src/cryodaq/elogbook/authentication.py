@@ -31,17 +31,25 @@ FORGERY_HEADER = "x-csrf-token"
 UNKNOWN_TOKEN = "The token is unknown or was revoked."  # noqa: S105  # a sentence, not a secret
 
 
+_GROUPS = sa.func.array(
+    sa.select(t.posix_group_member.c.group_name)
+    .where(t.posix_group_member.c.uid == t.account.c.uid)
+    .order_by(t.posix_group_member.c.group_name)
+    .correlate(t.account)
+    .scalar_subquery(),
+    type_=ARRAY(sa.Text),
+).label("groups")
+
+
 def _account(
     holder: sa.Column[Any], *conditions: sa.ColumnElement[bool]
 ) -> sa.Select[Any, Any, Any]:  # Any: mixed columns
     """Return the question which usable account holds a credential, with its groups."""
-    a, m = t.account.c, t.posix_group_member.c
-    named = sa.select(m.group_name).where(m.uid == a.uid).order_by(m.group_name).correlate(t.account)
-    groups = sa.func.array(named.scalar_subquery(), type_=ARRAY(sa.Text))
+    a = t.account.c
     asked = sa.select(
         a.uid,
         a.full_name,
-        groups.label("groups"),
+        _GROUPS,
         audit.setting(audit.UID_SETTING, a.uid),
         audit.setting(audit.ORIGIN_SETTING, sa.bindparam("origin", type_=sa.Text)),
     )
@@ -58,6 +66,9 @@ _SESSION = _account(
 _TOKEN = _account(t.token.c.uid, t.token.c.secret_hash == _HASH, t.token.c.revoked_at.is_(None))
 _TOKEN_OF = _TOKEN.where(t.token.c.uid == sa.bindparam("uid"))
 _NAMED = _account(t.account.c.uid, t.account.c.uid == sa.bindparam("uid"))
+_ABSENT = sa.select(t.account.c.uid, t.account.c.full_name, _GROUPS).where(
+    t.account.c.uid == sa.bindparam("uid"), t.account.c.disabled_at.is_(None)
+)
 
 
 def find_principal(
@@ -92,6 +103,14 @@ def find_principal(
         credential=Credential.SESSION,
         forgery_token=row.forgery_token,
     )
+
+
+def principal_named(connection: Connection, uid: str) -> Principal | None:
+    """Return somebody who asks nothing, to know what that person may; None where the account is disabled."""
+    row = connection.execute(_ABSENT, {"uid": uid}).first()
+    if row is None:
+        return None
+    return Principal(uid=row.uid, full_name=row.full_name, groups=tuple(row.groups), credential=Credential.PROXY)
 
 
 def _by_name(connection: Connection, uid: str, from_where: str) -> Principal:

@@ -30,6 +30,16 @@ class CookieSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MailRules:
+    """To whom entries of logs go by e-mail."""
+
+    address: str
+    """Somebody's address, with `{uid}` for the user name."""
+    domains: frozenset[str] = frozenset()
+    """Lower case; addresses that an entry names itself count in these domains only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ElogbookSettings:
     """Everything the embedded elogbook takes from the facility file."""
 
@@ -42,6 +52,8 @@ class ElogbookSettings:
     """IANA name of the zone in which pages show times."""
     dialect: Dialect = CRYODAQ
     file_locations: tuple[FileLocation, ...] = ()
+    mail: MailRules | None = None
+    """None: entries are sent to nobody."""
     definitions_folder: Path | None = None
     """Folder with `<modal_type>.json` files that replace the shipped parameter definitions."""
     cookie: CookieSettings = CookieSettings()

@@ -278,6 +278,15 @@ elog_entry = Table(
     Index(
         "uq_elog_entry_once", "experiment_name", "once_key", unique=True, postgresql_where=text("once_key IS NOT NULL")
     ),
+    Index("ix_elog_entry_written", "insert_time"),
+)
+log_subscription = Table(
+    "log_subscription",
+    metadata,
+    Column("experiment_name", ForeignKey("elogbook.experiment.name"), primary_key=True),
+    Column("uid", ForeignKey("elogbook.account.uid", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("email_address", Text, nullable=False),
+    Column("subscribed_time", MOMENT, nullable=False),
 )
 elog_attachment = Table(
     "elog_attachment",

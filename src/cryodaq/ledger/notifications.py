@@ -143,6 +143,13 @@ def enqueue(connection: Connection, channel: str, message: Message, *, at: datet
     return connection.execute(statement).first() is not None
 
 
+def newest(connection: Connection, channel: str) -> datetime | None:
+    """Return the time of the newest message that a channel was given; None before the first."""
+    query = select(outgoing.c.message["at"].astext).where(outgoing.c.channel == channel)
+    found = connection.scalar(query.order_by(outgoing.c.id.desc()).limit(1))
+    return None if found is None else datetime.fromisoformat(found)
+
+
 @contextmanager
 def next_due(connection: Connection, channels: list[str], *, at: datetime) -> Iterator[Outgoing | None]:
     """Lock the oldest message that is due; who crashes before the transaction ends leaves it to be sent again."""
@@ -162,7 +169,12 @@ def next_due(connection: Connection, channels: list[str], *, at: datetime) -> It
 
 def _message(plain: Mapping[str, Any]) -> Message:  # Any: JSON that `enqueue` wrote
     return Message(
-        **{**plain, "at": datetime.fromisoformat(plain["at"]), "kind": MessageKind(plain["kind"])},
+        **{
+            **plain,
+            "at": datetime.fromisoformat(plain["at"]),
+            "kind": MessageKind(plain["kind"]),
+            "recipients": tuple(plain.get("recipients", ())),
+        },
     )
 
 

@@ -384,6 +384,16 @@ class Desk:
         headers = self._headers(session)
         value_of(self._transport.ask("POST", path, form=fields, files=files, headers=headers))
 
+    def gets_mail(self, session: str, experiment: str, uid: str) -> bool:
+        """Whether somebody gets the entries of an experiment's log by e-mail."""
+        found = self._ask(session, "GET", _path(experiment, "elog_email_subscriptions"))
+        subscribed = reading.objects(found, what="the subscriptions")
+        return any(reading.text(one, "subscriber", default="") == uid for one in subscribed)
+
+    def send_mail(self, session: str, experiment: str, *, wanted: bool) -> None:
+        """Have the entries of an experiment's log sent to the person, or no more."""
+        self._ask(session, "POST", _path(experiment, "elog_email_subscribe" if wanted else "elog_email_unsubscribe"))
+
     def attachment(self, session: str, experiment: str, *, entry: str, attachment: str, small: bool) -> FormFile:
         """Return an attached file, or the small picture of it."""
         query = {"entry_id": entry, "attachment_id": attachment, "prefer_preview": "true" if small else "false"}

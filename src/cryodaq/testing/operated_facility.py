@@ -19,7 +19,7 @@ from cryodaq.domain.microscope import Microscope, RetentionRule, Share
 from cryodaq.domain.parameters import InstrumentDefaults
 from cryodaq.elogbook import accounts
 from cryodaq.elogbook.sessions import open_session
-from cryodaq.elogbook.settings import ElogbookSettings
+from cryodaq.elogbook.settings import ElogbookSettings, MailRules
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.samples import NewSample
 from cryodaq.logbook.access import SessionAccess
@@ -85,7 +85,8 @@ class OperatedFacility:
 def operated_facility(database_url: str, storage: Path) -> Iterator[OperatedFacility]:
     """Serve a migrated, empty database as a facility with one microscope in the middle of a session."""
     engine = open_engine(database_url)
-    with running_elogbook(ElogbookSettings(database_url=database_url)) as elogbook:
+    rules = MailRules(address="{uid}@example.org")
+    with running_elogbook(ElogbookSettings(database_url=database_url, mail=rules)) as elogbook:
         stage = EmbeddedStage(elogbook, database_url=database_url, stop=lambda: None)
         _add_people(engine)
         stage.add_instrument("TEM1")
@@ -137,6 +138,7 @@ def _settings(database_url: str, storage: Path, *, engine: Engine, access: Sessi
         database_url=database_url,
         access=access,
         desk=desk,
+        mails_log=True,
         microscopes=("tem1",),
         stands={"tem1": tem1},
         storage_root=storage,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Form, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
@@ -83,9 +83,28 @@ def _page(
         "problem": problem,
         "written": written,
         "pictures": _PICTURES,
+        "mail": _mail(request, desk, experiment, who),
     }
     topic, status = (ELOGBOOK, 200) if problem is None else (None, 422)  # what was written must not be fetched away
     return render(request, "log.html", visitor=who, topic=topic, status=status, values=values)
+
+
+def _mail(request: Request, desk: Desk, experiment: str, who: Visitor) -> bool | None:
+    """Return whether the person gets new entries by e-mail; None where the site sends none."""
+    return desk.gets_mail(who.session, experiment, who.person.user) if web_settings(request).mails_log else None
+
+
+@router.post("/experiments/{experiment}/log/mail")
+def send_mail(request: Request, experiment: str, who: LoggedIn, wanted: Annotated[bool, Form()]) -> Response:
+    """Have new entries sent, or no more."""
+    desk = _desk(request, experiment, who)
+    try:
+        desk.send_mail(who.session, experiment, wanted=wanted)
+    except LogbookUnreachableError:
+        raise
+    except LogbookError as error:
+        return _page(request, experiment, who, problem=f"{error}.")
+    return RedirectResponse(f"/experiments/{quote(experiment, safe='')}/log", status_code=303)
 
 
 def _desk(request: Request, experiment: str, who: Visitor) -> Desk:

@@ -38,6 +38,8 @@ class WebSettings:
     """Each microscope as the facility file describes it; what is absent cannot be switched from these pages."""
     desk: Desk | None = None
     """Where operators' decisions go; None where the site's own elogbook has the pages for them."""
+    mails_log: bool = False
+    """Whether people can have the entries of logs by e-mail."""
     assigning: Callable[[str], Assigning] | None = None
     """What giving a microscope's unowned exposures to a sample needs; None: these pages cannot."""
     reassigning: Callable[[str], Reassigning] | None = None

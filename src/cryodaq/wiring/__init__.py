@@ -346,7 +346,14 @@ class System(Connections):
         """Return what telling people outside needs. Raises `ConfigError`."""
         from cryodaq.wiring.channels import notifying_of
 
-        return notifying_of(self.facility, self.engine, self.logbook, now=utc_now)
+        mail = self.entry_mail
+        return notifying_of(
+            self.facility,
+            self.engine,
+            self.logbook,
+            entries_since=None if mail is None else mail.since,
+            now=utc_now,
+        )
 
     def watching(self) -> Watching:
         """Return what watching the facility needs. Raises `ConfigError`."""

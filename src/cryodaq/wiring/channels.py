@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from cryodaq.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
@@ -17,17 +17,27 @@ if TYPE_CHECKING:
     from cryodaq.app.notify_people import Channel, Notifying
     from cryodaq.config import Facility
     from cryodaq.config.notifications import ChannelTable, CollaboratorsTable
+    from cryodaq.domain.log_mail import MailedEntry
     from cryodaq.ports import CollaboratorChannel, Logbook, Notifier
     from cryodaq.publish.channels.email import SmtpServer
 
 
-def notifying_of(facility: Facility, engine: Engine, logbook: Logbook, *, now: Callable[[], datetime]) -> Notifying:
+def notifying_of(
+    facility: Facility,
+    engine: Engine,
+    logbook: Logbook,
+    *,
+    entries_since: Callable[[datetime], Sequence[MailedEntry]] | None,
+    now: Callable[[], datetime],
+) -> Notifying:
     """Return what telling people outside needs. Raises `ConfigError` when a secret cannot be read."""
+    from cryodaq.app.mail_entries import EntryMailing, log_mail_channel
     from cryodaq.app.note_alarms import elogbook_channel
     from cryodaq.app.notify_people import Notifying
     from cryodaq.app.tell_collaborators import Digests, collaborators_channel
+    from cryodaq.publish.channels.email import AddressedEmail
 
-    table, site, digests = facility.notifications, facility.site, None
+    table, site, digests, mailing = facility.notifications, facility.site, None, None
     channels = channels_of(facility)
     if facility.elogbook.alarms:
         microscopes = [one.name for one in facility.microscopes]
@@ -36,6 +46,11 @@ def notifying_of(facility: Facility, engine: Engine, logbook: Logbook, *, now: C
         channels.append(collaborators_channel(engine, logbook, collaborators_of(facility, table.collaborators)))
         every = timedelta(hours=table.collaborators.every_h)
         digests = Digests(every=every, site=site.name, web_url=site.web_url, now=now)
+    if table.log_entries is not None and entries_since is not None:
+        channels.append(log_mail_channel(AddressedEmail(_mail_server(facility))))
+        mailing = EntryMailing(
+            engine=engine, entries_since=entries_since, site=site.name, web_url=site.web_url, now=now
+        )
     return Notifying(
         engine=engine,
         channels=channels,
@@ -45,6 +60,7 @@ def notifying_of(facility: Facility, engine: Engine, logbook: Logbook, *, now: C
         alive_at=table.alive_at,
         now=now,
         digest=None if digests is None else digests.queue,
+        log_entries=None if mailing is None else mailing.queue,
     )
 
 

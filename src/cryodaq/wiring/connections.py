@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cryodaq.logbook.access import TokenAccess
     from cryodaq.logbook.client import LogbookClient
     from cryodaq.logbook.desk import Desk
+    from cryodaq.logbook.entry_mail import EntryMail
     from cryodaq.ports import AccessControl, Directory
     from cryodaq.scheduler.airflow import AirflowScheduler
 
@@ -85,6 +86,16 @@ class Connections:
 
         credential = Credential(user=self.facility.elogbook.user, secret=self._token)
         return LogbookClient(self.elogbook_url, credential=credential, quirks=QUIRKS[self.facility.elogbook.kind])
+
+    @cached_property
+    def entry_mail(self) -> EntryMail | None:
+        """What says which entries go by e-mail; None where the site's own elogbook sends them."""
+        from cryodaq.logbook.entry_mail import EntryMail
+        from cryodaq.logbook.transport import Credential
+
+        if self.facility.elogbook.kind != "embedded":
+            return None
+        return EntryMail(self.elogbook_url, credential=Credential(user=self.facility.elogbook.user, secret=self._token))
 
     @cached_property
     def access_control(self) -> AccessControl:

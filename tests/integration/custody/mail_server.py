@@ -20,6 +20,8 @@ class Mailbox:
     user: str | None = None
     password: str = ""
     refuses: bool = False
+    unknown: str = ""
+    """An address that it knows not to exist."""
     mails: list[EmailMessage] = field(default_factory=list)
     recipients: list[list[str]] = field(default_factory=list)
 
@@ -54,7 +56,10 @@ class _Conversation(socketserver.StreamRequestHandler):
         return "250 ok" if self._logged_in else "530 who are you?"
 
     def _rcpt(self, rest: str) -> str:
-        self._to.append(rest.partition("<")[2].partition(">")[0])
+        address = rest.partition("<")[2].partition(">")[0]
+        if address == self._said.unknown:
+            return "550 no such mailbox"
+        self._to.append(address)
         return "451 later" if self._said.refuses else "250 ok"
 
     def _data(self, _: str) -> str:

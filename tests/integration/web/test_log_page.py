@@ -64,3 +64,15 @@ def test_readers_read_and_others_see_nothing(enter: Enter, facility: OperatedFac
         assert student.get(path).status_code == 404
     assert student.post(LOG, data={"log_text": "x"}).status_code == 404
     assert uwe.get(f"/experiments/{EARLIER}/log").status_code == 404
+
+
+def test_who_reads_can_have_new_entries_sent_and_end_it(enter: Enter, facility: OperatedFacility) -> None:
+    uwe = enter("uwe")
+    assert "Send me new entries" in uwe.get(LOG).text
+    assert uwe.post(f"{LOG}/mail", data={"wanted": "true"}).status_code == 303
+    assert "End these e-mails" in uwe.get(LOG).text
+    assert "Send me new entries" in enter("olga").get(LOG).text, "each for oneself"
+    assert uwe.post(f"{LOG}/mail", data={"wanted": "false"}).status_code == 303
+    assert "Send me new entries" in uwe.get(LOG).text
+    assert uwe.post(f"{LOG}/mail", data={"wanted": "perhaps"}).status_code == 404
+    assert enter("student1").post(f"{LOG}/mail", data={"wanted": "true"}).status_code == 404

@@ -11,6 +11,7 @@ from cryodaq.elogbook.book.work import Document, Work, require_object
 from cryodaq.elogbook.refusals import BadRequestError, ConflictError, RuleError
 
 _PARTS = (
+    t.log_subscription,
     t.elog_entry,
     t.run_table,
     t.run_file,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import smtplib
 import ssl
 from collections.abc import Sequence
@@ -13,7 +14,10 @@ from cryodaq.domain.notifications import Message
 from cryodaq.errors import NotificationError
 from cryodaq.publish.channels.pictures import picture_of
 
+log = logging.getLogger(__name__)
 TIMEOUT_S = 20.0
+PERMANENT = 500
+"""From here on a mail server's refusals are for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +76,22 @@ class EmailNotifier:
         if picture is not None:
             written.add_attachment(picture.content, maintype="image", subtype="jpeg", filename=picture.name)
         return written
+
+
+class AddressedEmail:
+    """A `Notifier` that writes to the addresses that a message names."""
+
+    def __init__(self, server: SmtpServer) -> None:
+        self._server = server
+
+    def send(self, message: Message) -> None:
+        """Send one e-mail; addresses that the mail server knows to be wrong get none. Raises `NotificationError`."""
+        try:
+            EmailNotifier(self._server, message.recipients).send(message)
+        except NotificationError as error:
+            refused = error.__cause__
+            if not isinstance(refused, smtplib.SMTPRecipientsRefused):
+                raise
+            if any(code < PERMANENT for code, _ in refused.recipients.values()):
+                raise
+            log.warning("the mail server takes nothing for an address", extra={"recipients": list(refused.recipients)})
