@@ -88,6 +88,10 @@ def deposition(
         print(
             f"{folder}: {', '.join(made.written)}: {made.movies} movies, {made.files_with_checksum} files with checksum"
         )
+        if made.checksums_computed:
+            print(f"{made.checksums_computed} checksums are of files as they lie here: no manifest names them yet")
+        if made.files_gone:
+            print(f"{made.files_gone} files have no checksum: they are not there, and no manifest names them")
         if made.osc_em_lacks:
             print(f"OSC-EM also requires what nothing here says, to be filled in: {', '.join(made.osc_em_lacks)}")
 

@@ -9,24 +9,22 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cryodaq.errors import ExportError
 from cryodaq.publish import sample_tables
+from cryodaq.publish.file_list import HEADING, list_files
 from cryodaq.publish.growing import write_anew
 from cryodaq.publish.sample_folder import names_none, wanted_micrographs
 
 OSC_EM, FILES, PARQUET = "session.oscem.json", "files.tsv", "micrographs.parquet"
-MANIFEST = "manifest.xxh128"
 REQUIRED = {
     "acquisition": ("detector", "dose_per_movie", "date_time", "binning_camera", "pixel_size"),
     "instrument": ("microscope", "illumination", "imaging", "electron_source", "acceleration_voltage", "cs"),
 }
 """What OSC-EM's schemas require."""
-_FORMATS = {".tif": "TIFF", ".tiff": "TIFF", ".mrc": "MRC", ".mrcs": "MRCS", ".eer": "EER"}
-
 Json = dict[str, object]
 Row = Mapping[str, str]
 
@@ -37,6 +35,10 @@ class MadeDeposition:
 
     movies: int
     files_with_checksum: int
+    checksums_computed: int
+    """Of files that no manifest names, read for it."""
+    files_gone: int
+    """Movies and gain references that are listed without checksum, because they are not there any more."""
     written: tuple[str, ...]
     osc_em_lacks: tuple[str, ...]
     """What OSC-EM requires and nothing here says; to be filled in by hand."""
@@ -60,16 +62,19 @@ def write_deposition(sample_folder: Path, target: Path, *, selection: Path | Non
     """
     every = _rows(sample_folder / sample_tables.EVERYTHING)
     rows = every if selection is None else _only(every, selection, sample_folder)
-    listed = list(_files(sample_folder, rows, without={row["movie"] for row in every} - {row["movie"] for row in rows}))
+    left_out = {row["movie"] for row in every} - {row["movie"] for row in rows}
+    listed = list(list_files(sample_folder, rows, without=left_out))
     target.mkdir(parents=True, exist_ok=True)
     described = osc_em(rows, microscope=sample_folder.resolve().parent.name.rpartition("_")[2])
     text = json.dumps(described, indent=2, ensure_ascii=False)
     write_anew(target / OSC_EM, [text, "\n"])
-    write_anew(target / FILES, ["path\tsize_bytes\txxh3_128\tformat\tkind\n", *listed])
+    write_anew(target / FILES, [HEADING, *(one.line for one in listed)])
     _write_parquet(target / PARQUET, rows)
     return MadeDeposition(
         movies=len(rows),
-        files_with_checksum=sum(line.split("\t")[2] != "-" for line in listed),
+        files_with_checksum=sum(one.checksum is not None for one in listed),
+        checksums_computed=sum(one.computed for one in listed),
+        files_gone=sum(one.checksum is None for one in listed),
         written=(OSC_EM, FILES, PARQUET),
         osc_em_lacks=tuple(
             f"{part}.{key}" for part, keys in REQUIRED.items() for key in keys if key not in described[part]
@@ -130,25 +135,6 @@ def _only(rows: Iterable[dict[str, str]], selection: Path, folder: Path) -> list
     if not found:
         raise names_none(selection, folder)
     return found
-
-
-def _files(folder: Path, rows: Iterable[Row], *, without: Collection[str]) -> Iterator[str]:
-    """Return a line for each movie and each file of the manifest; `-` where no verified checksum is known."""
-    hashes = _manifest(folder / MANIFEST)
-    movies = {row["movie"] for row in rows}
-    for path in sorted((movies | hashes.keys()) - set(without)):
-        file = folder / path
-        size = str(file.stat().st_size) if file.is_file() else "-"
-        kind = "movie" if path in movies else "other"
-        form = _FORMATS.get(PurePosixPath(path).suffix.lower(), "-")
-        yield f"{path}\t{size}\t{hashes.get(path, '-')}\t{form}\t{kind}\n"
-
-
-def _manifest(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    lines = (line.split("  ", 1) for line in path.read_text(encoding="utf-8").split("\n"))
-    return {words[1]: words[0] for words in lines if len(words) == 2}
 
 
 def _write_parquet(path: Path, rows: Sequence[Row]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from cryodaq.errors import ExportError
 from cryodaq.formats.metadata import read_metadata
@@ -67,6 +68,7 @@ def test_what_osc_em_requires_and_nothing_says_is_named(tmp_path: Path) -> None:
 COLUMNS = {
     "run": "m1",
     "movie": "raw/m1.tiff",
+    "gain": "raw/GainRefs/K3.mrc",
     "micrograph_dose_weighted": "aligned/m1_DW.mrc",
     "voltage_kv": "300.0",
     "cs_mm": "2.7",
@@ -105,12 +107,29 @@ def test_units_and_ranges_are_said_and_files_carry_their_verified_checksums(tmp_
     assert said["acquisition"]["calibrated_defocus"]["minimal"] == {"value": -2000.0, "unit": "nm"}
     assert "detector" not in said["acquisition"]
     lines = [line.split("\t") for line in (tmp_path / "out" / FILES).read_text().splitlines()]
-    assert lines[1] == ["raw/m1.tiff", "5", "a" * 32, "TIFF", "movie"]
-    assert lines[2] == ["raw/m1.xml", "-", "b" * 32, "-", "other"]
-    assert lines[3] == ["raw/m2.tiff", "-", "-", "TIFF", "movie"]
+    assert lines[1] == ["raw/GainRefs/K3.mrc", "-", "-", "MRC", "gain reference"]
+    assert lines[2] == ["raw/m1.tiff", "5", "a" * 32, "TIFF", "movie"]
+    assert lines[3] == ["raw/m1.xml", "-", "b" * 32, "XML", "other"]
+    assert lines[4] == ["raw/m2.tiff", "-", "-", "TIFF", "movie"]
+    assert (made.checksums_computed, made.files_gone) == (0, 2)
     table = pq.read_table(tmp_path / "out" / PARQUET).to_pydict()
     assert (table["voltage_kv"], table["ctf_fitted"], table["run"]) == ([300.0, 300.0], [True, False], ["m1", "m2"])
     assert table["ctf_defocus_u_ang"] == [20100.0, None]
+
+
+def test_files_that_no_manifest_names_are_read_for_their_checksum(tmp_path: Path) -> None:
+    folder = sample(tmp_path / "s")
+    (folder / "raw/GainRefs").mkdir()
+    (folder / "raw/GainRefs/K3.mrc").write_bytes(b"gain")
+    (folder / "raw/m2.tiff").write_bytes(b"second")
+    made = write_deposition(folder, tmp_path / "out")
+    lines = [line.split("\t") for line in (tmp_path / "out" / FILES).read_text().splitlines()]
+    assert lines[1][:3] == ["raw/GainRefs/K3.mrc", "4", xxhash.xxh3_128(b"gain").hexdigest()]
+    assert lines[4][:3] == ["raw/m2.tiff", "6", xxhash.xxh3_128(b"second").hexdigest()]
+    assert (made.files_with_checksum, made.checksums_computed, made.files_gone) == (4, 2, 0)
+    (folder / "manifest.xxh128").unlink()
+    made = write_deposition(folder, tmp_path / "out")
+    assert (made.files_with_checksum, made.checksums_computed) == (3, 3)
 
 
 def test_only_what_was_selected_is_deposited(tmp_path: Path) -> None:
