@@ -35,12 +35,11 @@ def remember_gain_orientation(
 ) -> GainMemory | None:
     """Take in what a movie showed for certain; return what is known then, None where it showed nothing.
 
-    An alarm says when it contradicts what others showed; it is cleared once enough movies agree again.
+    An alarm says when it contradicts what others showed; it is cleared once enough movies agree again. Another says
+    when frames show neither that they need the reference nor that they were corrected with it.
     """
     seen = aligned.gain_orientation
-    if seen is not None:
-        with engine.begin() as connection:
-            events.clear_alarm(connection, _wrong(movie), at=at)
+    _tell_unproven(engine, movie, aligned, at=at)
     if movie.gain is None or seen is None or not aligned.gain_orientation_certain:
         return None
     kind, key = _kind(movie), f"gain-orientation:{movie.microscope}"
@@ -58,6 +57,27 @@ def remember_gain_orientation(
         elif memory.is_settled:
             events.clear_alarm(connection, key, at=at)
     return memory
+
+
+def _tell_unproven(engine: Engine, movie: MovieToProcess, aligned: AlignmentResult, *, at: datetime) -> None:
+    """Raise or clear the alarms about references that are not the movie's; a movie that shows nothing leaves them."""
+    shown = aligned.gain_orientation is not None or aligned.gain_orientation_certain
+    with engine.begin() as connection:
+        if shown:
+            events.clear_alarm(connection, _wrong(movie), at=at)
+        if aligned.gain_orientation_certain:
+            events.clear_alarm(connection, _unproven(movie), at=at)
+        if shown or movie.gain is None:
+            return
+        name = PurePath(movie.gain).name
+        message = (
+            f"{movie.experiment}: the frames of {movie.run_name} show neither that they need {name} "
+            "nor that the camera has corrected them with it, so it was not applied; if the camera corrects frames with "
+            "another gain reference, nothing is wrong, else give the right one"
+        )
+        events.raise_alarm(
+            connection, _unproven(movie), severity="warning", message=message, at=at, subject=movie.subject
+        )
 
 
 def tell_wrong_gain(
@@ -87,6 +107,10 @@ def save_gain_picture(layout: BranchLayout, png: bytes) -> Path:
 
 def _wrong(movie: MovieToProcess) -> str:
     return f"gain-wrong:{movie.sample_id}"
+
+
+def _unproven(movie: MovieToProcess) -> str:
+    return f"gain-unproven:{movie.sample_id}"
 
 
 def _kind(movie: MovieToProcess) -> str:

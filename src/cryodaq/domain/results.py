@@ -43,7 +43,9 @@ class AlignmentResult:
     gain_orientation: str | None = None
     """How the gain reference had to be turned to fit the movie; None where that is not known."""
     gain_orientation_certain: bool = False
-    """Whether the movie itself showed that; else it is what other movies showed, or as the reference is stored."""
+    """Whether the movie itself showed that; else it is what other movies showed, or as the reference is stored.
+
+    Where nothing was applied: whether the movie shows that its camera has applied this very reference."""
     patches_yx: tuple[int, int] = (1, 1)
     """Rows and columns of patches that could move against each other."""
     local_motion_coefficients: tuple[float, ...] = ()

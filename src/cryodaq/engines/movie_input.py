@@ -37,7 +37,7 @@ class MovieInput:
     gain_orientation: str | None
     """How the reference was turned for that: as other movies of the camera showed, else as this one does."""
     gain_orientation_certain: bool
-    """Whether this movie showed it."""
+    """Whether this movie showed it, or, where nothing is to be applied, that the camera has applied it."""
     frame_count: int
     """Frames that are aligned: an EER movie's raw frames are gathered."""
     raw_frames_per_frame: int
@@ -136,7 +136,7 @@ def _turned(stored: NDArray[np.float32], movie: Path, *, usual: str | None) -> _
         return _Turned(factors=factors, orientation=usual, certain=False)
     shown = sum_frames(read_frames(movie), gain=stored)
     if shown.gain_orientation is None:  # the camera has corrected the frames already
-        return _Turned(factors=None, orientation=None, certain=False)
+        return _Turned(factors=None, orientation=None, certain=shown.gain_orientation_certain)
     factors = gain_as_applied(stored, orientation=shown.gain_orientation, shape_yx=shape_yx)
     return _Turned(factors=factors, orientation=shown.gain_orientation, certain=shown.gain_orientation_certain)
 

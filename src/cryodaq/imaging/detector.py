@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryodaq.errors import ImagingError
-from cryodaq.imaging.gain import SAMPLED_ROWS, checked_factors, fit_gain
+from cryodaq.imaging.gain import checked_factors, fit_gain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,8 +126,7 @@ def sum_frames(
     from cryodaq.imaging.movie_kernels import sum_bad_pixels
 
     total, counts_per_frame = _checked_sum(frames)
-    halves = None if gain is None else _sampled_halves(frames)
-    fitted = fit_gain(gain, total, halves=halves, usual=usual_gain_orientation)
+    fitted = fit_gain(gain, total, frames=frames, usual=usual_gain_orientation)
     factors = fitted.factors
     total *= factors
     defects = factors == 0
@@ -186,15 +185,6 @@ def _checked_sum(frames: NDArray[np.generic]) -> tuple[Float, NDArray[np.float64
         )
         raise ImagingError(problem)
     return total, counts_per_frame
-
-
-def _sampled_halves(frames: NDArray[np.generic]) -> Float | None:  # (2, y, x)
-    """Some rows of the sums of the earlier and of the later frames: between them, the specimen moves."""
-    if len(frames) < 2:
-        return None
-    rows = slice(None, None, max(1, frames.shape[1] // SAMPLED_ROWS))
-    middle = len(frames) // 2
-    return np.stack([part[:, rows].sum(axis=0, dtype=np.float32) for part in (frames[:middle], frames[middle:])])
 
 
 def find_hot_pixels(

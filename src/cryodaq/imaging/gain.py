@@ -2,11 +2,13 @@
 
 Where a pixel's gain is high, an uncorrected camera counts less than next door: the plain sum of the raw frames is
 proportional to 1/gain. The slope of one against the other, from differences between neighbours, is 1 for
-the right orientation and 0 for a wrong one, or where the camera has corrected the frames already.
+the right orientation and 0 for a wrong one, or where the camera has corrected the frames already. Which of the two it
+is, the frames' scatter says, and the pattern that they share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from cryodaq.errors import ImagingError, WrongGainError
 from cryodaq.imaging.fixed_pattern import picture_of_patterns
+from cryodaq.imaging.gain_signs import detector_pattern, follows_scatter, follows_sum, reference_pattern, scatter_of
 
 Float = NDArray[np.float32]
 
@@ -29,11 +32,15 @@ ORIENTATIONS = {
     "transposed and turned by 180 degrees": (True, 3),
 }
 """Whether rows and columns change places first, and then which are reversed (1 rows, 2 columns)."""
-SAMPLED_ROWS = 256
 BELONGS = 0.5
 """Slope from which on a reference belongs to a movie."""
 CERTAIN = 6.0
 """Standard errors between 0 and `BELONGS` that make the answer certain; weaker data leave the reference as given."""
+MARKED = 0.01
+"""Pattern of the detector, as a fraction of the counts, from which on frames are surely not corrected.
+
+A specimen leaves less than that from one pixel to the next in frames that were taken seconds apart.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +52,15 @@ class FittedGain:
     """One of `ORIENTATIONS`; None where there is no reference, or the camera has applied it already."""
     applied: bool
     certain: bool = False
-    """Whether the movie itself shows the orientation."""
+    """Whether the movie itself shows the orientation; where nothing is applied, that it was corrected with this very
+    reference."""
 
 
 def fit_gain(
     gain: NDArray[np.generic] | None,  # (y, x)
     total: Float,  # (y, x)
     *,
-    halves: NDArray[np.float32] | None = None,  # (2, y, x)
+    frames: NDArray[np.generic] | None = None,  # (frame, y, x)
     usual: str | None = None,
 ) -> FittedGain:
     """Bring a gain reference into the size and orientation of a movie.
@@ -63,16 +71,18 @@ def fit_gain(
         Factors; 0 marks a defect. Twice or half the movie's size (super-resolution) is binned or repeated.
     total
         Plain sum of the raw frames.
-    halves
-        Some rows of the sums of the earlier and of the later frames: what they share beyond chance is the
-        detector's.
+    frames
+        What was added up. They are looked at only where the sum does not follow the reference, to tell frames that
+        the camera has corrected already from those of another camera.
     usual
         The orientation that other movies showed, one of `ORIENTATIONS`: taken where this one shows none.
 
     Raises
     ------
     ImagingError
-        When the reference does not belong to frames of this shape, is none, or contradicts the movie.
+        When the reference does not belong to frames of this shape, or is none.
+    WrongGainError
+        When the frames are uncorrected, and it is not their reference.
     """
     if gain is None:
         return FittedGain(factors=np.ones(total.shape, np.float32), orientation=None, applied=False)
@@ -87,22 +97,39 @@ def fit_gain(
         )
         raise ImagingError(problem)
     first = usual if usual in shaped else next(iter(shaped))
-    slope, error = _slope(shaped[first], total)
-    if error * CERTAIN > BELONGS or slope > BELONGS:
-        certain = error * CERTAIN <= BELONGS
-        return _accepted(shaped, first, certain=certain, known=first == usual, gain_shape=gain.shape)
-    slopes = {name: _slope(turned, total)[0] for name, turned in shaped.items()}
+    slope, error = follows_sum(shaped[first], total)
+    certain = error * CERTAIN <= BELONGS
+    if slope > BELONGS and certain:
+        return _accepted(shaped, first, certain=True, known=True, gain_shape=gain.shape)
+    if not certain:
+        if frames is not None and detector_pattern(frames) > max(MARKED, 2 * reference_pattern(shaped[first])):
+            raise _wrong(total, shaped[first])
+        return _accepted(shaped, first, certain=False, known=first == usual, gain_shape=gain.shape)
+    slopes = {name: follows_sum(turned, total)[0] for name, turned in shaped.items()}
     best = max(slopes, key=lambda name: slopes[name])
     if slopes[best] > BELONGS:
         return _accepted(shaped, best, certain=True, known=True, gain_shape=gain.shape)
-    if halves is not None and _fixed_pattern(halves, factors) > BELONGS:
-        problem = (
-            "the frames show a fixed pattern that the gain reference does not remove, however it is turned; "
-            "give the gain reference that was taken with this camera and mode"
-        )
-        explained = np.divide(1, shaped[first], out=np.ones_like(shaped[first]), where=shaped[first] > 0)
-        raise WrongGainError(problem, picture=picture_of_patterns(total, explained))
-    return FittedGain(factors=np.where(shaped[first] > 0, 1, 0).astype(np.float32), orientation=None, applied=False)
+    corrected = frames is not None and _corrected_with(shaped, frames)
+    if frames is not None and not corrected and detector_pattern(frames) > MARKED:
+        raise _wrong(total, shaped[first])
+    ones = np.where(shaped[first] > 0, 1, 0).astype(np.float32)
+    return FittedGain(factors=ones, orientation=None, applied=False, certain=corrected)
+
+
+def _wrong(total: Float, factors: Float) -> WrongGainError:
+    problem = (
+        "the frames show a fixed pattern that the gain reference does not remove, however it is turned; "
+        "give the gain reference that was taken with this camera and mode"
+    )
+    explained = np.divide(1, factors, out=np.ones_like(factors), where=factors > 0)
+    return WrongGainError(problem, picture=picture_of_patterns(total, explained))
+
+
+def _corrected_with(shaped: Mapping[str, Float], frames: NDArray[np.generic]) -> bool:
+    """Whether the camera has corrected the frames with the reference already, in whichever orientation."""
+    scatter = scatter_of(frames)
+    found = (follows_scatter(turned, scatter) for turned in shaped.values())
+    return any(slope > BELONGS and error * CERTAIN <= BELONGS for slope, error in found)
 
 
 def _accepted(
@@ -163,35 +190,3 @@ def _resized(factors: Float, shape_yx: tuple[int, ...]) -> Float | None:
         if (finer * factors.shape[0], finer * factors.shape[1]) == tuple(shape_yx):
             return np.repeat(np.repeat(factors, finer, axis=0), finer, axis=1)
     return None
-
-
-def _slope(factors: Float, total: Float) -> tuple[float, float]:
-    """How the sum follows 1/gain (1: it does, 0: not at all), and the standard error of that."""
-    rows = slice(None, None, max(1, len(total) // SAMPLED_ROWS))
-    given, seen = factors[rows], total[rows]
-    sound = (given[:, 1:] > 0) & (given[:, :-1] > 0)
-    heard = np.divide(1, given, out=np.zeros_like(given), where=given > 0)
-    expected = np.where(sound, np.diff(heard, axis=1), 0) / (heard[given > 0].mean() or 1.0)
-    found = np.where(sound, np.diff(seen, axis=1), 0) / (seen.mean() or 1.0)
-    # Hot pixels and defects that nobody marked would speak too loud.
-    limits = [
-        6 * 1.4826 * float(np.median(np.abs(values[sound]))) if sound.any() else 0.0 for values in (expected, found)
-    ]
-    kept = sound & (np.abs(found) <= limits[1]) & (np.abs(expected) <= limits[0])
-    expected, found = expected[kept], found[kept]
-    power = float(expected @ expected)
-    if power <= 0:
-        return 1.0, np.inf
-    # Neighbouring differences share a pixel, which widens the error.
-    return float(expected @ found) / power, float(np.sqrt(1.5 * (found @ found) / len(found) / power))
-
-
-def _fixed_pattern(halves: NDArray[np.float32], factors: Float) -> float:
-    """Structure that two halves of the movie surely share from pixel to pixel, relative to that of the reference."""
-    differences = np.diff(halves, axis=2) / halves.mean(axis=(1, 2), keepdims=True)
-    limits = 6 * differences.std(axis=(1, 2), keepdims=True)
-    kept = (np.abs(differences) <= limits).all(axis=0)
-    products = differences[0][kept] * differences[1][kept]
-    shared = float(products.mean() - 3 * products.std() / np.sqrt(products.size)) / 2
-    given = factors[factors > 0]
-    return float(np.sqrt(max(shared, 0.0)) / max(float(given.std() / given.mean()), 1e-6))

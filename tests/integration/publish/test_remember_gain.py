@@ -86,3 +86,25 @@ def test_a_gain_of_another_camera_is_told_with_a_picture_until_one_fits(
     remember_gain_orientation(engine, movie, replace(shown, gain_orientation_certain=False), at=NOW)
     with engine.connect() as connection:
         assert [one for one in events.open_alarms(connection) if one.key.startswith("gain-wrong:")] == []
+
+
+def test_frames_that_show_neither_sign_of_their_gain_are_told_until_others_do(
+    seed: LedgerSeeder, engine: Engine
+) -> None:
+    movie, shown = movie_and_result(seed, engine)
+
+    def told() -> list[str]:
+        with engine.connect() as connection:
+            return [one.text for one in events.open_alarms(connection) if one.key.startswith("gain-unproven:")]
+
+    nothing = replace(shown, gain_orientation=None, gain_orientation_certain=False)
+    remember_gain_orientation(engine, replace(movie, gain=None), nothing, at=NOW)
+    assert told() == []
+    remember_gain_orientation(engine, movie, nothing, at=NOW)
+    (text,) = told()
+    assert "show neither that they need K3.mrc nor that the camera has corrected them with it" in text
+    remember_gain_orientation(engine, movie, replace(shown, gain_orientation_certain=False), at=NOW)
+    assert len(told()) == 1  # too few counts to show anything
+    corrected = replace(shown, gain_orientation=None, gain_orientation_certain=True)
+    assert remember_gain_orientation(engine, movie, corrected, at=NOW) is None
+    assert told() == []

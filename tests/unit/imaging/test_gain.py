@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cryodaq.errors import ImagingError, WrongGainError
+from cryodaq.formats.mrc import read_micrograph
 from cryodaq.imaging.detector import sum_frames
 from cryodaq.imaging.gain import ORIENTATIONS
 
@@ -48,13 +50,71 @@ def test_a_movie_that_was_corrected_already_is_not_corrected_again() -> None:
     plain = sum_frames(frames, gain=gain)
     assert plain.gain_orientation is None
     np.testing.assert_allclose(np.delete(plain.total.ravel(), 9 * 257), np.delete(frames.sum(axis=0).ravel(), 9 * 257))
+    assert not plain.gain_orientation_certain  # nothing says that it was this reference
 
 
-def test_corrected_frames_of_real_numbers_are_not_corrected_again() -> None:
+STRENGTHS = (0.01, 0.03, 0.15, 0.5)
+STRONG = 0.03
+"""Pattern that so few counts show for certain."""
+
+
+def random_gain(rng, shape, strength):
+    return np.exp(rng.normal(0, strength, shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("strength", "name"), [*((strength, "as stored") for strength in STRENGTHS), (0.03, "transposed")]
+)
+def test_frames_that_were_corrected_with_the_reference_are_recognised_however_strong_it_is(strength, name) -> None:
     rng = np.random.default_rng(3)
-    gain = structure(rng, (256, 256))
-    frames = (counted(rng, gain) * gain).astype(np.float32)
-    assert sum_frames(frames, gain=gain).gain_orientation is None
+    given = random_gain(rng, (640, 640) if strength < STRONG else (256, 256), strength)
+    own = turned(given, name)
+    frames = (counted(rng, own, counts=2.0, frame_count=32) * own).astype(np.float32)
+    plain = sum_frames(frames, gain=given)
+    assert (plain.gain_orientation, plain.gain_orientation_certain) == (None, True)
+
+
+@pytest.mark.parametrize("own_strength", STRENGTHS)
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_no_wrong_reference_is_taken_for_one_that_was_applied(own_strength, strength) -> None:
+    rng = np.random.default_rng(round(1e4 * own_strength + 1e2 * strength))
+    own, other = (random_gain(rng, (384, 384), one) for one in (own_strength, strength))
+    frames = counted(rng, own, counts=4.0, frame_count=24)
+    assert sum_frames(frames, gain=own).gain_orientation == "as stored"
+    if own_strength >= STRONG:
+        with pytest.raises(WrongGainError, match="however it is turned"):
+            sum_frames(frames, gain=other)
+        return
+    plain = sum_frames(frames, gain=other)
+    assert not plain.gain_orientation_certain  # which is told
+    assert plain.gain_orientation is None
+
+
+def test_frames_of_a_real_micrograph_show_what_their_gain_is(shared_data: Path) -> None:
+    rng = np.random.default_rng(9)
+    dealt = thinned(shared_data / "micrographs/falcon3_epu2.9/epu2.9_example.mrc", rng, frame_count=24)
+    own, other = (random_gain(rng, dealt.shape[1:], one) for one in (0.05, 0.15))
+    frames = rng.binomial(dealt, np.clip(np.quantile(own, 0.01) / own, 0, 1)).astype(np.uint8)
+    assert sum_frames(frames, gain=own).gain_orientation == "as stored"
+    with pytest.raises(WrongGainError, match="however it is turned"):
+        sum_frames(frames, gain=other)
+    corrected = (frames * own).astype(np.float32)
+    plain = sum_frames(corrected, gain=own)
+    assert (plain.gain_orientation, plain.gain_orientation_certain) == (None, True)
+    plain = sum_frames(corrected, gain=other)  # the specimen is not taken for the detector
+    assert (plain.gain_orientation, plain.gain_orientation_certain) == (None, False)
+
+
+def thinned(micrograph: Path, rng, *, frame_count: int):
+    """Deal the electrons of a real counted micrograph (307 units each) to frames in which the specimen drifts."""
+    left = np.rint(read_micrograph(micrograph)[0][:1024, :1024] / 307).astype(np.int64)
+    frames = []
+    for number in range(frame_count):
+        dealt = rng.binomial(left, 1 / (frame_count - number))
+        left = left - dealt
+        moved = np.roll(dealt, (round(12 * number / frame_count), number // 5), axis=(0, 1))
+        frames.append(moved.reshape(512, 2, 512, 2).sum(axis=(1, 3)))
+    return np.stack(frames)
 
 
 def test_the_reference_of_another_camera_is_refused() -> None:
@@ -72,9 +132,9 @@ def test_the_reference_of_another_camera_is_refused() -> None:
 def test_the_reference_of_another_camera_is_refused_though_frames_share_out_what_a_drifting_specimen_scatters() -> None:
     """Electrons that one frame has counted are missing in the next: neighbours in time are less alike than chance."""
     rng = np.random.default_rng(6)
-    dealt = rng.multinomial(8, [1 / 8] * 8, size=(256, 256))
-    drifting = np.stack([np.roll(dealt[..., frame], frame // 2, axis=1) for frame in range(8)])
-    own, other = structure(rng, (256, 256), 0.08), structure(rng, (256, 256), 0.08)
+    dealt = rng.multinomial(24, [1 / 12] * 12, size=(512, 512))
+    drifting = np.stack([np.roll(dealt[..., frame], frame // 2, axis=1) for frame in range(12)])
+    own, other = structure(rng, (512, 512), 0.08), structure(rng, (512, 512), 0.08)
     frames = rng.binomial(drifting, np.clip(0.6 / own, 0, 1)).astype(np.uint8)
     assert sum_frames(frames, gain=own).gain_orientation == "as stored"
     with pytest.raises(ImagingError, match="does not remove, however it is turned"):
