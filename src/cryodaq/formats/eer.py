@@ -25,6 +25,18 @@ def place_of(pixel: int, sub_pixel: int, bits: tuple[int, int, int, int], finer:
     return (row * width << doublings) + ((pixel % width) << doublings) + (x >> (horizontal - doublings))
 
 
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]  # numba is not typed
+def _refilled(
+    strip: NDArray[np.uint8], window: np.uint64, bits_left: int, next_byte: int
+) -> tuple[np.uint64, int, int]:
+    """Take in bytes of the strip as long as the window has room; return window, bits_left, next_byte."""
+    while bits_left <= 56 and next_byte < strip.size:
+        window |= np.uint64(strip[next_byte]) << np.uint64(bits_left)
+        next_byte += 1
+        bits_left += 8
+    return window, bits_left, next_byte
+
+
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba is not typed
 def add_events(
     strip: NDArray[np.uint8],
@@ -57,10 +69,7 @@ def add_events(
     window = np.uint64(0)
     bits_left = next_byte = pixel = 0
     while True:
-        while bits_left <= 56 and next_byte < strip.size:
-            window |= np.uint64(strip[next_byte]) << np.uint64(bits_left)
-            next_byte += 1
-            bits_left += 8
+        window, bits_left, next_byte = _refilled(strip, window, bits_left, next_byte)
         if bits_left < run_bits:
             return min(pixel, pixels - 1)
         run = window & full_run

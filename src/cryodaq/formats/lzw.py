@@ -51,6 +51,26 @@ class StripDecoder:
         return self._target[HEAD : HEAD + written]
 
 
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]  # numba is not typed
+def _copy_sixteen(target: NDArray[np.uint8], source: np.uint64, to: np.uint64) -> None:
+    """Copy 16 bytes, all of them read before one is written, so that they travel together."""
+    s = source
+    a0, a1, a2, a3 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
+    s = source + _U(4)
+    a4, a5, a6, a7 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
+    s = source + _U(8)
+    b0, b1, b2, b3 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
+    s = source + _U(12)
+    b4, b5, b6, b7 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
+    target[to], target[to + _ONE], target[to + _U(2)], target[to + _U(3)] = a0, a1, a2, a3
+    t = to + _U(4)
+    target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = a4, a5, a6, a7
+    t = to + _U(8)
+    target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = b0, b1, b2, b3
+    t = to + _U(12)
+    target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = b4, b5, b6, b7
+
+
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba is not typed
 def decode_lzw(  # noqa: C901, PLR0912, PLR0915  # one loop over codes, which a compiler must see whole
     data: NDArray[np.uint8],  # (byte,)
@@ -58,7 +78,7 @@ def decode_lzw(  # noqa: C901, PLR0912, PLR0915  # one loop over codes, which a 
 ) -> int:
     """Decode one strip; the last `SLACK` bytes of the target are spare.
 
-    In one piece, because all that one code leaves to the next (bits that are held, their width, where the output
+    One loop, because all that one code leaves to the next (bits that are held, their width, where the output
     stands) then stays in the processor's registers.
 
     Returns
@@ -115,22 +135,7 @@ def decode_lzw(  # noqa: C901, PLR0912, PLR0915  # one loop over codes, which a 
         if written + length > room:
             return TOO_LONG
         if length <= _WIDE and source + _WIDE <= written:
-            # All of them are read before one is written, so that they travel together.
-            a0, a1, a2, a3 = target[source], target[source + _ONE], target[source + _U(2)], target[source + _U(3)]
-            s = source + _U(4)
-            a4, a5, a6, a7 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
-            s = source + _U(8)
-            b0, b1, b2, b3 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
-            s = source + _U(12)
-            b4, b5, b6, b7 = target[s], target[s + _ONE], target[s + _U(2)], target[s + _U(3)]
-            t = written
-            target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = a0, a1, a2, a3
-            t = written + _U(4)
-            target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = a4, a5, a6, a7
-            t = written + _U(8)
-            target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = b0, b1, b2, b3
-            t = written + _U(12)
-            target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = b4, b5, b6, b7
+            _copy_sixteen(target, source, written)
         else:
             for k in range(length):
                 target[written + k] = target[source + k]
