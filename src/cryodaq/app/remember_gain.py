@@ -90,14 +90,14 @@ def tell_wrong_gain(
     name = PurePath(movie.gain or "").name
     message = f"{movie.experiment}: {name} is not the gain reference of {movie.run_name}: {problem}"
     if problem.picture is not None:
-        message += f" ({save_gain_picture(layout, problem.picture)})"
+        message += f" ({save_gain_picture(layout.gain_contradiction, problem.picture)})"
     with engine.begin() as connection:
         events.raise_alarm(connection, _wrong(movie), severity="error", message=message, at=at, subject=movie.subject)
 
 
-def save_gain_picture(layout: BranchLayout, png: bytes) -> Path:
+def save_gain_picture(place: PurePath, png: bytes) -> Path:
     """Write the picture of an alarm about a gain reference, in the place of an older one; return where it lies."""
-    path = Path(layout.gain_check)
+    path = Path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(png)

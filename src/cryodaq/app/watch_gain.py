@@ -49,7 +49,7 @@ def watch_gain(engine: Engine, movie: MovieToProcess, *, layout: BranchLayout, a
         found = fixed_pattern(_read(sums))
     except (FormatError, ImagingError, OSError):
         return False  # sums of another camera mode among them, or taken away: the next look has others
-    picture = save_gain_picture(layout, as_png(found.picture))
+    picture = save_gain_picture(layout.gain_check, as_png(found.picture))
     key = f"gain:{movie.sample_id}"
     with engine.begin() as connection:
         if found.rms <= TOLERATED:

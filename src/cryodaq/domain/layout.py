@@ -189,6 +189,11 @@ class BranchLayout:
         """What the latest movies have in common after gain correction."""
         return self.previews / "gain_check.png"
 
+    @property
+    def gain_contradiction(self) -> PurePosixPath:
+        """What a movie's frames show beside what the gain reference explains that is not theirs."""
+        return self.previews / "gain_contradiction.png"
+
     def log(self, run: str, stage: str) -> PurePosixPath:
         """What one stage said about one movie."""
         return self.logs / f"{safe_component(run)}_{stage}.log"

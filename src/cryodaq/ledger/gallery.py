@@ -49,6 +49,8 @@ class Measurements:
     ice_ring_ratio: float | None = None
     gain_orientation: str | None = None
     """How the gain reference had to be turned to fit the movie."""
+    gain_orientation_certain: bool = False
+    """Whether the movie shows that; without an orientation, that its camera has applied the reference already."""
 
     @property
     def defocus_mean_ang(self) -> float | None:
@@ -275,6 +277,7 @@ def measurements(results: Mapping[str, Mapping[str, Any]]) -> Measurements:  # A
         picks_per_um2=pick.get("picks_per_um2"),
         ice_ring_ratio=fit.get("ice_ring_ratio"),
         gain_orientation=align.get("gain_orientation"),
+        gain_orientation_certain=align.get("gain_orientation_certain", False),
     )
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from cryodaq.app.export_selection import Kind, export_selection
-from cryodaq.domain.layout import SampleLayout
+from cryodaq.domain.layout import BranchLayout, SampleLayout
 from cryodaq.domain.names import check_sample_id
 from cryodaq.errors import UnsafeNameError
 from cryodaq.ledger import gallery
@@ -139,10 +139,23 @@ def export(request: Request, sample_id: str, kind: Kind, who: LoggedIn) -> Respo
 @router.get("/samples/{sample_id}/gain_check.png", response_class=FileResponse)
 def show_gain_check(request: Request, sample_id: str, who: LoggedIn) -> FileResponse:
     """Send the picture of an alarm about the sample's gain reference: what it leaves in the latest movies."""
+    return _gain_picture(_layout(request, sample_id, who).gain_check)
+
+
+@router.get("/samples/{sample_id}/gain_contradiction.png", response_class=FileResponse)
+def show_gain_contradiction(request: Request, sample_id: str, who: LoggedIn) -> FileResponse:
+    """Send the picture of the alarm that a gain reference is not the movies': what they show, and what it explains."""
+    return _gain_picture(_layout(request, sample_id, who).gain_contradiction)
+
+
+def _layout(request: Request, sample_id: str, who: Visitor) -> BranchLayout:
     with ledger_of(request).connect() as connection:
         sample = readable_sample(connection, sample_id, who)
-    layout = SampleLayout(root=PurePosixPath(sample.folder)).branch(sample.current_branch)
-    path = Path(layout.gain_check)
+    return SampleLayout(root=PurePosixPath(sample.folder)).branch(sample.current_branch)
+
+
+def _gain_picture(place: PurePosixPath) -> FileResponse:
+    path = Path(place)
     if not path.is_file() or path.is_symlink():
         raise NotThereError("picture")
     return FileResponse(path, media_type="image/png", headers={"cache-control": "private, no-cache"})

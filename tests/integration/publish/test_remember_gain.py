@@ -81,8 +81,8 @@ def test_a_gain_of_another_camera_is_told_with_a_picture_until_one_fits(
     with engine.connect() as connection:
         (alarm,) = [one for one in events.open_alarms(connection) if one.key.startswith("gain-wrong:")]
     assert "K3.mrc is not the gain reference of m1" in alarm.text
-    assert str(layout.gain_check) in alarm.text
-    assert np.array_equal(np.asarray(Image.open(layout.gain_check)), pattern)
+    assert str(layout.gain_contradiction) in alarm.text
+    assert np.array_equal(np.asarray(Image.open(layout.gain_contradiction)), pattern)
     remember_gain_orientation(engine, movie, replace(shown, gain_orientation_certain=False), at=NOW)
     with engine.connect() as connection:
         assert [one for one in events.open_alarms(connection) if one.key.startswith("gain-wrong:")] == []

@@ -288,19 +288,22 @@ def test_a_movies_page_says_what_its_acquisition_said_and_which_file_said_it(
     assert 'value="2020-01-01T00:00"' in found
 
 
+@pytest.mark.parametrize(("kind", "name"), [("gain", "gain_check"), ("gain-wrong", "gain_contradiction")])
 def test_an_alarm_about_a_gain_reference_has_its_picture(
-    client: TestClient, movie: SeededMovie, engine: Engine
+    client: TestClient, movie: SeededMovie, engine: Engine, kind: str, name: str
 ) -> None:
-    address = f"/samples/{A}/gain_check.png"
+    address = f"/samples/{A}/{name}.png"
     assert sign_in(client, "user").get(address).status_code == 404
-    Path(movie.layout.gain_check).write_bytes(b"\x89PNG")
+    path = Path(getattr(movie.layout, name))
+    path.write_bytes(b"\x89PNG")
     subject = Subject(microscope="tem1", experiment=MINE, sample_id=A)
     with engine.begin() as connection:
-        text = f"a pattern of 4 % ({movie.layout.gain_check})"
-        raise_alarm(connection, f"gain:{A}", severity="warning", message=text, at=NOW, subject=subject)
+        text = f"a pattern of 4 % ({path})"
+        raise_alarm(connection, f"{kind}:{A}", severity="warning", message=text, at=NOW, subject=subject)
     assert client.get(address).content == b"\x89PNG"
     for page in ("/alarms", f"/samples/{A}"):
         assert f'<img src="{address}"' in client.get(page).text
+    assert f'<a href="{address}">picture</a>' in client.get("/").text
     assert sign_in(client, "stranger").get(address).status_code in {303, 404}
 
 
