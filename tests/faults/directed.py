@@ -10,6 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import sqlalchemy as sa
+from tests.faults.directed_readers import (
+    access_half_set,
+    settled_with_others,
+    slept_before_a_copy,
+    slept_before_a_name,
+)
 from tests.faults.inline import InlineWorker
 from tests.faults.invariants import broken_invariants, rows_of
 from tests.faults.points import Crash, Points, WorkerGone, at_rest
@@ -118,7 +124,7 @@ def _named_and_taken(schedule: Directed) -> list[str]:
 
 
 def _assigned_half_way(schedule: Directed) -> list[str]:
-    """Assigning from quarantine fails after a log was moved; the log is written and copied on; then again."""
+    """Assigning from quarantine fails after a log was moved; the log is written and copied on; then it goes on."""
     first, _ = schedule.contents()
     world, movie = schedule.world, "two/grid_00001.tif"
     world.choose("first")
@@ -137,11 +143,11 @@ def _assigned_half_way(schedule: Directed) -> list[str]:
 
     schedule.plan.ambush = refuse
     schedule.process(schedule._assign)
-    if schedule._assigning is None:
+    if not schedule.is_assigning():
         return ["nothing failed"]
     world._append(LOG, b"line 1\nline 2\n")
     schedule.window(120)
-    schedule.process(schedule._assign)
+    schedule.process(schedule._go_on_giving)
     schedule._settle()
     rows = {row.path: row for row in rows_of(schedule.engine, schedule.microscope.name)}
     log = Path(rows[LOG].target or "")
@@ -517,11 +523,11 @@ def _assigned_with_a_damaged_copy(schedule: Directed, *, made_anew: bool) -> lis
     schedule.plan.ambush = refuse
     schedule.process(schedule._assign)
     schedule.plan.ambush = lambda _: None
-    if schedule._assigning is None or target.exists():
+    if not schedule.is_assigning() or target.exists():
         return ["nothing failed half-way"]
     if made_anew:  # as verification does that finds no copy
         target.write_bytes(good)
-    schedule.process(schedule._assign)
+    schedule.process(schedule._go_on_giving)
     schedule._settle()
     rows = rows_of(schedule.engine, schedule.microscope.name)
     return [] if [row.state for row in rows] == ["verified"] * 2 else [f"they are {[row.state for row in rows]}"]
@@ -538,6 +544,10 @@ def _assigned_with_a_damaged_copy_made_anew(schedule: Directed) -> list[str]:
 
 
 SCHEDULES = (
+    access_half_set,
+    settled_with_others,
+    slept_before_a_copy,
+    slept_before_a_name,
     _aside_and_not_heard_of,
     _assigned_half_way,
     _assigned_with_a_damaged_copy_made_anew,
@@ -568,6 +578,7 @@ def run_directed(points: Points, *, engine: sa.Engine, folder: Path) -> list[str
     for number, scenario in enumerate(SCHEDULES, start=900_001):
         schedule = Directed(number, points, engine=engine, folder=folder / str(number), number=number)
         schedule._clears, schedule._meets, schedule.plan.ambush = False, 0, lambda _: None
+        schedule._sleeps_from = None
         schedule.world.lag_s = 0.0
         try:
             broken = scenario(schedule)

@@ -115,6 +115,7 @@ def gone_files(engine: sa.Engine, microscope: str) -> dict[int, str]:
 def _of_plans(engine: sa.Engine, microscope: str) -> list[str]:
     """What people gave to another sample is there, with its movies."""
     plans = sa.text("select id, state from ledger.reassignment where microscope = :m and state <> 'done'")
+    assignments = sa.text("select id from ledger.assignment where microscope = :m and done_at is null")
     strays = sa.text(
         "select m.id, m.sample_id, e.sample_id as owner from ledger.movie m join ledger.exposure e on "
         "m.exposure_id = e.id where e.microscope = :m and m.sample_id is distinct from e.sample_id"
@@ -122,7 +123,9 @@ def _of_plans(engine: sa.Engine, microscope: str) -> list[str]:
     with engine.connect() as connection:
         begun = connection.execute(plans, {"m": microscope}).all()
         apart = connection.execute(strays, {"m": microscope}).all()
+        given = connection.execute(assignments, {"m": microscope}).scalars().all()
     broken = [f"reassignment {row.id} is {row.state} still" for row in begun]
+    broken += [f"assignment {number} is open still" for number in given]
     return broken + [f"movie {row.id} of {row.sample_id} is of an exposure of {row.owner}" for row in apart]
 
 

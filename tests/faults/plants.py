@@ -141,6 +141,40 @@ PLANTS = {
         'if made["xxh3_128"] != record.xxh3_128:',
         'if made["xxh3_128"] is None:',
     ),
+    "kept-readers": Plant(
+        "whoever could read a copy can still do so when it is given to others",
+        "cryodaq.store.access",
+        "    write_access(file, _wanted(Acl(owner=6, group=4, others=0), readers,",
+        "    write_access(file, _wanted(read_access(file), readers,",
+    ),
+    "epoch-kept": Plant(
+        "who takes a lease that has run out gets the epoch of the one before, who may wake",
+        "cryodaq.ledger.leases",
+        'set_={**values, "epoch": lease.c.epoch + 1})',
+        'set_={**values, "epoch": lease.c.epoch + int(previous is None or previous.expires_at > at)})',
+    ),
+    "settled-without-readers": Plant(
+        "a copy that was named before a crash comes to others as it was",
+        "cryodaq.app.transfer_window.settling",
+        "            self._session.transfer.grant_access(sample, [copy])\n",
+        "            pass\n",
+    ),
+    "readers-for-ever": Plant(
+        "who left the elogbook's list can still read",
+        "cryodaq.app.reconcile_access",
+        "revoke=readers_of(plan.revoked) - always)",
+        "revoke=NOBODY)",
+        also=(
+            "from cryodaq.store.access import AccessDifference, Readers",
+            "from cryodaq.store.access import NOBODY, AccessDifference, Readers",
+        ),
+    ),
+    "access-half-set": Plant(
+        "access that a crash left half-way counts as it was before",
+        "cryodaq.ledger.samples",
+        ".values(collaborators=[dict(person) for person in collaborators], access_applied_at=None)",
+        ".values(name=experiment_name)",
+    ),
     "no-hot-folders": Plant(
         "a file that is rewritten in place is not seen",
         "cryodaq.transfer.scan",

@@ -75,6 +75,8 @@ class Plan:
     dead: bool = False
     """The process crashed; it does nothing any more until a new one starts."""
     open_transactions: int = 0
+    transactions: list[sa.Connection] = field(default_factory=list)
+    """Those that are open, of all processes."""
     happened: Counter[str] = field(default_factory=Counter)
     between: Callable[[str], None] = lambda _: None
     """What the rest of the world does at a point."""
@@ -95,6 +97,12 @@ class Plan:
 
     def draw(self, chance: float) -> bool:
         return self.rate > 0 and self.rng.random() < self.rate * chance
+
+    def give_up_transactions(self) -> None:
+        """Do what a server does with the transactions of a process that says nothing for minutes."""
+        for connection in self.transactions:
+            connection.connection.rollback()
+            connection.info["given up"] = True
 
     def point(self, name: str) -> None:
         """Pass a point: the world goes on, and this process may end here."""
@@ -216,10 +224,12 @@ class Points:
 
     def _began(self, connection: sa.Connection) -> None:
         self.plan.open_transactions += 1
-        connection.info["written"] = set()
+        self.plan.transactions.append(connection)
+        connection.info["written"], connection.info["given up"] = set(), False
 
-    def _ended(self, _connection: sa.Connection) -> None:
+    def _ended(self, connection: sa.Connection) -> None:
         self.plan.open_transactions -= 1
+        self.plan.transactions.remove(connection)
 
     def _statement(self, connection: sa.Connection, _cursor: object, statement: str, *_: Any) -> None:
         for begin, part, what in WRITTEN:
@@ -228,6 +238,7 @@ class Points:
         armed, self.plan.armed = self.plan.armed, 0
         try:
             self.plan.point("statement")
+            self._still_there(connection)
             if self.plan.draw(0.3):
                 raise self._lost("a statement")
         finally:
@@ -235,6 +246,7 @@ class Points:
 
     def _commit(self, connection: sa.Connection) -> None:
         self.plan.point("commit")
+        self._still_there(connection)
         if self.plan.draw(0.5):
             raise self._lost("a commit that was not made")
         if self.plan.draw(0.5):
@@ -242,7 +254,12 @@ class Points:
             self._on_record(connection)
             raise self._lost("a commit that was made")
         self.plan.open_transactions -= 1
+        self.plan.transactions.remove(connection)
         self._on_record(connection)
+
+    def _still_there(self, connection: sa.Connection) -> None:
+        if connection.info["given up"]:
+            raise self._lost("a transaction that the server gave up")
 
     def _on_record(self, connection: sa.Connection) -> None:
         for what in sorted(connection.info["written"]):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import shutil
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,22 +20,28 @@ from tests.faults.inline import InlineBackground, InlineWake, InlineWorker
 from tests.faults.invariants import broken_invariants, gone_files, lost_copies, rows_of, unsettled
 from tests.faults.points import Crash, Plan, Points, at_rest
 from tests.faults.power import Power
+from tests.faults.readers import STAFF, Collaborations
 from tests.faults.world import EPOCH, World
 
-from cryodaq.app.assign_exposures import Assigning, assign_exposures
+from cryodaq.app.assign_exposures import Assigning, assign_exposures, resume_assignments
 from cryodaq.app.clear_microscope import Clearing, clear_microscope
 from cryodaq.app.follow_logbook import Following
 from cryodaq.app.reassign_exposures import Reassigning, Wish, reassign_exposures, resume_reassignments
+from cryodaq.app.reconcile_access import AccessKeeping, grant_as_applied, keep_access
 from cryodaq.app.transfer_movies import Transfer, transfer_window, wait_for_work
 from cryodaq.domain.layout import SampleLayout, experiment_layout
 from cryodaq.domain.microscope import Microscope, RetentionRule, Share
 from cryodaq.domain.parameters import InstrumentDefaults
-from cryodaq.errors import LeaseLostError, LedgerError, ShareStalledError, TransferError
-from cryodaq.ledger import reassignments
+from cryodaq.errors import LeaseLostError, LedgerError, LogbookError, ShareStalledError, StoreError, TransferError
+from cryodaq.ledger import assignments, reassignments
 from cryodaq.ledger.samples import SampleRecord
+from cryodaq.store.folders import make_folders
 
 ACTIVE_S = 180.0
 PEACE_S = 4000.0
+SLEEP_S = 3600.0
+LATEST_SLEEP = 3000
+"""Points."""
 ENDINGS = (Crash, OperationalError, LeaseLostError)
 """What may end a process while faults happen."""
 
@@ -59,8 +66,10 @@ class Schedule:
         self.engine = engine
         self.plan.between = self._between
         self._depth = 0
-        self._assigning: str | None = None
-        """What a person began to assign and, because it failed, will do again."""
+        self._sleeper = random.Random(f"sleeper of {seed}")  # of its own: the other events stay as they are
+        self._sleeps_from = self._sleeper.randint(100, LATEST_SLEEP) if self._sleeper.random() < 0.4 else None
+        """At the next point after so many a process sleeps for an hour."""
+        self.collaborations = Collaborations(self.world)
         self._clears = self.plan.rng.random() < 0.5
         self._reassigns = self.plan.rng.random() < 0.3
         self._meets = self.plan.rng.choice([0, 0, 1, 3])
@@ -99,6 +108,7 @@ class Schedule:
             floor_fraction=0.0,
             clock=world.clock,
             open_worker=self._open_worker,
+            grant_access=partial(grant_as_applied, self.engine, STAFF),
             new_wake=partial(InlineWake, world),
         )
 
@@ -111,6 +121,10 @@ class Schedule:
 
     def _between(self, name: str) -> None:
         self.world.between(name)
+        if self._sleeps_from is not None and self.plan.number >= self._sleeps_from and self._may_sleep():
+            self._sleeps_from = None
+            self._sleep()
+            return
         resting = name in {"rest", "clock"} or name.startswith("request")
         if not resting or self._depth != 1 or self.plan.open_transactions or not self.plan.rate:
             return
@@ -120,6 +134,36 @@ class Schedule:
             self._beside()
         elif self.plan.draw(1.0):
             self._beside()
+
+    def _may_sleep(self) -> bool:
+        return self.plan.rate > 0 and self._depth in {1, 2} and not self.plan.dead
+
+    def _sleep(self) -> None:
+        """This process stands still, wherever it is; another one transfers, and more may happen."""
+        others = [self._clear, self._assign, *[self._reassign] * self._reassigns]
+        acts = [self._another_window, *self._sleeper.sample(others, self._sleeper.randint(0, len(others)))]
+        acts += [self._another_window] * (self._sleeper.random() < 0.5)
+        self.sleep(acts, rest_s=self._sleeper.choice([0.0, 40.0, 600.0]))
+
+    def sleep(self, acts: Sequence[Callable[[], object]], *, rest_s: float) -> None:
+        """Let others act while this process stands still for an hour; the server gives its transaction up.
+
+        Parameters
+        ----------
+        rest_s
+            What passes before they come; its lease runs out after 30 s.
+        """
+        plan, wakes = self.plan, self.world.t + SLEEP_S
+        plan.happened["a process slept for an hour"] += 1
+        self.world.note("a process falls asleep")
+        plan.give_up_transactions()
+        job, plan.job = plan.job, None
+        self.world.pass_time(rest_s)
+        for act in acts:
+            self.process(act)
+        plan.job = job
+        self.world.pass_time(max(0.0, wakes - self.world.t))
+        self.world.note("a process wakes")
 
     def _beside(self) -> None:
         """Another process does something while the first one is asleep."""
@@ -133,6 +177,7 @@ class Schedule:
         workers, self.world.workers = self.world.workers, []
         armed, transactions = self.plan.armed, self.plan.open_transactions
         heard = self.world.last_scan_s, self.world.logbook.last_s
+        asleep, self.plan.transactions = self.plan.transactions, []
         self.plan.armed = self.plan.open_transactions = 0
         copies, self.world.copies_made = self.world.copies_made, 0
         self._depth += 1
@@ -147,7 +192,7 @@ class Schedule:
         finally:
             self.plan.dead = False
             self._depth -= 1
-            self.plan.armed, self.plan.open_transactions = armed, transactions
+            self.plan.armed, self.plan.open_transactions, self.plan.transactions = armed, transactions, asleep
             self.world.workers, self.world.copies_made = workers, copies
             self.world.last_scan_s, self.world.logbook.last_s = heard
         return crashed
@@ -181,8 +226,8 @@ class Schedule:
 
         def prepare(sample: SampleRecord) -> None:
             layout = SampleLayout(root=PurePosixPath(sample.folder))
-            for folder in (layout.raw, layout.gain_references):
-                Path(folder).mkdir(parents=True, exist_ok=True)
+            make_folders([Path(sample.experiment_folder), Path(layout.raw), Path(layout.gain_references)])
+            self._keep_access(sample.experiment)
 
         return Reassigning(
             engine=self.engine,
@@ -190,7 +235,7 @@ class Schedule:
             storage_root=PurePosixPath(world.storage),
             now=world.now,
             prepare=prepare,
-            grant_access=lambda *_: None,
+            grant_access=partial(grant_as_applied, self.engine, STAFF),
             open_worker=self._open_worker,
         )
 
@@ -214,36 +259,74 @@ class Schedule:
         except (LedgerError, TransferError, TimeoutError) as error:
             self.world.note(f"reassigning ended: {error}")
 
-    def _assign(self) -> None:
-        known = self._samples()
-        if not known:
-            return
-        assigning = Assigning(
+    def assigning(self) -> Assigning:
+        return Assigning(
             engine=self.engine,
             microscope=self.microscope.name,
             storage_root=PurePosixPath(self.world.storage),
             now=self.world.now,
-            grant_access=lambda *_: None,
+            grant_access=partial(grant_as_applied, self.engine, STAFF),
             open_worker=self._open_worker,
         )
-        self._assigning = self._assigning or self.plan.rng.choice(known)
+
+    def _assign(self) -> None:
+        """Give everything in quarantine to a sample; what was begun goes on first."""
+        known = self._samples()
+        if not known:
+            return
         try:
-            assign_exposures(assigning, sample_id=self._assigning, by="operator")
-            self._assigning = None
+            assign_exposures(self.assigning(), sample_id=self.plan.rng.choice(known), by="operator")
         except LeaseLostError:
             raise
-        except LedgerError:
-            self._assigning = None  # nothing waits
-        except (TransferError, TimeoutError) as error:
+        except (LedgerError, TransferError, TimeoutError) as error:
             self.world.note(f"assigning ended: {error}")
+
+    def is_assigning(self) -> bool:
+        """Whether an assignment was begun and is not done."""
+        with at_rest(self.plan), self.engine.connect() as connection:
+            return bool(assignments.open_assignments(connection, self.microscope.name))
+
+    def _keep_access(self, experiment: str) -> None:
+        """Set an experiment's access as preparing does; where that succeeds, exactly those who are listed can read."""
+        folder = self.world.folder_of(experiment)
+        keeping = AccessKeeping(
+            engine=self.engine,
+            logbook=self.world.logbook,
+            storage_root=self.world.storage,
+            always=STAFF,
+            now=self.world.now,
+        )
+        try:
+            keep_access(keeping, experiment, folder=folder)
+        except (LogbookError, StoreError) as error:
+            self.world.note(f"access: {error}")
+            return
+        with at_rest(self.plan):
+            self._broken += self.collaborations.differences(experiment)
+
+    def _keep_all_access(self) -> None:
+        query = sa.text("select name from ledger.experiment where name in (:one, :other) order by name")
+        one, other = self.collaborations.experiments
+        with at_rest(self.plan), self.engine.connect() as connection:
+            known = connection.execute(query, {"one": one, "other": other}).scalars().all()
+        for experiment in known:
+            if self.world.folder_of(experiment).exists():
+                self._keep_access(experiment)
+
+    def _look_for_strangers(self) -> None:
+        """Nobody reads what never was theirs, but for files that are just being given to others."""
+        with at_rest(self.plan):
+            with self.engine.connect() as connection:
+                begun = reassignments.open_plans(connection, self.microscope.name)
+            self._broken += [] if begun else self.collaborations.strangers()
 
     def prepare(self) -> None:
         """Make the folders of all samples that are current or were."""
         root, instrument = PurePosixPath(self.world.storage), self.world.instrument
         for name, sample_id in self.world.samples.items():
             layout = experiment_layout(root, self.world.experiment_of(name), instrument=instrument)
-            for folder in (layout.sample(sample_id).raw, layout.sample(sample_id).gain_references):
-                Path(folder).mkdir(parents=True, exist_ok=True)
+            sample = layout.sample(sample_id)
+            make_folders([Path(layout.root), Path(sample.raw), Path(sample.gain_references)])
 
     def _pass(self) -> None:
         """Run once as a pass of the microscope's DAG does: wait for a sample, then a window."""
@@ -252,26 +335,46 @@ class Schedule:
         transfer = self.transfer()
         with at_rest(self.plan):
             self.prepare()
+        if self._sleeper.random() < 0.5:
+            self._go_on_giving()
+        self._keep_all_access()
         if wait_for_work(transfer, stop=lambda: world.t > ends, wait_s=30).sample_id is not None:
             transfer_window(transfer, rng.uniform(5, 60), lambda: world.t > ends)
+
+    def _go_on_giving(self) -> None:
+        """Do what each pass does first: carry on what a crash interrupted."""
+        for carry_on in (
+            lambda: resume_assignments(self.assigning()),
+            lambda: resume_reassignments(self.reassigning()),
+        ):
+            try:
+                carry_on()
+            except LeaseLostError:
+                raise
+            except (LedgerError, TransferError, TimeoutError) as error:
+                self.world.note(f"giving ended: {error}")
 
     def run(self) -> Outcome:
         plan, world = self.plan, self.world
         until = world.t + ACTIVE_S
         world.plan_operator(until)
         world.plan_exposures(plan.rng.randint(2, 7), until - 60)
+        self.collaborations.plan(until)
         rate = 10 ** plan.rng.uniform(-3.5, -1.6)
         while world.t < until:
             plan.rate = rate
             if self.process(self._pass) and plan.rng.random() < 0.5:
                 self._lose_power()
+            self._look_for_strangers()
             world.pass_time(plan.rng.choice([0.5, 3.0, 20.0]))
         plan.rate = 0.0
-        if self._assigning is not None:
-            self.process(self._assign)
+        world.logbook.is_down = world.logbook.lists_are_cut = False
+        self.process(lambda: resume_assignments(self.assigning()))
         self.process(lambda: resume_reassignments(self.reassigning()))
         self._settle()
         self.process(self._clear)
+        self.process(self._keep_all_access)
+        self._look_for_strangers()
         broken = self._broken + broken_invariants(world, self.engine, self.microscope.name)
         return Outcome(seed=plan.seed, points=plan.number, happened=dict(plan.happened), broken=broken, log=world.log)
 

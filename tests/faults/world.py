@@ -10,14 +10,16 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from tests.faults.inline import InlineWorker
 from tests.faults.points import Crash, Plan, at_rest
 
-from cryodaq.domain.experiment import CurrentState
+from cryodaq.domain.experiment import Collaborator, CurrentState
 from cryodaq.domain.file_roles import exposure_stem
+from cryodaq.domain.layout import experiment_layout
+from cryodaq.errors import LogbookError
 from cryodaq.simulator.camera import GrowingTiff
 from cryodaq.testing.fake_logbook import FakeLogbook
 
@@ -74,12 +76,23 @@ class RecordingLogbook(FakeLogbook):
         self.last_s: float | None = None
         self.answered: list[float] = []
         """When those answers were given that the ledger has on record."""
+        self.lists_are_cut = False
+        """It cannot say all of who may read."""
 
     def current_state(self, instrument: str, *, station: int) -> CurrentState:
         self.last_s = None
         state = super().current_state(instrument, station=station)
         self.last_s = self._clock()
         return state
+
+    def collaborators(self, experiment: str) -> Sequence[Collaborator]:
+        if self.lists_are_cut:
+            raise LogbookError("the answer broke off")
+        return super().collaborators(experiment)
+
+    def listed(self, experiment: str) -> Sequence[Collaborator]:
+        """Return who may read, whether or not the elogbook can say it."""
+        return self._collaborators[experiment]
 
     def on_record(self) -> None:
         """The ledger has the last answer."""
@@ -291,6 +304,11 @@ class World:
     def _stamp_folder(self, folder: Path) -> None:
         stamp = int((self.t + next(self._order) * 1e-3 + 7 * 3600) * 1e9)
         os.utime(folder, ns=(stamp, stamp))
+
+    def folder_of(self, experiment: str) -> Path:
+        """Return where an experiment's copies lie."""
+        root = PurePosixPath(self.storage)
+        return Path(experiment_layout(root, experiment, instrument=self.instrument).root)
 
     def experiment_of(self, name: str) -> str:
         """Return the experiment of a sample."""

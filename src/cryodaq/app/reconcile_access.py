@@ -56,11 +56,11 @@ def keep_access(keeping: AccessKeeping, experiment: str, *, folder: Path) -> Non
     StoreError
         Rights cannot be set, a collaborator has no number, or so many would lose access that a person must confirm.
     """
-    applied, plan = _planned(keeping, experiment)
+    is_set, plan = _planned(keeping, experiment)
     access.make_passable(folder, below=keeping.storage_root)
     if plan.must_be_confirmed:
         raise StoreError(_confirmation(experiment, plan))
-    if applied != list(plan.grants):
+    if not is_set:
         _apply(keeping, experiment, plan, folder=folder)
     if plan.unknown:
         message = (
@@ -104,12 +104,12 @@ def repair_access(keeping: AccessKeeping, experiment: str, *, confirmed: bool) -
 
 def applied_readers(engine: Engine, experiment: str, *, always: Readers) -> Readers:
     """Return who reads an experiment's files by what was set last."""
-    return always | readers_of(_applied(engine, experiment) or [])
+    return always | readers_of(_applied(engine, experiment)[0])
 
 
 def reader_standings(engine: Engine, experiment: str, listed: Sequence[Collaborator] | None) -> list[Reader]:
     """Return who is on the elogbook's list, and whether the files' access was set for them; without one, who has it."""
-    applied = _applied(engine, experiment) or []
+    applied, _ = _applied(engine, experiment)
     if listed is None:
         had = [one for one in applied if one.posix_id is not None]
         listed = [Collaborator(uid=one.uid, is_group=one.is_group, posix_id=one.posix_id) for one in had]
@@ -135,24 +135,26 @@ def readers_of(grants: Sequence[Grant]) -> Readers:
     )
 
 
-def _planned(keeping: AccessKeeping, experiment: str) -> tuple[list[Grant] | None, AccessPlan]:
-    applied = _applied(keeping.engine, experiment)
-    return applied, plan_access(applied or [], keeping.logbook.collaborators(experiment))
+def _planned(keeping: AccessKeeping, experiment: str) -> tuple[bool, AccessPlan]:
+    """Return whether everything is set already, and what is to be."""
+    applied, complete = _applied(keeping.engine, experiment)
+    plan = plan_access(applied, keeping.logbook.collaborators(experiment))
+    return complete and applied == list(plan.grants), plan
 
 
-def _applied(engine: Engine, experiment: str) -> list[Grant] | None:
+def _applied(engine: Engine, experiment: str) -> tuple[list[Grant], bool]:
+    """Return whose access was set last, and whether that came to its end."""
     with engine.connect() as connection:
-        stored = samples.applied_collaborators(connection, experiment)
-    if stored is None:
-        return None
-    return [
+        stored = samples.applied_access(connection, experiment)
+    grants = [
         Grant(
             uid=str(one["uid"]),
             is_group=bool(one["is_group"]),
             posix_id=one["posix_id"] if isinstance(one["posix_id"], int) else None,
         )
-        for one in stored
+        for one in stored.collaborators
     ]
+    return grants, stored.complete
 
 
 def _folder(keeping: AccessKeeping, experiment: str) -> Path:
@@ -166,6 +168,8 @@ def _folder(keeping: AccessKeeping, experiment: str) -> Path:
 
 def _apply(keeping: AccessKeeping, experiment: str, plan: AccessPlan, *, folder: Path) -> int:
     always = keeping.always
+    with keeping.engine.begin() as connection:  # who stops half-way takes away later whatever was set here
+        samples.begin_access(connection, experiment, [asdict(one) for one in (*plan.revoked, *plan.grants)])
     changed = access.grant_tree(folder, always | readers_of(plan.grants), revoke=readers_of(plan.revoked) - always)
     at = keeping.now()
     with keeping.engine.begin() as connection:

@@ -426,6 +426,20 @@ reassignment = Table(
     comment="What staff gave from one sample to another; an open row is carried on after a crash.",
 )
 
+assignment = Table(
+    "assignment",
+    metadata,
+    id_column(),
+    Column("microscope", Text, nullable=False),
+    Column("to_sample", Text, ForeignKey(sample.c.id), nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("exposures", JSONB, nullable=False, comment="ids of what leaves quarantine"),
+    time_column("planned_at", required=True),
+    time_column("done_at"),
+    Index("ix_assignment_open", "microscope", postgresql_where=text("done_at is null")),
+    comment="What staff gave from quarantine to a sample; an open row is carried on after a crash.",
+)
+
 removal = Table(
     "removal",
     metadata,

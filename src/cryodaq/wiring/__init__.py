@@ -142,10 +142,12 @@ class System(Connections):
 
     def transfer_parts(self, microscope: str) -> Transfer:
         """Return what transferring a microscope's files needs; triggers and deliveries are sent between ticks."""
+        from cryodaq.app.reconcile_access import grant_as_applied
         from cryodaq.app.transfer_movies import Transfer
 
         return Transfer(
             following=self.following(microscope),
+            grant_access=partial(grant_as_applied, self.engine, self.always_readers),
             floor_fraction=self.facility.storage.copying_floor,
             processing_floor_fraction=self.facility.storage.processing_floor,
             verify_max_bytes_per_s=self.facility.storage.verify_max_bytes_per_s,
@@ -213,7 +215,7 @@ class System(Connections):
 
         if self.facility.microscope(microscope).shadow:
             return []
-        self._resume_reassignments(microscope)
+        self._resume_giving(microscope)
         preparation = self.preparation(microscope)
         with self.engine.connect() as connection:
             answer = observations.last_answer(connection, microscope)
@@ -227,14 +229,25 @@ class System(Connections):
         unready = [] if current is None or prepare_sample(preparation, current) else [current.dag_id]
         return unready + [one.dag_id for one in others if one is not None and not prepare_dag(preparation, one)]
 
-    def _resume_reassignments(self, microscope: str) -> None:
+    def _resume_giving(self, microscope: str) -> None:
         """Carry on what a crash interrupted; what is in the way has an alarm of its own and stops no copying."""
+        from cryodaq.app.assign_exposures import resume_assignments
         from cryodaq.app.reassign_exposures import resume_reassignments
 
-        try:
+        def assign() -> None:
+            resume_assignments(self.assigning(microscope))
+
+        def reassign() -> None:
             resume_reassignments(self.reassigning(microscope))
-        except (LedgerError, StoreError, TransferError) as error:
-            log.warning("a reassignment stays open", extra={"microscope": microscope, "problem": str(error)})
+
+        for carry_on in (assign, reassign):
+            try:
+                carry_on()
+            except (LedgerError, StoreError, TransferError) as error:
+                log.warning(
+                    "something given to another sample is not there yet",
+                    extra={"microscope": microscope, "problem": str(error)},
+                )
 
     def transfer(self, microscope: str, *, stop: Callable[[], bool]) -> WindowSummary:
         """Stream one window."""

@@ -60,6 +60,8 @@ class Transfer:
     """Opens what does the I/O on one mount."""
     raw_folder_of: Callable[[SampleRecord], PurePosixPath] = _raw_folder
     """Where the microscope's tree of a sample is kept."""
+    grant_access: Callable[[SampleRecord, Sequence[Path]], None] = lambda *_: None
+    """Lets a sample's readers, and nobody else, read copies that are given to it before they are recorded."""
     new_wake: Callable[[], threading.Event] = threading.Event
     """Makes what a window rests on between two ticks."""
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from cryodaq.app.moving_copies import tell_refusal
 from cryodaq.app.transfer_window.session import Session
 from cryodaq.domain.file_roles import FileRole
-from cryodaq.errors import TransferError, UnsafeNameError
+from cryodaq.errors import StoreError, TransferError, UnsafeNameError
 from cryodaq.ledger import copy_names, files, movies
 from cryodaq.ledger.files import ChangedFile, CopiedFile, FileRecord
+from cryodaq.ledger.samples import SampleRecord
 from cryodaq.transfer.wire import error_from_message
 from cryodaq.transfer.workers import ShareWorker
 
@@ -71,12 +74,22 @@ class Settler:
             move = {"source": record.target, "base": str(destination.base), "xxh3_128": record.xxh3_128}
             moves.append(move | {"relative": str(destination.target.relative_to(destination.base))})
             moving.append(replace(record, target=str(destination.target)))
+            if destination.sample is not None:
+                self._let_read(destination.sample, Path(record.target or ""))
         if moves:
             answers = worker.request("move", moves=moves).result(WAIT_S)["moved"]
             taken = [said.get("error", {}).get("kind") == "TargetExistsError" for said in answers]
             _raise_first([said for said, is_taken in zip(answers, taken, strict=True) if not is_taken])
             placed += [record for record, is_taken in zip(moving, taken, strict=True) if not is_taken]
         return placed
+
+    def _let_read(self, sample: SampleRecord, copy: Path) -> None:
+        """Give a copy to the readers of the sample whose it is now, before it comes to it."""
+        try:
+            self._session.transfer.grant_access(sample, [copy])
+        except StoreError as error:
+            with self._session.transition() as connection:
+                tell_refusal(connection, sample, error, at=self._session.now())
 
     def _record(self, copied: Sequence[FileRecord], unnamed: Sequence[int]) -> None:
         session, at = self._session, self._session.now()
