@@ -36,10 +36,10 @@ BELONGS = 0.5
 """Slope from which on a reference belongs to a movie."""
 CERTAIN = 6.0
 """Standard errors between 0 and `BELONGS` that make the answer certain; weaker data leave the reference as given."""
-MARKED = 0.01
+MARKED = 0.02
 """Pattern of the detector, as a fraction of the counts, from which on frames are surely not corrected.
 
-A specimen leaves less than that from one pixel to the next in frames that were taken seconds apart.
+From one pixel to the next a specimen leaves less that first and last frames share: 1.3 % in simulated movies of 1 Å/px.
 """
 
 
