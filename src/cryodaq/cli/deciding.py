@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cryodaq.cli.accounts import operator_token_file
-from cryodaq.errors import LogbookAccessError
+from cryodaq.errors import ConfigError, LogbookAccessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +32,14 @@ def decider(system: System, token_file: Path | None, *, experiments: Iterable[st
     ------
     LogbookAccessError
         The account may not; nothing was changed.
+    ConfigError
+        There is no token to ask with.
     """
-    access = system.token_access(token_file or operator_token_file(system.home))
+    try:
+        access = system.token_access(token_file or operator_token_file(system.home))
+    except ConfigError as error:
+        message = f"{error}; name the file with your token for the elogbook with --token-file"
+        raise ConfigError(message) from error
     if access is None:
         return getpass.getuser()
     try:

@@ -54,7 +54,8 @@ def assign(
         taker = samples.find_sample(connection, sample_id)
     account = decider(system, token_file, experiments=[] if taker is None else [taker.experiment])
     assigned = assign_exposures(parts, sample_id=sample_id, by=account, acquisition_folder=folder)
-    print(f"{assigned.exposures} exposures with {assigned.movies} movies now belong to {sample_id}")
+    name = sample_id if taker is None else f"{taker.name} of {taker.experiment}"
+    print(f"{count_of(assigned.exposures, 'exposure')} with {count_of(assigned.movies, 'movie')} given to {name}")
 
 
 def clear(
@@ -93,7 +94,11 @@ def clear(
     print(
         f"{what} {'would be' if dry_run else 'was' if len(cleared.removed) < 2 else 'were'} removed from {microscope}"
     )
-    if not cleared.removed and not cleared.kept:
+    if not cleared.removed and not cleared.kept and unowned:
+        print(
+            f"nothing that is verified and that nobody owns lies in {unowned}; cryodaq quarantine list says what waits"
+        )
+    elif not cleared.removed and not cleared.kept:
         print(
             "no file that is verified is old and large enough yet by its retention rule, or none is left on the share"
         )

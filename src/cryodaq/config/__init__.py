@@ -122,7 +122,10 @@ def load(path: Path) -> Facility:
     try:
         return parse(path.read_text(encoding="utf-8"), source=path.name)
     except OSError as error:
-        message = f"{path}: {error.strerror}; write a facility file (an example: deploy/facility.example.toml)"
+        advice = "write a facility file (an example: deploy/facility.example.toml)"
+        if path.name == ACTIVE_NAME:
+            advice = "no system was started here yet: start one with cryodaq up, or name its folder with --home"
+        message = f"{path}: {error.strerror}; {advice}"
         raise ConfigError(message) from error
     except UnicodeDecodeError as error:
         message = f"{path} is not UTF-8 text"
