@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -20,6 +21,7 @@ from cryodaq.launch.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from sqlalchemy import Engine
 
 settings.register_profile("cryodaq", deadline=None, print_blob=True)  # a busy machine is no fault
 settings.load_profile("cryodaq")
@@ -118,6 +120,21 @@ def database_url(postgres: EmbeddedPostgres, migrated_database: str) -> str:
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_database} STRATEGY FILE_COPY")
     return postgres.url(name)
+
+
+@pytest.fixture
+def open_database() -> Iterator[Callable[[str], Engine]]:
+    """Opens databases by their URL; their connections are closed with the test."""
+    from cryodaq.database import open_engine
+
+    with ExitStack() as opened:
+
+        def open_(url: str) -> Engine:
+            engine = open_engine(url)
+            opened.callback(engine.dispose)
+            return engine
+
+        yield open_
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def find_limits(connection: Connection, sample_id: str) -> KeptLimits | None:
     row = connection.execute(select(sample_limits).where(sample_limits.c.sample_id == sample_id)).first()
     if row is None:
         return None
-    limits = {key: (low, high) for key, (low, high) in row.limits.items() if key in QUANTITIES}
+    limits = {key: (_real(low), _real(high)) for key, (low, high) in row.limits.items() if key in QUANTITIES}
     return KeptLimits(limits=limits, kept_by=row.kept_by, kept_at=row.kept_at)
 
 
@@ -49,3 +49,8 @@ def keep_limits(connection: Connection, found: SampleRecord, limits: Limits, *, 
         connection.execute(delete(sample_limits).where(sample_limits.c.sample_id == found.id))
     facts = {"limits": {key: list(pair) for key, pair in limits.items()}, "by": kept_by}
     record_event(connection, "limits_kept", at=at, subject=found.subject, facts=facts)
+
+
+def _real(limit: float | None) -> float | None:
+    """Return a limit as what it was: the database writes 1e40 out, which comes back as a whole number."""
+    return None if limit is None else float(limit)

@@ -36,6 +36,7 @@ TABLES: Mapping[str, str] = {
     "instrument_player": "people of instruments",
     "site_player": "people of the site",
     "elog_entry": "log entries",
+    "log_subscription": "log entries by e-mail",
     "instrument": "instruments",
     "account": "accounts",
     "token": "tokens",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,11 +142,11 @@ def test_a_damaged_backup_changes_nothing(
 
 
 def test_a_system_that_runs_is_not_replaced_under_its_feet(
-    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
+    postgres: EmbeddedPostgres, database_url: str, open_database: Callable[[str], sa.Engine], tmp_path: Path
 ) -> None:
     home = a_home(tmp_path)
     made = make_backup(place(home, database_url, postgres), tmp_path / "backups", at=AT)
-    with open_engine(database_url).connect(), pytest.raises(LaunchError, match="in use by another program"):
+    with open_database(database_url).connect(), pytest.raises(LaunchError, match="in use by another program"):
         restore_backup(place(home, database_url, postgres), made, at=AT)
 
 

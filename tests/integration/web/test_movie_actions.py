@@ -160,3 +160,10 @@ def test_limits_are_kept_with_the_sample_and_followed_by_what_is_exported(
     assert reader.post(f"/samples/{A}/limits", data={}).status_code == 403
     assert sign_in(client, "writer").post(f"/samples/{A}/limits", data={}).status_code == 303
     assert "kept for the sample" not in reader.get(f"/samples/{A}").text
+
+
+def test_a_limit_that_no_number_reaches_does_no_harm(client: TestClient, movie: SeededMovie) -> None:
+    writer = sign_in(client, "writer")
+    assert writer.post(f"/samples/{A}/limits", data={"max_fit_resolution_ang": "1e40"}).status_code == 303
+    assert "1</strong> in" in writer.get(f"/samples/{A}").text
+    assert writer.get(f"/samples/{A}/plots").status_code == 200
