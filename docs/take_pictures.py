@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 IMAGES = Path(__file__).with_name("images")
-DESKTOP: ViewportSize = {"width": 1100, "height": 820}
+DESKTOP: ViewportSize = {"width": 1240, "height": 820}
 PHONE: ViewportSize = {"width": 390, "height": 820}
 QUALITY, HIGHEST_PX = 55, 1500
 
