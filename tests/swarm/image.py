@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from tests.swarm.lab import Node, run
@@ -64,9 +65,14 @@ exec setpriv --reuid postgres --regid postgres --clear-groups "$bin/postgres" -D
 START_S = 30.0
 
 
-def next_revision() -> str:
-    """Return the revision of the later release's tables."""
-    return f"{int(newest_revision()) + 1:04}"
+@cache
+def revisions() -> tuple[str, str]:
+    """Return the revisions of the tables of this release and of the later one, as the trial found them when it began.
+
+    The checkout may move on while the trial runs; the images do not.
+    """
+    now = newest_revision()
+    return now, f"{int(now) + 1:04}"
 
 
 def make_base(folder: Path) -> Path:
@@ -118,9 +124,9 @@ def build(folder: Path) -> float:
             _import(root, node)
         _build(node, ["-f", "deploy/Dockerfile", "--build-arg", f"BASE={BASE}", "-t", IMAGE, "."])
         (node.folder / "next").mkdir(exist_ok=True)
-        revisions = {"before": newest_revision(), "after": next_revision()}
-        (node.folder / "next" / "later.py").write_text(NEXT_MIGRATION.format(**revisions))
-        (node.folder / "next" / "Dockerfile").write_text(NEXT_RECIPE.format(**revisions))
+        before, after = revisions()
+        (node.folder / "next" / "later.py").write_text(NEXT_MIGRATION.format(before=before, after=after))
+        (node.folder / "next" / "Dockerfile").write_text(NEXT_RECIPE.format(after=after))
         _build(node, ["-t", NEXT_IMAGE, str(node.folder / "next")])
     return time.monotonic() - begun
 

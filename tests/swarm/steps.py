@@ -11,8 +11,6 @@ import numpy as np
 from tests.swarm import image
 from tests.swarm.trial import EXPERIMENT, FRAMES, LIMIT_S, Trial
 
-from cryodaq.migrations import newest_revision
-
 AWAY_S = 40.0
 """How long a node, a share or a leader is away."""
 Step = Callable[[Trial], None]
@@ -144,7 +142,7 @@ def upgrade(trial: Trial) -> None:
     begun = time.monotonic()
     trial.deploy(CRYODAQ_IMAGE=image.NEXT_IMAGE)
     _all_run(trial, image.NEXT_IMAGE)
-    trial.wait("the tables are the later release's", LIMIT_S, lambda: trial.ask("tables") == [image.next_revision()])
+    trial.wait("the tables are the later release's", LIMIT_S, lambda: trial.ask("tables") == [image.revisions()[1]])
     trial.say(f"the upgrade took {time.monotonic() - begun:.0f} s")
     trial.settle("the release was replaced while movies came")
 
@@ -158,7 +156,7 @@ def back(trial: Trial) -> None:
     trial.wait("the backup is restored", LIMIT_S, lambda: "restored" in trial.said("restore"))
     trial.deploy()
     _all_run(trial, image.IMAGE)
-    trial.wait("the tables are the earlier release's", LIMIT_S, lambda: trial.ask("tables") == [newest_revision()])
+    trial.wait("the tables are the earlier release's", LIMIT_S, lambda: trial.ask("tables") == [image.revisions()[0]])
     trial.say(f"the way back took {time.monotonic() - begun:.0f} s")
     trial.settle("the earlier release is back, with the ledger of before the upgrade")
 
