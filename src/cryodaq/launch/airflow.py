@@ -114,7 +114,7 @@ class EmbeddedAirflow:
                 "print_stats_interval": 600,
             },
             "scheduler": {
-                "scheduler_idle_sleep_time": 0.25,  # from one task to the next
+                "scheduler_idle_sleep_time": 0.15,  # from one task to the next
                 "task_instance_heartbeat_timeout": HEARTBEAT_TIMEOUT_S,
                 "orphaned_tasks_check_interval": 30,
                 "task_queued_timeout": 120,  # pools leave a worker for every queued task, so a longer wait is a loss
