@@ -164,7 +164,7 @@ def _names_database(system: System) -> bool:
     from cryodaq.config import ACTIVE_NAME
     from cryodaq.wiring.connections import DATABASE_VARIABLE
 
-    if DATABASE_VARIABLE in os.environ:
+    if os.environ.get(DATABASE_VARIABLE):
         return True
     return (system.home.root / ACTIVE_NAME).exists() and system.facility.database.url_file is not None
 

@@ -36,7 +36,8 @@ def running_system(given: Path | None) -> System:
     from cryodaq.wiring.connections import DATABASE_VARIABLE
 
     home = home_folder(given)
-    os.environ.setdefault(DATABASE_VARIABLE, EmbeddedPostgres(home).url(DATABASE))
+    if not os.environ.get(DATABASE_VARIABLE):
+        os.environ[DATABASE_VARIABLE] = EmbeddedPostgres(home).url(DATABASE)
     return open_system(home)
 
 

@@ -70,8 +70,8 @@ def _ledger_url(home: Path | None) -> Iterator[str]:
     from cryodaq.launch.ledger_alone import embedded_ledger
     from cryodaq.wiring.connections import DATABASE_VARIABLE
 
-    if DATABASE_VARIABLE in os.environ:
-        yield os.environ[DATABASE_VARIABLE]
+    if named := os.environ.get(DATABASE_VARIABLE):
+        yield named
         return
     with embedded_ledger(home_folder(home)) as url:
         yield url

@@ -45,10 +45,11 @@ class Connections:
 
         if self.facility.database.url_file is not None:
             return read_secret(self.facility.database.url_file).get_secret_value()
-        if DATABASE_VARIABLE not in os.environ:
+        named = os.environ.get(DATABASE_VARIABLE)
+        if not named:
             message = f"no database is named; set {DATABASE_VARIABLE} or [database] url_file"
             raise ConfigError(message)
-        return os.environ[DATABASE_VARIABLE]
+        return named
 
     @cached_property
     def engine(self) -> Engine:
