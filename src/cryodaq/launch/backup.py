@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sqlalchemy import make_url, text
 
@@ -32,6 +32,7 @@ from cryodaq.launch.schema import DUMP_LIMIT_S, dump, libpq_environment
 from cryodaq.migrations import VERSION_TABLE, require_known
 
 DUMP, LABEL = "database.dump", "backup.json"
+FOLDERS = ("templates", "dags")
 SCHEMAS = ("ledger", "elogbook")
 PREFIX, SUFFIX = "cryodaq-backup-", ".tar"
 OTHERS = (
@@ -95,7 +96,7 @@ def _configuration(place: BackupPlace) -> Iterator[tuple[str, Path]]:
     active = place.home.root / ACTIVE_NAME
     if active.is_file():
         yield ACTIVE_NAME, active
-    for name, folder in (("templates", place.home.templates), ("dags", place.dag_folder)):
+    for name, folder in zip(FOLDERS, (place.home.templates, place.dag_folder), strict=True):
         for path in sorted(folder.glob("*.py*")) if folder.is_dir() else []:
             if path.is_file() and not path.is_symlink():
                 yield f"{name}/{path.name}", path
@@ -150,7 +151,8 @@ def _unpacked(source: Path, folder: Path) -> dict[str, object]:
     """Unpack an archive of ours after its label agrees with its content. Raises `LaunchError`."""
     try:
         with tarfile.open(source, "r:") as archive:
-            archive.extractall(folder, filter="data")
+            for member in archive:
+                _unpack(archive, member, folder)
         label = json.loads((folder / LABEL).read_text(encoding="utf-8"))
         hashes = dict(label["sha256"])
         wrong = [member for member, expected in hashes.items() if _sha256(folder / member) != expected]
@@ -161,6 +163,23 @@ def _unpacked(source: Path, folder: Path) -> dict[str, object]:
         message = f"{source} is damaged ({', '.join(wrong) or DUMP}); nothing was changed"
         raise LaunchError(message)
     return dict(label)
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write one file of an archive, readable by its owner alone. Raises `ValueError` for anything but a file of ours.
+
+    Not by tarfile's own filters: Python 3.11 has them from 3.11.4 on, and Debian 12 is older.
+    """
+    parts = PurePosixPath(member.name).parts
+    known = len(parts) == 1 or (len(parts) == 2 and parts[0] in FOLDERS)  # folder and name
+    content = archive.extractfile(member) if member.isreg() and known and ".." not in parts else None
+    if content is None:
+        message = f"{member.name!r} does not belong into a backup"
+        raise ValueError(message)
+    target = folder.joinpath(*parts)
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    with content, target.open("xb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _require_unused(url: str) -> None:
@@ -201,7 +220,7 @@ def _replace_tables(place: BackupPlace, dumped: Path) -> None:
 
 def _replace_configuration(place: BackupPlace, folder: Path) -> None:
     """Put the site's files back, each by a rename; files that the backup does not have are left alone."""
-    targets = {"templates": place.home.templates, "dags": place.dag_folder}
+    targets = dict(zip(FOLDERS, (place.home.templates, place.dag_folder), strict=True))
     pairs = [(folder / ACTIVE_NAME, place.home.root / ACTIVE_NAME)]
     for name, target in targets.items():
         pairs += [(path, target / path.name) for path in sorted((folder / name).glob("*"))]

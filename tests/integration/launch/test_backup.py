@@ -141,6 +141,32 @@ def test_a_damaged_backup_changes_nothing(
     assert content(database_url) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["../outside", "/outside", "dags/../../outside", "elsewhere/outside", "dags/a/outside"]
+)
+def test_an_archive_writes_nowhere_but_where_a_backup_has_its_files(
+    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, name: str
+) -> None:
+    home = a_home(tmp_path / "home")
+    made = make_backup(place(home, database_url, postgres), tmp_path / "backups", at=AT)
+    (tmp_path / "payload").write_text("hello")
+    with tarfile.open(made, "a") as archive:
+        archive.add(tmp_path / "payload", arcname=name)
+    with pytest.raises(LaunchError, match="does not belong into a backup"):
+        restore_backup(place(home, database_url, postgres), made, at=AT)
+
+
+def test_a_link_in_an_archive_is_refused(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> None:
+    home = a_home(tmp_path / "home")
+    made = make_backup(place(home, database_url, postgres), tmp_path / "backups", at=AT)
+    link = tarfile.TarInfo("dags/link.py")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    with tarfile.open(made, "a") as archive:
+        archive.addfile(link)
+    with pytest.raises(LaunchError, match="does not belong into a backup"):
+        restore_backup(place(home, database_url, postgres), made, at=AT)
+
+
 def test_a_system_that_runs_is_not_replaced_under_its_feet(
     postgres: EmbeddedPostgres, database_url: str, open_database: Callable[[str], sa.Engine], tmp_path: Path
 ) -> None:
