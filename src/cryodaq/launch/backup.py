@@ -171,7 +171,7 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
     Not by tarfile's own filters: Python 3.11 has them from 3.11.4 on, and Debian 12 is older.
     """
     parts = PurePosixPath(member.name).parts
-    known = len(parts) == 1 or (len(parts) == 2 and parts[0] in FOLDERS)  # folder and name
+    known = member.name in (LABEL, DUMP, ACTIVE_NAME) or (len(parts) == 2 and parts[0] in FOLDERS)  # folder and name
     content = archive.extractfile(member) if member.isreg() and known and ".." not in parts else None
     if content is None:
         message = f"{member.name!r} does not belong into a backup"
