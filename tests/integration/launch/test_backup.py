@@ -142,7 +142,7 @@ def test_a_damaged_backup_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside", "/outside", "dags/../../outside", "elsewhere/outside", "dags/a/outside"]
+    "name", ["../outside", "outside", "dags/..", "dags/../../outside", "elsewhere/outside", "dags/a/outside"]
 )
 def test_an_archive_writes_nowhere_but_where_a_backup_has_its_files(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, name: str
