@@ -65,8 +65,10 @@ def gain_is_bound(
         if why is None:
             named = metadata.defect_file_name if metadata else None
             target = gain_without_defects(connection, movie, candidate.target, named=named, of_camera=defects, at=at)
-            triggers.bind_gain(connection, movie.id, target)
-            return True
+            if target not in movie.refused_gains:
+                triggers.bind_gain(connection, movie.id, target)
+                return True
+            why = "is not its own, as its frames show"
         misfits.append(f"{candidate.name} {why}")
     newer = f"{len(candidates)} are newer than the movie" if candidates else "none was found"
     found = f"none fits: {'; '.join(misfits)}" if misfits else newer

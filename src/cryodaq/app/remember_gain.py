@@ -13,7 +13,7 @@ from cryodaq.domain.gain_memory import GainMemory, kind_of
 from cryodaq.domain.layout import BranchLayout
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.errors import WrongGainError
-from cryodaq.ledger import events
+from cryodaq.ledger import events, triggers
 from cryodaq.ledger.gain_memory import gain_memory, save_gain_memory
 from cryodaq.ledger.results import MovieToProcess
 
@@ -92,6 +92,8 @@ def tell_wrong_gain(
     if problem.picture is not None:
         message += f" ({save_gain_picture(layout.gain_contradiction, problem.picture)})"
     with engine.begin() as connection:
+        if movie.gain is not None:
+            triggers.refuse_gain(connection, movie.movie_id, movie.gain)
         events.raise_alarm(connection, _wrong(movie), severity="error", message=message, at=at, subject=movie.subject)
 
 

@@ -14,7 +14,6 @@ from cryodaq.app.bind_gain import gain_is_bound
 from cryodaq.domain.acquisition import AcquisitionMetadata, completed
 from cryodaq.domain.experiment import ParameterValue
 from cryodaq.domain.microscope import Microscope
-from cryodaq.domain.names import run_id
 from cryodaq.domain.parameters import (
     Disagreement,
     ImagingParameters,
@@ -143,9 +142,8 @@ def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) ->
     triggers.queue_trigger(
         connection,
         movie,
-        branch_id=branch.id,
+        branch_of=branch,
         dag_id=sample.dag_id,
-        run_id=run_id(movie.run_name, version=movie.version, branch=branch.name, moves=movie.moves),
         parameters=to_mapping(parameters),
         at=at,
     )

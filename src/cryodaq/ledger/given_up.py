@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, or_, select, true, update
+from sqlalchemy import Connection, and_, case, func, or_, select, true, update
 
 from cryodaq.domain.failures import Cause
 from cryodaq.ledger.events import Subject, record_event
@@ -91,10 +91,7 @@ def admit_again(connection: Connection, found: GivenUpMovie, *, asked_by: str, a
 
     False when somebody else was quicker.
     """
-    changed = connection.execute(
-        update(movie).where(movie.c.id == found.id, movie.c.state == "failed").values(state="registered", problem=None)
-    )
-    if changed.rowcount == 0:
+    if not decide_anew(connection, found.id):
         return False
     subject = Subject(
         microscope=found.microscope, experiment=found.experiment, sample_id=found.sample_id, movie_id=found.id
@@ -102,3 +99,15 @@ def admit_again(connection: Connection, found: GivenUpMovie, *, asked_by: str, a
     facts = {"branch": found.current_branch, "by": asked_by}
     record_event(connection, "run_asked_for", at=at, subject=subject, facts=facts)
     return True
+
+
+def decide_anew(connection: Connection, movie_id: int, *, only_with_refused_gain: bool = False) -> bool:
+    """Have a failed movie wait for a decision again, without the gain reference that its frames contradicted.
+
+    False where it has not failed, or, if only such are meant, where its gain reference was not contradicted.
+    """
+    refused = movie.c.gain_target == func.any(movie.c.refused_gains)
+    condition = [movie.c.id == movie_id, movie.c.state == "failed", *([refused] if only_with_refused_gain else [])]
+    kept = case((~refused, movie.c.gain_target))
+    values = {"state": "registered", "problem": None, "gain_target": kept}
+    return connection.execute(update(movie).where(*condition).values(**values)).rowcount > 0

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from cryodaq.domain.names import run_id
 from cryodaq.errors import LedgerError
 from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.given_up import decide_anew
 from cryodaq.ledger.tables import branch, judgement, movie, sample, trigger
 
 
@@ -46,10 +47,11 @@ def save_judgement(connection: Connection, movie_id: int, said: Judgement) -> No
     record_event(connection, "movie_judged", at=said.judged_at, subject=_subject(connection, movie_id), facts=facts)
 
 
-def process_again(connection: Connection, movie_id: int, *, branch_name: str, asked_by: str, at: datetime) -> str:
-    """Have a movie that was processed, or failed, processed once more by a new run; return the run's id.
+def process_again(connection: Connection, movie_id: int, *, branch_name: str, asked_by: str, at: datetime) -> None:
+    """Have a movie that was processed, or failed, processed once more by a new run.
 
-    Its results stay until new ones are there.
+    Its results stay until new ones are there. One that failed because its frames contradict its gain reference is
+    decided about anew and gets another one.
 
     Raises
     ------
@@ -76,6 +78,10 @@ def process_again(connection: Connection, movie_id: int, *, branch_name: str, as
         raise LedgerError("the movie was never handed over; it waits for what its page names")
     if row.settled_at is None:
         raise LedgerError("the movie is being processed now; wait until it has ended")
+    subject = _subject(connection, movie_id)
+    if decide_anew(connection, movie_id, only_with_refused_gain=True):
+        record_event(connection, "run_asked_for", at=at, subject=subject, facts={"branch": row.branch, "by": asked_by})
+        return
     new = run_id(row.run_name, version=row.version, branch=row.branch, moves=row.moves, rerun=row.reruns + 1)
     fresh = {"sent_at": None, "settled_at": None, "outcome": None, "problem": None, "next_attempt_at": at}
     connection.execute(update(trigger).where(trigger.c.id == row.id).values(run_id=new, reruns=row.reruns + 1, **fresh))
@@ -83,8 +89,7 @@ def process_again(connection: Connection, movie_id: int, *, branch_name: str, as
         update(movie).where(movie.c.id == movie_id, movie.c.state == "failed").values(state="queued", problem=None)
     )
     facts = {"run_id": new, "by": asked_by}
-    record_event(connection, "run_asked_for", at=at, subject=_subject(connection, movie_id), facts=facts)
-    return new
+    record_event(connection, "run_asked_for", at=at, subject=subject, facts=facts)
 
 
 def _subject(connection: Connection, movie_id: int) -> Subject:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from cryodaq.database import schema_metadata
 
@@ -192,6 +192,13 @@ movie = Table(
     Column("grid_square", Text, _place("grid_square", "GridSquare"), comment="of the metadata, else of the path"),
     Column("foil_hole", Text, _place("foil_hole", "FoilHole"), comment="of the metadata, else of the path"),
     Column("gain_target", Text, comment="absolute path of the copied gain reference"),
+    Column(
+        "refused_gains",
+        ARRAY(Text),
+        nullable=False,
+        server_default="{}",
+        comment="copies of gain references that its own frames contradicted",
+    ),
     Column("beam_shift_group", Text, comment="name in its sample; empty: not told apart; null: not published yet"),
     time_column("registered_at", required=True),
     time_column("triggered_at"),

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from cryodaq.domain.names import run_id
 from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.samples import Branch
 from cryodaq.ledger.tables import branch, exposure, file, gain_copy, gain_reference, movie, sample, trigger
 
 LONGEST_PAUSE = timedelta(seconds=60)
@@ -40,6 +42,8 @@ class WaitingMovie:
     copied_at: datetime
     metadata: Mapping[str, object] | None
     gain_target: str | None
+    refused_gains: Collection[str]
+    """Copies of gain references that its own frames contradicted."""
     problem: str | None
     registered_at: datetime
     moves: int
@@ -160,6 +164,7 @@ def _movies() -> Select[tuple[object, ...]]:
             file.c.copied_at,
             movie.c.metadata,
             movie.c.gain_target,
+            movie.c.refused_gains,
             movie.c.problem,
             movie.c.registered_at,
             movie.c.moves,
@@ -273,6 +278,13 @@ def bind_gain(connection: Connection, movie_id: int, target: str) -> None:
     connection.execute(update(movie).where(movie.c.id == movie_id).values(gain_target=target))
 
 
+def refuse_gain(connection: Connection, movie_id: int, target: str) -> None:
+    """Record that a movie's own frames contradict a gain reference: run again, it gets another one."""
+    known = func.array_position(movie.c.refused_gains, target).is_not(None)
+    refused = func.array_append(movie.c.refused_gains, target)
+    connection.execute(update(movie).where(movie.c.id == movie_id, ~known).values(refused_gains=refused))
+
+
 def keep_waiting(connection: Connection, waiting: WaitingMovie, problem: str, *, at: datetime) -> None:
     """Record, once, why a movie is not processed yet."""
     if waiting.problem == problem:
@@ -291,29 +303,57 @@ def queue_trigger(
     connection: Connection,
     waiting: WaitingMovie,
     *,
-    branch_id: int,
+    branch_of: Branch,
     dag_id: str,
-    run_id: str,
     parameters: Mapping[str, object],
     at: datetime,
 ) -> None:
-    """Write a movie's trigger into the outbox; its run id is unique before it is ever sent."""
-    connection.execute(
+    """Write a movie's trigger into the outbox; its run id is unique before it is ever sent.
+
+    A movie that was given up in the branch and decided about anew goes once more, by a run of its own.
+    """
+    name = run_id(waiting.run_name, version=waiting.version, branch=branch_of.name, moves=waiting.moves)
+    made = connection.execute(
         insert(trigger)
         .values(
             movie_id=waiting.id,
-            branch_id=branch_id,
+            branch_id=branch_of.id,
             dag_id=dag_id,
-            run_id=run_id,
-            conf={"movie_id": waiting.id, "branch_id": branch_id},
+            run_id=name,
+            conf={"movie_id": waiting.id, "branch_id": branch_of.id},
             parameters=dict(parameters),
             created_at=at,
             next_attempt_at=at,
         )
         .on_conflict_do_nothing(constraint="uq_trigger_movie")
-    )
+        .returning(trigger.c.id)
+    ).first()
+    if made is None:
+        name = _queue_once_more(connection, waiting, branch_of=branch_of, parameters=parameters, at=at)
     connection.execute(update(movie).where(movie.c.id == waiting.id).values(state="queued", problem=None))
-    record_event(connection, "movie_queued", at=at, subject=waiting.subject, facts={"run_id": run_id})
+    record_event(connection, "movie_queued", at=at, subject=waiting.subject, facts={"run_id": name})
+
+
+def _queue_once_more(
+    connection: Connection,
+    waiting: WaitingMovie,
+    *,
+    branch_of: Branch,
+    parameters: Mapping[str, object],
+    at: datetime,
+) -> str:
+    """Return the id of the run that the movie's trigger asks for; a trigger that is settled asks for a new one."""
+    mine = trigger.c.movie_id == waiting.id, trigger.c.branch_id == branch_of.id
+    columns = (trigger.c.id, trigger.c.run_id, trigger.c.reruns, trigger.c.settled_at)
+    row = connection.execute(select(*columns).where(*mine).with_for_update()).one()
+    if row.settled_at is None:
+        return str(row.run_id)
+    reruns = row.reruns + 1
+    name = run_id(waiting.run_name, version=waiting.version, branch=branch_of.name, moves=waiting.moves, rerun=reruns)
+    fresh = {"sent_at": None, "settled_at": None, "outcome": None, "problem": None, "next_attempt_at": at}
+    changed = {"run_id": name, "reruns": reruns, "parameters": dict(parameters), **fresh}
+    connection.execute(update(trigger).where(trigger.c.id == row.id).values(**changed))
+    return name
 
 
 def next_trigger(connection: Connection, microscope: str, *, at: datetime) -> DueTrigger | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,10 @@ from cryodaq.formats.mdoc import read_frame_mdoc
 from cryodaq.formats.metadata import read_metadata
 from cryodaq.formats.mrc import write_micrograph
 from cryodaq.ledger import results, tables
-from cryodaq.ledger.triggers import GainCandidate
+from cryodaq.ledger.judgements import process_again
+from cryodaq.ledger.triggers import GainCandidate, refuse_gain
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -366,6 +370,41 @@ def test_a_new_gain_in_mid_session_changes_later_movies_only(bench: Bench, tmp_p
     write_gain(noon, (32, 48))
     admit_movies(bench.admission)
     assert (bench.movie(first).gain_target, bench.movie(second).gain_target) == (morning, noon)
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_a_movie_whose_frames_contradict_its_gain_gets_another_one_when_it_is_run_again(
+    bench: Bench, tmp_path: Path, older: bool
+) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    movie = real_movie(bench, tmp_path, "FoilHole_1_Data_2_3_20261122_120000")
+    bench.add_gain("wrong.mrc", hours_before_movie=2)
+    bench.wait(11)
+    admit_movies(bench.admission)
+    (wrong,) = bench.copy_wanted_gains()
+    write_gain(wrong, (32, 48))
+    assert admit_movies(bench.admission) == 1
+    with bench.engine.begin() as connection:
+        refuse_gain(connection, movie, wrong)
+        refuse_gain(connection, movie, wrong)
+        connection.execute(tables.movie.update().values(state="failed", problem="not its gain"))
+        connection.execute(tables.trigger.update().values(sent_at=NOW, settled_at=NOW, outcome="failed", problem="x"))
+        process_again(connection, movie, branch_name="live", asked_by="anna", at=NOW)
+    assert (bench.movie(movie).state, bench.movie(movie).gain_target) == ("registered", None)
+    assert list(bench.movie(movie).refused_gains) == [wrong]
+    assert admit_movies(bench.admission) == 0
+    assert "none fits: wrong.mrc is not its own, as its frames show" in bench.movie(movie).problem
+    bench.add_gain("right.mrc", hours_before_movie=3 if older else 1)
+    admit_movies(bench.admission)
+    (right,) = set(bench.copy_wanted_gains()) - {wrong}
+    write_gain(right, (32, 48))
+    assert admit_movies(bench.admission) == 1
+    assert bench.movie(movie).gain_target == right
+    with bench.engine.connect() as connection:
+        (row,) = connection.execute(select(tables.trigger)).all()
+    assert row.run_id == "FoilHole_1_Data_2_3_20261122_120000~r1"
+    assert (row.reruns, row.sent_at, row.settled_at, row.outcome, row.problem) == (1, None, None, None, None)
 
 
 DEFECTS = "CameraSizeX 48\nCameraSizeY 32\nBadColumns 5\n"
