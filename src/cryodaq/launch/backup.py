@@ -33,6 +33,8 @@ from cryodaq.migrations import VERSION_TABLE, require_known
 
 DUMP, LABEL = "database.dump", "backup.json"
 FOLDERS = ("templates", "dags")
+HEAD_BYTES = 4096
+"""Of a script by pg_restore, within which its settings stand before anything of ours."""
 SCHEMAS = ("ledger", "elogbook")
 PREFIX, SUFFIX = "cryodaq-backup-", ".tar"
 OTHERS = (
@@ -208,14 +210,29 @@ def _replace_tables(place: BackupPlace, dumped: Path) -> None:
     ]
     load = [str(place.postgres.binary("psql")), "--no-psqlrc", "--quiet", "--no-password", "--single-transaction"]
     load += ["--set=ON_ERROR_STOP=1", f"--file={drops}", f"--file={script}"]
-    for command in (unpack, load):
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=DUMP_LIMIT_S, check=False
-        )
-        if done.returncode != 0:
-            lines = done.stderr.splitlines()[-20:]
-            message = f"{Path(command[0]).name} failed, nothing was changed:\n" + "\n".join(lines)
-            raise LaunchError(message)
+    _run(unpack, environment)
+    _let_older_servers_read(script)
+    _run(load, environment)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DUMP_LIMIT_S, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.splitlines()[-20:]
+        message = f"{Path(command[0]).name} failed, nothing was changed:\n" + "\n".join(lines)
+        raise LaunchError(message)
+
+
+def _let_older_servers_read(script: Path) -> None:
+    """Make a comment of the one setting in a script's head that PostgreSQL knows from version 17 on.
+
+    Our tools are newer than the server of many a site. The setting is its default, and the script keeps its length.
+    """
+    with script.open("r+b") as file:
+        at = file.read(HEAD_BYTES).find(b"\nSET transaction_timeout = 0;\n")
+        if at >= 0:
+            file.seek(at + 1)
+            file.write(b"-- ")
 
 
 def _replace_configuration(place: BackupPlace, folder: Path) -> None:
