@@ -26,12 +26,14 @@ from cryodaq.errors import (
     DagNotParsedError,
     FormatError,
     ParameterError,
+    RunConflictError,
     SchedulerError,
     SchedulerUnreachableError,
 )
 from cryodaq.formats.metadata import read_metadata
 from cryodaq.ledger import events, samples, triggers
 from cryodaq.ledger.events import Subject
+from cryodaq.ledger.healing import name_another_run
 from cryodaq.ledger.samples import Branch, SampleRecord
 from cryodaq.ledger.triggers import DueTrigger, WaitingMovie
 from cryodaq.ports import Scheduler
@@ -260,6 +262,10 @@ def _send(admission: Admission, connection: Connection, due: DueTrigger) -> bool
         admission.scheduler.trigger(due.dag_id, due.run_id, conf=due.conf)
     except SchedulerUnreachableError:
         raise
+    except RunConflictError as error:
+        # The ledger was put back to an earlier backup, and the scheduler remembers runs of what came after it.
+        new = name_another_run(connection, due.id, not_before=admission.now())
+        log.warning("a run of that id is another movie's", extra={"run": due.run_id, "instead": new, "why": str(error)})
     except DagNotParsedError as error:
         triggers.mark_unsent(connection, due, str(error), at=admission.now())
         samples.set_dag_state(connection, due.sample_id, "absent", problem=str(error), at=admission.now())

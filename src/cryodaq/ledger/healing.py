@@ -82,20 +82,28 @@ def send_again(connection: Connection, found: UnsettledTrigger, *, at: datetime)
 
 def run_anew(connection: Connection, found: UnsettledTrigger, *, not_before: datetime, at: datetime) -> str:
     """Have the movie processed by another run, because its run ended without a result; return the new run's id."""
+    new = name_another_run(connection, found.id, not_before=not_before)
+    _back_to_the_queue(connection, found, "run_failed", at=at)
+    return new
+
+
+def name_another_run(connection: Connection, trigger_id: int, *, not_before: datetime) -> str:
+    """Have a trigger ask for another run than before; return the new run's id."""
     query = (
-        select(movie.c.run_name, movie.c.version, movie.c.moves, branch.c.name)
-        .select_from(movie)
-        .join(branch, branch.c.id == found.branch_id)
-        .where(movie.c.id == found.movie_id)
+        select(movie.c.run_name, movie.c.version, movie.c.moves, branch.c.name, trigger.c.reruns)
+        .select_from(trigger)
+        .join(movie, movie.c.id == trigger.c.movie_id)
+        .join(branch, branch.c.id == trigger.c.branch_id)
+        .where(trigger.c.id == trigger_id)
     )
     row = connection.execute(query).one()
-    new = run_id(row.run_name, version=row.version, branch=row.name, moves=row.moves, rerun=found.reruns + 1)
+    reruns = row.reruns + 1
+    new = run_id(row.run_name, version=row.version, branch=row.name, moves=row.moves, rerun=reruns)
     connection.execute(
         update(trigger)
-        .where(trigger.c.id == found.id)
-        .values(run_id=new, reruns=found.reruns + 1, sent_at=None, next_attempt_at=not_before)
+        .where(trigger.c.id == trigger_id)
+        .values(run_id=new, reruns=reruns, sent_at=None, next_attempt_at=not_before)
     )
-    _back_to_the_queue(connection, found, "run_failed", at=at)
     return new
 
 

@@ -108,6 +108,21 @@ def test_a_run_is_triggered_once_with_the_ledgers_ids(ready: Bench) -> None:
     assert ready.movie(movie).state == "triggered"
 
 
+def test_a_run_id_that_the_scheduler_knows_as_another_movies_is_left_to_that_one(ready: Bench) -> None:
+    name = "FoilHole_1_Data_2_3_20261122_120000"
+    movie = ready.add_movie(name)
+    ready.wait(10.5)
+    assert admit_movies(ready.admission) == 1
+    ready.scheduler.trigger(ready.sample.dag_id, name, conf={"movie_id": movie + 1000, "branch_id": 1})
+    assert send_triggers(ready.admission) == 1
+    ready.scheduler.wait_until_idle(timeout_s=10)
+    assert sorted((run, conf["movie_id"]) for _, run, conf in ready.runs) == [
+        (name, movie + 1000),
+        (f"{name}~r1", movie),
+    ]
+    assert ready.movie(movie).state == "triggered"
+
+
 def test_a_run_that_begins_at_once_waits_for_no_later_trigger(ready: Bench) -> None:
     movies = [ready.add_movie(name) for name in ("a_00001", "a_00002")]
     ready.wait(10.5)
