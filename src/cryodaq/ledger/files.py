@@ -46,6 +46,8 @@ class FileRecord:
     seen_at: datetime
     changed_at: datetime
     copied_at: datetime | None
+    gone_at: datetime | None = None
+    """When it was no longer on the share."""
 
     @property
     def has_copy(self) -> bool:

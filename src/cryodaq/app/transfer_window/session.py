@@ -206,8 +206,8 @@ class Session:
             self.unverified.pop(record.id, None)
         key = (record.share, record.path)
         newest = self.known.get(key)
-        if newest is None or newest.version <= record.version:
-            self.known[key] = record
+        if record.gone_at is None and (newest is None or newest.version <= record.version):
+            self.known[key] = record  # of one that is gone only the copy is to be verified still
         if record.state not in UNCOPIED:
             self.tracked.pop(record.id, None)
         elif record.id in self.tracked:
