@@ -93,7 +93,6 @@ def poll(following: Following) -> Current:
                 switched_at=state.switched_at,
                 problem=problem,
             ),
-            at=following.now(),
         )
     return Current(asked_at=asked_at, answered=True, sample_id=sample_id, state=state)
 
@@ -134,7 +133,6 @@ def _no_answer(following: Following, asked_at: datetime, error: LogbookError) ->
                 assignment=None,
                 problem=str(error),
             ),
-            at=following.now(),
         )
     return Current(asked_at=asked_at, answered=False, sample_id=sample_id)
 

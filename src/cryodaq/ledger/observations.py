@@ -51,16 +51,8 @@ class ObservedState:
 _SAME = ("assignment", "experiment", "sample_id", "sample_name", "switched_at", "problem")
 
 
-def record_observation(connection: Connection, seen: Observation, *, at: datetime | None = None) -> bool:
-    """Record a poll: the last row grows while answers stay the same. Return whether something changed.
-
-    An answer to a question that somebody else asked again since is old: whoever got it stood still meanwhile.
-
-    Parameters
-    ----------
-    at
-        Now; by default when the answer had arrived. What is on record of later times is of a clock that was put back.
-    """
+def record_observation(connection: Connection, seen: Observation) -> bool:
+    """Record a poll: the last row grows while answers stay the same. Return whether something changed."""
     values = {
         "assignment": seen.assignment.value if seen.assignment is not None else UNREACHABLE,
         "experiment": seen.experiment,
@@ -77,8 +69,6 @@ def record_observation(connection: Connection, seen: Observation, *, at: datetim
             .where(current_state.c.id == last.id, current_state.c.last_asked_at < seen.asked_at)
             .values(last_asked_at=seen.asked_at)
         )
-        return False
-    if last is not None and seen.asked_at < last.last_asked_at <= (at or seen.answered_at):
         return False
     connection.execute(
         current_state.insert().values(
