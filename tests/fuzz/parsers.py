@@ -183,6 +183,7 @@ def _binary() -> tuple[Target, ...]:
     mrcs = (
         samples.mrc(),
         samples.mrc(sections=1),
+        samples.mrc(packed=True),
         samples.mrc(extended=samples.fei_header(), extended_type=b"FEI1"),
         samples.mrc(extended=bytes(range(28)), extended_type=b"SERI"),
     )

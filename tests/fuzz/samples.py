@@ -31,10 +31,10 @@ def tiff(*, compression: str | None = "lzw", dtype: str = "u1", predictor: bool 
     return handle.getvalue()
 
 
-def mrc(*, extended: bytes = b"", extended_type: bytes = b"\0\0\0\0", sections: int = 2) -> bytes:
-    """Return sections of 6 x 8 pixels of one byte, with an extended header."""
+def mrc(*, extended: bytes = b"", extended_type: bytes = b"\0\0\0\0", sections: int = 2, packed: bool = False) -> bytes:
+    """Return sections of 6 x 8 pixels of one byte, with an extended header; packed: 6 x 15 in as many bytes."""
     header = bytearray(1024)
-    struct.pack_into("<4i", header, 0, 8, 6, sections, 0)
+    struct.pack_into("<4i", header, 0, 15 if packed else 8, 6, sections, 101 if packed else 0)
     struct.pack_into("<3i3f", header, 28, 8, 6, sections, 8.8, 6.6, 1.0)
     struct.pack_into("<i", header, 92, len(extended))
     header[104:108] = extended_type

@@ -1,7 +1,8 @@
 """MRC files: micrographs, and the header that stacks share with them.
 
-Source: the MRC2014 format (Cheng et al. 2015, doi 10.1016/j.jsb.2015.04.002), IMOD's flag for unsigned bytes,
-and the extended headers FEI1 and FEI2, which are skipped by their declared size here.
+Source: the MRC2014 format (Cheng et al. 2015, doi 10.1016/j.jsb.2015.04.002), IMOD's flag for unsigned bytes and its
+mode 101 (counts below 16, two in a byte, as SerialEM packs frames), and the extended headers FEI1 and FEI2, which are
+skipped by their declared size here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from cryodaq.errors import FormatError, TruncatedFileError
 HEADER_BYTES = 1024
 MAX_EXTENDED_HEADER_BYTES = 256 * 1024 * 1024
 
-_CODE_OF_MODE = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+_PACKED = 101
+_CODE_OF_MODE = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", _PACKED: "u1"}
 _IMOD_STAMP = 1146047817
 _ROWS_AT_ONCE = 64
 
@@ -35,11 +37,20 @@ class MrcHeader:
     pixel_size_ang: float | None
     extended_type: str
     extended_bytes: int
+    packed: bool = False
+    """Whether a byte holds two pixels, the first one in its lower half; rows begin with a byte of their own."""
+
+    @property
+    def stored_shape_yx(self) -> tuple[int, int]:
+        """Values of `dtype` that a section has in the file."""
+        rows, columns = self.shape_yx
+        return rows, ((columns + 1) // 2 if self.packed else columns)
 
     @property
     def section_bytes(self) -> int:
         """Size of one section."""
-        return self.shape_yx[0] * self.shape_yx[1] * self.dtype.itemsize
+        rows, values = self.stored_shape_yx
+        return rows * values * self.dtype.itemsize
 
     @property
     def data_at(self) -> int:
@@ -67,7 +78,7 @@ def parse_mrc_header(data: bytes, *, path: PurePath) -> MrcHeader:
     order = _byte_order(data, path=path)
     columns, rows, sections, mode = struct.unpack_from(order + "4i", data, 0)
     if mode not in _CODE_OF_MODE:
-        raise FormatError(path, problem=f"MRC mode {mode} is not supported; modes 0, 1, 2, 6 and 12 are")
+        raise FormatError(path, problem=f"MRC mode {mode} is not supported; modes 0, 1, 2, 6, 12 and 101 are")
     if not (0 < columns <= 1_000_000 and 0 < rows <= 1_000_000 and 0 <= sections <= 10_000_000):
         raise FormatError(path, problem=f"its header declares {sections} sections of {rows} x {columns} pixels")
     (extended_bytes,) = struct.unpack_from(order + "i", data, 92)
@@ -84,6 +95,7 @@ def parse_mrc_header(data: bytes, *, path: PurePath) -> MrcHeader:
         pixel_size_ang=_pixel_size_ang(data, order),
         extended_type=data[104:108].decode("ascii", "replace").strip("\0 "),
         extended_bytes=extended_bytes,
+        packed=mode == _PACKED,
     )
 
 
@@ -174,8 +186,9 @@ def write_turned_micrograph(source: Path, target: Path) -> None:
         The source is no MRC file, has several sections, or ends too early (TruncatedFileError).
     """
     sections, header = read_sections(source)
-    if header.sections != 1:
-        raise FormatError(source, problem=f"it has {header.sections} sections where one micrograph is expected")
+    if header.sections != 1 or header.packed:
+        kind = "packed counts" if header.packed else f"{header.sections} sections"
+        raise FormatError(source, problem=f"it has {kind} where one micrograph is expected")
     with source.open("rb") as handle:
         head = handle.read(header.data_at)
     with target.open("wb") as handle:
@@ -224,6 +237,12 @@ def _pixel_size_ang(data: bytes, order: str) -> float | None:
 
 def _pixels(handle: BinaryIO, header: MrcHeader) -> NDArray[np.generic]:
     handle.seek(header.data_at)
-    pixels = np.fromfile(handle, dtype=header.dtype, count=header.sections * header.shape_yx[0] * header.shape_yx[1])
-    native = pixels.astype(header.dtype.newbyteorder("="), copy=False)
-    return native.reshape(header.sections, *header.shape_yx)
+    rows, values = header.stored_shape_yx
+    stored = np.fromfile(handle, dtype=header.dtype, count=header.sections * rows * values)
+    native = stored.astype(header.dtype.newbyteorder("="), copy=False).reshape(header.sections, rows, values)
+    if not header.packed:
+        return native
+    pixels = np.empty((header.sections, *header.shape_yx), native.dtype)
+    np.bitwise_and(native, 0x0F, out=pixels[..., 0::2])
+    np.right_shift(native[..., : header.shape_yx[1] // 2], 4, out=pixels[..., 1::2])
+    return pixels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +143,31 @@ def test_imods_unsigned_bytes_stay_unsigned(tmp_path: Path) -> None:
     data[152:160] = (1146047817).to_bytes(4, "little") + bytes(4)
     path.write_bytes(data)
     assert np.array_equal(read_frames(path), frames)
+
+
+@pytest.mark.parametrize("columns", [30, 31])
+def test_two_counts_in_a_byte_come_apart_in_their_order(tmp_path: Path, columns: int) -> None:
+    path = tmp_path / "a.mrc"
+    frames = np.random.default_rng(12).integers(0, 16, (3, 20, columns), dtype=np.uint8)
+    halves = np.zeros((3, 20, columns + columns % 2), np.uint8)
+    halves[..., :columns] = frames
+    with mrcfile.new(path) as mrc:
+        mrc.set_data((halves[..., 1::2] * 16 + halves[..., ::2]).astype(np.int8))
+    with path.open("r+b") as file:
+        for offset, number in ((0, columns), (12, 101), (28, columns)):
+            file.seek(offset)
+            file.write(struct.pack("<i", number))
+    found = read_frames(path)
+    assert (found.dtype, found.max()) == (np.uint8, 15)
+    assert np.array_equal(found, frames)
+    assert read_header(path).shape_yx == (20, columns)
+    assert inspect(path).closed
+    if columns % 2 == 0 and shutil.which("relion_image_handler") is not None:  # it takes rows of even length only
+        path.rename(tmp_path / "a.mrcs")
+        command = ["relion_image_handler", "--i", "a.mrcs", "--o", "b.mrcs"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+        with mrcfile.open(tmp_path / "b.mrcs", permissive=True) as theirs:
+            assert np.array_equal(theirs.data, frames)
 
 
 def test_a_cut_mrc_stack_names_the_frame(tmp_path: Path) -> None:
