@@ -26,6 +26,7 @@ from cryodaq.errors import LedgerError, ParameterError
 from cryodaq.ledger import branches, results, samples
 from cryodaq.ledger.branches import BranchState, MovieAgain
 from cryodaq.ledger.events import record_event
+from cryodaq.ledger.given_up import decide_anew
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.publish.metrics import run_params
 
@@ -50,7 +51,9 @@ class Reprocessing:
 def begin_reprocessing(
     parts: Reprocessing, sample_id: str, *, params: Mapping[str, ParameterValue], asked_by: str
 ) -> str:
-    """Make a branch with these parameters and have every published movie processed in it; return its name.
+    """Make a branch with these parameters and have every movie that ended processed in it; return its name.
+
+    Movies whose frames contradict their gain reference get another one first, for the current branch as well.
 
     Raises
     ------
@@ -70,6 +73,8 @@ def begin_reprocessing(
         assert made is not None  # noqa: S101  # just made
         runs = [_run(parts, one, settings, branch=name) for one in movies]
         branches.queue_again(connection, made.id, dag_id=sample.dag_id, runs=runs, at=at)
+        for one in movies:
+            decide_anew(connection, one.id, only_with_refused_gain=True)
         samples.touch_sample(connection, sample.id, at=at)
         facts = {"branch": name, "movies": len(runs), "by": asked_by}
         record_event(connection, "reprocessing_begun", at=at, subject=sample.subject, facts=facts)
@@ -145,15 +150,17 @@ def _run(
 def make_current(parts: Reprocessing, sample_id: str, name: str, *, asked_by: str) -> int:
     """Let pages show a branch and new movies be processed in it; tell the elogbook its results.
 
-    Returns how many movies the elogbook is told of. The same again goes on after an interruption.
+    Returns how many movies the elogbook is told of. The same again goes on after an interruption. Movies that wait
+    for a gain reference of their own may come later.
 
     Raises `LedgerError` when there is no such branch or movies of it are still to be processed.
     """
     at = parts.now()
     with parts.engine.begin() as connection:
         sample, state = _find(connection, sample_id, name)
-        if state.waiting or state.in_flight:
-            message = f"{state.waiting + state.in_flight} movies of {name} are still to be processed; wait for them"
+        ahead = state.waiting - state.undecided + state.in_flight
+        if ahead:
+            message = f"{ahead} movies of {name} are still to be processed; wait for them"
             raise LedgerError(message)
         branches.set_current(connection, sample, name, asked_by=asked_by, at=at)
         numbers = branches.published_in(connection, state.id)

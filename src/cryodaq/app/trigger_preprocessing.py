@@ -68,7 +68,7 @@ class Admission:
 
 def admit_movies(admission: Admission) -> int:
     """Decide about every waiting movie of the microscope; return how many were put into the outbox."""
-    queued = _admit_all(admission, ("registered", "waiting"))
+    queued = _admit_all(admission, triggers.UNDECIDED)
     _tell_who_waits(admission)
     return queued
 

@@ -22,6 +22,7 @@ from cryodaq.ledger.tables import (
     stage_result,
     trigger,
 )
+from cryodaq.ledger.triggers import UNDECIDED
 from cryodaq.ledger.versions import superseded
 
 AT_ONCE = 500
@@ -44,6 +45,8 @@ class BranchState:
     failed: int
     in_flight: int
     """Given to the scheduler, without an outcome."""
+    undecided: int
+    """Not given to it yet, because they wait for something of their own, such as a gain reference."""
 
     @property
     def waiting(self) -> int:
@@ -89,10 +92,12 @@ def branch_states(connection: Connection, sample_id: str) -> list[BranchState]:
             func.count(trigger.c.id).filter(done, trigger.c.outcome == "published").label("published"),
             func.count(trigger.c.id).filter(done, trigger.c.outcome != "published").label("failed"),
             func.count(trigger.c.id).filter(~done, trigger.c.sent_at.is_not(None)).label("in_flight"),
+            func.count(trigger.c.id).filter(~done, movie.c.state.in_(UNDECIDED)).label("undecided"),
         )
         .select_from(branch)
         .join(sample, branch.c.sample_id == sample.c.id)
         .outerjoin(trigger, trigger.c.branch_id == branch.c.id)
+        .outerjoin(movie, trigger.c.movie_id == movie.c.id)
         .where(branch.c.sample_id == sample_id)
         .group_by(branch.c.id, sample.c.current_branch)
         .order_by(branch.c.id)

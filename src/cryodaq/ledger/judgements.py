@@ -51,7 +51,7 @@ def process_again(connection: Connection, movie_id: int, *, branch_name: str, as
     """Have a movie that was processed, or failed, processed once more by a new run.
 
     Its results stay until new ones are there. One that failed because its frames contradict its gain reference is
-    decided about anew and gets another one.
+    decided about anew and gets another one, in the current branch and in the one that is named.
 
     Raises
     ------
@@ -67,8 +67,10 @@ def process_again(connection: Connection, movie_id: int, *, branch_name: str, as
             movie.c.version,
             movie.c.moves,
             branch.c.name.label("branch"),
+            (branch.c.name == sample.c.current_branch).label("is_current"),
         )
         .join(movie, trigger.c.movie_id == movie.c.id)
+        .join(sample, movie.c.sample_id == sample.c.id)
         .join(branch, trigger.c.branch_id == branch.c.id)
         .where(movie.c.id == movie_id, branch.c.name == branch_name)
         .with_for_update(of=trigger)
@@ -79,7 +81,7 @@ def process_again(connection: Connection, movie_id: int, *, branch_name: str, as
     if row.settled_at is None:
         raise LedgerError("the movie is being processed now; wait until it has ended")
     subject = _subject(connection, movie_id)
-    if decide_anew(connection, movie_id, only_with_refused_gain=True):
+    if decide_anew(connection, movie_id, only_with_refused_gain=True) and row.is_current:
         record_event(connection, "run_asked_for", at=at, subject=subject, facts={"branch": row.branch, "by": asked_by})
         return
     new = run_id(row.run_name, version=row.version, branch=row.branch, moves=row.moves, rerun=row.reruns + 1)

@@ -16,6 +16,8 @@ from cryodaq.ledger.tables import branch, exposure, file, gain_copy, gain_refere
 
 LONGEST_PAUSE = timedelta(seconds=60)
 """Between two attempts to send the same trigger."""
+UNDECIDED = ("registered", "waiting")
+"""States of movies that are copied and not handed over: metadata, gain reference or parameters are to be found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ def waiting_movies(
     connection: Connection,
     microscope: str,
     *,
-    states: Collection[str] = ("registered", "waiting"),
+    states: Collection[str] = UNDECIDED,
     limit: int = 500,
 ) -> list[WaitingMovie]:
     """Return the microscope's movies that are copied and not yet triggered, oldest first.
@@ -359,9 +361,10 @@ def _queue_once_more(
 def next_trigger(connection: Connection, microscope: str, *, at: datetime) -> DueTrigger | None:
     """Lock and return the trigger that is to be sent now; None when there is none.
 
-    Only for samples whose DAG the scheduler has read. What is collected now comes before what waits longer, and both
-    before what is processed once more. The movie is locked as well, as stages lock it before its trigger: a run that
-    is quicker than our note of it waits for the note.
+    Only for samples whose DAG the scheduler has read, and for movies of which nothing is undecided: one that is to get
+    another gain reference waits for it in all its branches. What is collected now comes before what waits longer, and
+    both before what is processed once more. The movie is locked as well, as stages lock it before its trigger: a run
+    that is quicker than our note of it waits for the note.
     """
     query = (
         select(trigger, movie.c.sample_id)
@@ -374,6 +377,7 @@ def next_trigger(connection: Connection, microscope: str, *, at: datetime) -> Du
             trigger.c.next_attempt_at <= at,
             sample.c.microscope == microscope,
             sample.c.dag_state == "parsed",
+            movie.c.state.not_in(UNDECIDED),
         )
         .order_by((branch.c.name == sample.c.current_branch).desc(), trigger.c.id.desc())
         .limit(1)

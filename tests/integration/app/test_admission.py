@@ -17,6 +17,7 @@ from tests.integration.app.conftest import PARAMS, Bench
 
 from cryodaq.app.bind_gain import fits, in_order_of_choice
 from cryodaq.app.prepare_sample import prepare_sample
+from cryodaq.app.reprocess_sample import Reprocessing, begin_reprocessing, make_current
 from cryodaq.app.trigger_preprocessing import admit_movies, send_triggers
 from cryodaq.domain.acquisition import completed
 from cryodaq.formats.gain import read_gain
@@ -81,7 +82,9 @@ def test_without_metadata_the_header_alone_speaks(ready: Bench, shared_data: Pat
     admit_movies(ready.admission)
     said = ready.movie(movie).metadata
     assert (said["voltage_kv"], said["software"]) == (pytest.approx(300.0), "EPU 2.9.0.1519")
-    assert any("pixel_size_ang" in text for text in ready.alarms())  # the operator says 1.0 Å
+    assert any(
+        "pixel size of the frames: operator says 1 Å" in text for text in ready.alarms()
+    )  # the operator says 1.0 Å
 
 
 def test_damaged_metadata_is_an_alarm_and_the_movie_goes_with_the_samples_parameters(
@@ -387,10 +390,8 @@ def test_a_new_gain_in_mid_session_changes_later_movies_only(bench: Bench, tmp_p
     assert (bench.movie(first).gain_target, bench.movie(second).gain_target) == (morning, noon)
 
 
-@pytest.mark.parametrize("older", [True, False])
-def test_a_movie_whose_frames_contradict_its_gain_gets_another_one_when_it_is_run_again(
-    bench: Bench, tmp_path: Path, older: bool
-) -> None:
+def contradicted_movie(bench: Bench, tmp_path: Path) -> tuple[int, str]:
+    """Return a movie that failed because its frames contradict its gain reference, and the reference."""
     bench.add_sample()
     prepare_sample(bench.preparation, bench.sample)
     movie = real_movie(bench, tmp_path, "FoilHole_1_Data_2_3_20261122_120000")
@@ -405,6 +406,15 @@ def test_a_movie_whose_frames_contradict_its_gain_gets_another_one_when_it_is_ru
         refuse_gain(connection, movie, wrong)
         connection.execute(tables.movie.update().values(state="failed", problem="not its gain"))
         connection.execute(tables.trigger.update().values(sent_at=NOW, settled_at=NOW, outcome="failed", problem="x"))
+    return movie, wrong
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_a_movie_whose_frames_contradict_its_gain_gets_another_one_when_it_is_run_again(
+    bench: Bench, tmp_path: Path, older: bool
+) -> None:
+    movie, wrong = contradicted_movie(bench, tmp_path)
+    with bench.engine.begin() as connection:
         process_again(connection, movie, branch_name="live", asked_by="anna", at=NOW)
     assert (bench.movie(movie).state, bench.movie(movie).gain_target) == ("registered", None)
     assert list(bench.movie(movie).refused_gains) == [wrong]
@@ -420,6 +430,32 @@ def test_a_movie_whose_frames_contradict_its_gain_gets_another_one_when_it_is_ru
         (row,) = connection.execute(select(tables.trigger)).all()
     assert row.run_id == "FoilHole_1_Data_2_3_20261122_120000~r1"
     assert (row.reruns, row.sent_at, row.settled_at, row.outcome, row.problem) == (1, None, None, None, None)
+
+
+@pytest.mark.parametrize("made_current", [False, True])
+def test_a_sample_processed_again_gives_a_contradicted_movie_another_gain_in_every_branch(
+    bench: Bench, tmp_path: Path, made_current: bool
+) -> None:
+    movie, wrong = contradicted_movie(bench, tmp_path)
+    parts = Reprocessing(engine=bench.engine, calibrated_pixel_size_ang=lambda *_: None, now=lambda: NOW)
+    sample_id = bench.sample.id
+    begin_reprocessing(parts, sample_id, params={**PARAMS, "apix": 2.0}, asked_by="anna")
+    assert admit_movies(bench.admission) == 0
+    assert "none fits: wrong.mrc is not its own, as its frames show" in bench.movie(movie).problem
+    assert send_triggers(bench.admission) == 0  # the new branch waits for the reference, too
+    if made_current:
+        make_current(parts, sample_id, "r1", asked_by="anna")
+    bench.add_gain("right.mrc", hours_before_movie=3)
+    admit_movies(bench.admission)
+    (right,) = set(bench.copy_wanted_gains()) - {wrong}
+    write_gain(right, (32, 48))
+    assert admit_movies(bench.admission) == 1
+    assert bench.movie(movie).gain_target == right
+    assert send_triggers(bench.admission) == (1 if made_current else 2)
+    bench.scheduler.wait_until_idle(timeout_s=10)
+    name = "FoilHole_1_Data_2_3_20261122_120000"
+    runs = [f"{name}~b-r1"] if made_current else [f"{name}~r1", f"{name}~b-r1"]
+    assert sorted(run for _, run, _ in bench.runs) == sorted(runs)
 
 
 DEFECTS = "CameraSizeX 48\nCameraSizeY 32\nBadColumns 5\n"
