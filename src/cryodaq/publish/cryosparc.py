@@ -8,7 +8,7 @@ from pathlib import Path
 from cryodaq.formats.coordinates import read_coordinates
 from cryodaq.publish import sample_tables
 from cryodaq.publish.project import MadeProject
-from cryodaq.publish.project_files import make_link, write_tables
+from cryodaq.publish.project_files import MOVIES, make_link, write_movies_table, write_tables
 from cryodaq.publish.sample_folder import SampleTables, Table, read_sample_tables, row_count
 from cryodaq.publish.shifted_optics import with_beam_shift_groups
 
@@ -16,8 +16,8 @@ from cryodaq.publish.shifted_optics import with_beam_shift_groups
 def make_cryosparc_folder(sample_folder: Path, target: Path, *, selection: Path | None = None) -> MadeProject:
     """Make or renew a folder that cryoSPARC imports from.
 
-    `movies/` and `micrographs/` are flat folders of links for its wildcards; `micrographs_ctf.star` and
-    `particles.star` name micrographs by paths relative to the folder.
+    `movies/` and `micrographs/` are flat folders of links for its wildcards; `movies.star`, `micrographs_ctf.star` and
+    `particles.star` name them by paths relative to the folder.
 
     Raises `ExportError` and `FormatError` as `make_relion_project` does.
     """
@@ -26,11 +26,12 @@ def make_cryosparc_folder(sample_folder: Path, target: Path, *, selection: Path 
     for name in ("movies", "micrographs"):
         (target / name).mkdir(parents=True, exist_ok=True)
     make_link(target / "gain_references", sample.folder / "raw" / "GainRefs")
-    places = {}
+    places, movies = {}, {}
     for fact in sample.facts:
         movie = sample.folder / fact["movie"]
-        make_link(target / "movies" / f"{fact['run']}{movie.suffix}", movie)
         micrograph = fact["micrograph_dose_weighted"]
+        movies[micrograph] = f"movies/{fact['run']}{movie.suffix}"
+        make_link(target / movies[micrograph], movie)
         places[micrograph] = f"micrographs/{Path(micrograph).name}"
         make_link(target / places[micrograph], sample.folder / micrograph)
     flat = dict(grouped.with_ctf)
@@ -38,6 +39,7 @@ def make_cryosparc_folder(sample_folder: Path, target: Path, *, selection: Path 
     flat.pop("rlnMicrographNameNoDW", None)
     particles = _particles(sample, flat, places)
     write_tables(target / sample_tables.WITH_CTF, {"optics": grouped.optics, "micrographs": flat})
+    write_movies_table(target / MOVIES, grouped, movies)
     write_tables(target / "particles.star", {"optics": grouped.optics, "particles": particles})
     return MadeProject(
         micrographs=len(sample.facts),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryodaq.publish import sample_tables
 from cryodaq.publish.growing import write_anew
-from cryodaq.publish.project_files import make_link, write_tables
+from cryodaq.publish.project_files import MOVIES, make_link, write_movies_table, write_tables
 from cryodaq.publish.relion import METADATA_COLUMN
 from cryodaq.publish.sample_folder import SampleTables, read_sample_tables, row_count
 from cryodaq.publish.shifted_optics import with_beam_shift_groups
@@ -54,7 +54,10 @@ def make_relion_project(sample_folder: Path, project: Path, *, selection: Path |
         A table is damaged.
     """
     sample = with_beam_shift_groups(read_sample_tables(sample_folder, selection=selection))
-    return lay_out_project(sample, project)
+    made = lay_out_project(sample, project)
+    movies = {fact["micrograph_dose_weighted"]: fact["movie"] for fact in sample.facts}
+    write_movies_table(project / MOVIES, sample, movies)
+    return made
 
 
 def lay_out_project(sample: SampleTables, project: Path) -> MadeProject:

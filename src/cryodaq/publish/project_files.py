@@ -9,6 +9,11 @@ from pathlib import Path
 from cryodaq.errors import ExportError
 from cryodaq.formats.star import Block, write_star
 from cryodaq.publish.growing import write_anew
+from cryodaq.publish.sample_folder import SampleTables
+
+MOVIES = "movies.star"
+OF_MICROGRAPHS_ONLY = "rlnMicrographPixelSize"
+"""Column of optics groups that movies have not."""
 
 
 def make_link(link: Path, target: Path) -> None:
@@ -31,3 +36,19 @@ def write_tables(path: Path, blocks: Mapping[str, Block]) -> None:
     text = StringIO()
     write_star(text, blocks)
     write_anew(path, [text.getvalue()])
+
+
+def write_movies_table(path: Path, sample: SampleTables, names: Mapping[str, str]) -> None:
+    """Write the movies as RELION's import leaves them: what motion correction begins with.
+
+    Parameters
+    ----------
+    names
+        Of the movies in the project, by the sample's names of their micrographs.
+    """
+    corrected = sample.corrected
+    groups = zip(corrected["rlnMicrographName"], corrected["rlnOpticsGroup"], strict=True)
+    rows = [(names[str(name)], group) for name, group in groups if str(name) in names]
+    table: Block = {"rlnMicrographMovieName": [name for name, _ in rows], "rlnOpticsGroup": [row[1] for row in rows]}
+    optics = {name: column for name, column in sample.optics.items() if name != OF_MICROGRAPHS_ONLY}
+    write_tables(path, {"optics": optics, "movies": table})

@@ -238,6 +238,28 @@ def test_the_sample_itself_lists_a_tiff_movie_without_its_motion(publish: Publis
     assert (told.copied, told.without_motion) == (0, 1)
 
 
+@pytest.mark.skipif(
+    shutil.which("relion_run_motioncorr") is None,
+    reason="RELION is not installed (Debian package relion): it begins from our movies only where it is",
+)
+def test_relions_own_motion_correction_begins_from_a_projects_movies(publish: Publish, tmp_path: Path) -> None:
+    made, project = publish(".tiff"), tmp_path / "plain"
+    make_relion_project(made.sample, project)
+    told = starfile.read(project / f"aligned/{made.movie.run_name}.star")["general"]
+    command = ["relion_run_motioncorr", "--i", "movies.star", "--o", "MotionCorr/", "--use_own", "--j", "2"]
+    command += ["--gainref", told["rlnMicrographGainName"], "--patch_x", "1", "--patch_y", "1"]
+    subprocess.run(command, cwd=project, capture_output=True, timeout=100, check=True)
+    blocks = starfile.read(project / "MotionCorr/corrected_micrographs.star", always_dict=True)
+    (row,) = blocks["micrographs"].to_dict("records")
+    assert blocks["optics"]["rlnMicrographOriginalPixelSize"].item() == PIXEL_SIZE_ANG
+    found, ours = (
+        starfile.read(project / path)["global_shift"][["rlnMicrographShiftX", "rlnMicrographShiftY"]].to_numpy()
+        for path in (row["rlnMicrographMetadata"], f"aligned/{made.movie.run_name}.star")
+    )
+    assert np.allclose(found, ours, atol=1.0)
+    assert np.linalg.norm(found[-1]) > 3
+
+
 def test_everything_of_a_tiff_movie_is_mirrored_together(publish: Publish, tmp_path: Path) -> None:
     made, project = publish(".tiff"), tmp_path / "project"
     make_polishing_project(made.sample, project)

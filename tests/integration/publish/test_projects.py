@@ -115,6 +115,10 @@ def test_a_project_is_renewed_and_links_what_is_there(publish_spots: Publish, tm
     assert (made.micrographs, made.with_ctf, made.particles, made.optics_groups) == (2, 2, 4, 1)
     for name in starfile.read(project / "corrected_micrographs.star")["micrographs"]["rlnMicrographName"]:
         assert (project / name).is_file()
+    movies = starfile.read(project / "movies.star", always_dict=True)
+    assert list(movies["movies"]["rlnMicrographMovieName"]) == ["raw/session/m1.tiff", "raw/session/m2.tiff"]
+    assert all((project / name).is_file() for name in movies["movies"]["rlnMicrographMovieName"])
+    assert "rlnMicrographPixelSize" not in movies["optics"]
     coordinates = starfile.read(project / "coordinates.star", always_dict=True)["coordinate_files"]
     assert [(project / path).is_file() for path in coordinates["rlnMicrographCoordinates"]] == [True, True]
     assert (project / "AutoPick/cryodaq/aligned/m2_DW_autopick.star").is_file()
@@ -201,6 +205,8 @@ def test_cryosparc_gets_flat_folders_and_particles_with_their_ctf(
     in_unprivileged_child(lambda: make_cryosparc_folder(sample, target))
     assert sorted(path.name for path in (target / "movies").iterdir()) == ["m1.tiff", "m2.tiff"]
     assert all(path.is_file() for path in (target / "micrographs").iterdir())
+    movies = starfile.read(target / "movies.star", always_dict=True)["movies"]
+    assert list(movies["rlnMicrographMovieName"]) == ["movies/m1.tiff", "movies/m2.tiff"]
     table = starfile.read(target / "micrographs_ctf.star", always_dict=True)["micrographs"]
     assert [(target / name).is_file() for name in table["rlnMicrographName"]] == [True, True]
     particles = starfile.read(target / "particles.star", always_dict=True)["particles"]
