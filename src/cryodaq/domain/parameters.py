@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
@@ -22,6 +22,16 @@ PHYSICAL_RANGES: dict[str, tuple[float, float]] = {
     "particle_diameter_ang": (20.0, 3000.0),
     "frame_count": (1, 100_000),
 }
+_SHOWN = {
+    "pixel_size_ang": ("pixel size of the frames", " Å"),
+    "voltage_kv": ("voltage", " kV"),
+    "cs_mm": ("spherical aberration", " mm"),
+    "amplitude_contrast": ("amplitude contrast", ""),
+    "dose_per_frame_e_ang2": ("dose of a frame", " e⁻/Å²"),
+    "particle_diameter_ang": ("particle diameter", " Å"),
+    "frame_count": ("frames", ""),
+}
+"""How people read each value: its title and its unit."""
 AGREEMENT = 0.05
 """Two sources that differ by more than this fraction raise an alarm."""
 
@@ -255,10 +265,25 @@ def _contradiction(field: str, used: Sourced, other: Sourced) -> Disagreement | 
     exact = field in {"frame_count", "voltage_kv"}
     if abs(ratio - 1) <= (1e-3 if exact else AGREEMENT):
         return None
-    text = f"{field}: {used.source} says {used.value:g}, {other.source} says {other.value:g}"
+    title, unit = _SHOWN[field]
+    text = f"{title}: {used.source} says {used.value:g}{unit}, {other.source} says {other.value:g}{unit}"
     if field == "pixel_size_ang" and min(abs(ratio - 2), abs(ratio - 0.5)) < AGREEMENT:
         text += "; a factor of two is usually super-resolution: check superres"
     return Disagreement(field=field, used=used, other=other, text=text)
+
+
+def find_disagreements(
+    operator: OperatorSettings, metadata: AcquisitionMetadata | None, instrument: InstrumentDefaults
+) -> tuple[Disagreement, ...]:
+    """Return where sources contradict each other, by the same rule, whether or not all that is needed is said."""
+    said = _candidates(operator, metadata, instrument)
+    return tuple(found for name, values in said.items() for found in _contradictions(name, values))
+
+
+def _contradictions(name: str, said: Sequence[Sourced]) -> list[Disagreement]:
+    """Return how the weaker sources of a value contradict the strongest."""
+    others = (other for other in said[1:] if other.source is not Source.DEFAULT)
+    return [found for other in others if (found := _contradiction(name, said[0], other))]
 
 
 def resolve_parameters(
@@ -283,12 +308,7 @@ def resolve_parameters(
         if not low <= said[0].value <= high:
             problems.append(f"{name} = {said[0].value:g} from {said[0].source} is not between {low:g} and {high:g}")
         chosen[name] = said[0]
-        disagreements += [
-            found
-            for other in said[1:]
-            if other.source is not Source.DEFAULT
-            if (found := _contradiction(name, said[0], other))
-        ]
+        disagreements += _contradictions(name, said)
     if problems:
         raise ParameterError("; ".join(problems))
     return (

@@ -1,4 +1,4 @@
-"""What a new session on a microscope would find: its gain references and the last one that was used."""
+"""What a new session on a microscope would find: its gain references, and what its last exposures were like."""
 
 from __future__ import annotations
 
@@ -52,6 +52,35 @@ def last_used_gain_bytes(connection: Connection, microscope: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatestExposure:
+    """What the acquisition program wrote of the exposure that came last from a microscope."""
+
+    registered_at: datetime
+    metadata: Mapping[str, object]
+
+
+def latest_exposure(connection: Connection, microscope: str) -> LatestExposure | None:
+    """Return the last exposure of the samples that were in use last; None where none of them says anything."""
+    row = connection.execute(
+        select(movie.c.registered_at, movie.c.metadata)
+        .where(movie.c.sample_id.in_(_recent_samples(connection, microscope)), movie.c.metadata.is_not(None))
+        .order_by(movie.c.id.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else LatestExposure(registered_at=row.registered_at, metadata=row.metadata)
+
+
+def _recent_samples(connection: Connection, microscope: str) -> list[str]:
+    newest = (
+        select(sample.c.id)
+        .where(sample.c.microscope == microscope)
+        .order_by(sample.c.last_active_at.desc())
+        .limit(RECENT_SAMPLES)
+    )
+    return list(connection.execute(newest).scalars())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GainUse:
     """How the gain references of a microscope's last movies fitted, by the imaging itself."""
 
@@ -67,13 +96,7 @@ class GainUse:
 
 def gain_use(connection: Connection, microscope: str) -> GainUse:
     """Return how gain references fitted the movies of the samples that were in use last."""
-    newest = (
-        select(sample.c.id)
-        .where(sample.c.microscope == microscope)
-        .order_by(sample.c.last_active_at.desc())
-        .limit(RECENT_SAMPLES)
-    )
-    samples = list(connection.execute(newest).scalars())
+    samples = _recent_samples(connection, microscope)
     mine = movie.c.sample_id.in_(samples)
     corrected = (
         select(movie.c.id, movie.c.gain_target)

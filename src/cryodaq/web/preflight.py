@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cryodaq.domain.acquisition import AcquisitionMetadata
 from cryodaq.domain.microscope import Microscope
+from cryodaq.domain.parameters import OperatorSettings, Source, find_disagreements
 from cryodaq.domain.session_checks import Check, Verdict
 from cryodaq.ledger.board import MicroscopeState, ShareState
-from cryodaq.ledger.readiness import GainState, GainUse
+from cryodaq.ledger.readiness import GainState, GainUse, LatestExposure
 from cryodaq.web.presentation import count, duration, size
 
 STALE = timedelta(minutes=5)
+COMPARED = timedelta(hours=24)
+"""Parameters are compared with an exposure that is no older; after that much has changed on a microscope."""
 LEAST_HOURS = 12.0
 """A share that is full sooner is a doubt."""
 PROBE_S = 2.0
@@ -28,10 +33,33 @@ class Found:
     gain: GainState | None
     last_gain_bytes: int | None
     gain_use: GainUse
+    latest: LatestExposure | None = None
 
 
-def preflight(microscope: Microscope, found: Found, *, storage: Check | None, now: datetime) -> list[Check]:
-    """Return what is ready and what is not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intended:
+    """What an operator wants to collect with."""
+
+    settings: OperatorSettings
+    calibrated_pixel_size_ang: Callable[[str, float | None], float | None]
+    """The facility's calibration by detector and magnification."""
+
+
+def preflight(
+    microscope: Microscope,
+    found: Found,
+    *,
+    storage: Check | None,
+    now: datetime,
+    intended: Intended | None = None,
+) -> list[Check]:
+    """Return what is ready and what is not.
+
+    Parameters
+    ----------
+    intended
+        What is compared with the microscope's last exposure; None before anything was written.
+    """
     made = [_share(share, now=now) for share in found.state.shares]
     known = {share.share for share in found.state.shares}
     made += [
@@ -40,6 +68,8 @@ def preflight(microscope: Microscope, found: Found, *, storage: Check | None, no
         if str(share.root) not in known
     ]
     made.append(_gain(microscope, found))
+    if intended is not None and found.latest is not None and now - found.latest.registered_at < COMPARED:
+        made.append(_last_exposure(microscope, found.latest, intended, now=now))
     if storage is not None:
         made.append(storage)
     if found.state.unowned:
@@ -97,6 +127,23 @@ def _fit(gain: GainState, use: GainUse) -> tuple[Verdict, str]:
     is_it = use.gain_name is not None and use.gain_name.startswith(Path(gain.path).stem)
     whose = "this one" if is_it else f"an earlier one, {use.gain_name},"
     return Verdict.GOOD, f"{whose} fitted the last {count(number, 'movie')}, orientation {way}"
+
+
+def _last_exposure(microscope: Microscope, latest: LatestExposure, intended: Intended, *, now: datetime) -> Check:
+    """Compare the parameters with what the microscope wrote last: whoever changed nothing since has made a mistake."""
+    metadata = AcquisitionMetadata(**latest.metadata)  # type: ignore[arg-type]  # stored by asdict
+    calibrated = intended.calibrated_pixel_size_ang(microscope.detector, metadata.magnification)
+    instrument = replace(microscope.defaults, calibrated_pixel_size_ang=calibrated)
+    different = [
+        one.text
+        for one in find_disagreements(intended.settings, metadata, instrument)
+        if Source.METADATA in {one.used.source, one.other.source}
+    ]
+    ago = f"the last exposure, {duration((now - latest.registered_at).total_seconds())} ago,"
+    if different:
+        text = f"{ago} was taken otherwise: {'; '.join(different)}. Was it changed since?"
+        return Check(subject="Metadata", verdict=Verdict.DOUBT, text=text)
+    return Check(subject="Metadata", verdict=Verdict.GOOD, text=f"{ago} says nothing else")
 
 
 class StorageProbe:

@@ -13,14 +13,15 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from cryodaq.domain.parameters import read_operator_settings
 from cryodaq.domain.session_checks import Check, Verdict
-from cryodaq.errors import LogbookError, LogbookUnreachableError
+from cryodaq.errors import LogbookError, LogbookUnreachableError, ParameterError
 from cryodaq.ledger.board import board, recent_samples
-from cryodaq.ledger.readiness import gain_use, last_used_gain_bytes, newest_gain
+from cryodaq.ledger.readiness import gain_use, last_used_gain_bytes, latest_exposure, newest_gain
 from cryodaq.ledger.samples import find_sample
 from cryodaq.web.new_session import NEW, Reading, SessionStepError, begin_session, read_form
 from cryodaq.web.operators import Stand, stand
-from cryodaq.web.preflight import Found, StorageProbe, preflight
+from cryodaq.web.preflight import Found, Intended, StorageProbe, preflight
 from cryodaq.web.rendering import render
 from cryodaq.web.sample_fields import FieldGroup, as_sent, defaults, field_groups, usual
 from cryodaq.web.visitors import LoggedIn, NotThereError, Visitor, ledger_of, samples_searched, web_settings
@@ -87,7 +88,7 @@ def _begin(request: Request, name: str, form: FormData, who: Visitor) -> Respons
     sheet = _read(request, place, form)
     reading = sheet.reading
     assert reading is not None  # noqa: S101  # `_read` made it
-    doubts = [check for check in (*reading.checks, *_ready(request, place)) if check.verdict is not Verdict.GOOD]
+    doubts = [check for check in (*reading.checks, *_ready(request, sheet)) if check.verdict is not Verdict.GOOD]
     wrong = any(check.verdict is Verdict.WRONG for check in doubts)
     problem = None
     if reading.problems or wrong:
@@ -124,7 +125,7 @@ def _check(request: Request, name: str, form: FormData, who: Visitor) -> Respons
     place = stand(request, name, who)
     sheet = _read(request, place, form)
     values: dict[str, object] = {"checks": sheet.reading.checks if sheet.reading else ()}
-    return render(request, "checks.html", visitor=who, values={**values, "ready": _ready(request, place)})
+    return render(request, "checks.html", visitor=who, values={**values, "ready": _ready(request, sheet)})
 
 
 @router.get("/people")
@@ -147,8 +148,8 @@ def _read(request: Request, place: Stand, form: FormData) -> Sheet:
     return Sheet(place=place, groups=groups, sent=sent, people=people, reading=reading)
 
 
-def _ready(request: Request, place: Stand) -> list[Check]:
-    engine = ledger_of(request)
+def _ready(request: Request, sheet: Sheet) -> list[Check]:
+    engine, place = ledger_of(request), sheet.place
     probe: StorageProbe = request.app.state.storage
     name, now = place.microscope.name, web_settings(request).clock()
     with engine.connect() as connection:
@@ -157,8 +158,24 @@ def _ready(request: Request, place: Stand) -> list[Check]:
             gain=newest_gain(connection, name),
             last_gain_bytes=last_used_gain_bytes(connection, name),
             gain_use=gain_use(connection, name),
+            latest=latest_exposure(connection, name),
         )
-    return preflight(place.microscope, found, storage=probe.check(), now=now)
+    return preflight(place.microscope, found, storage=probe.check(), now=now, intended=_intended(request, sheet))
+
+
+def _intended(request: Request, sheet: Sheet) -> Intended | None:
+    """Return the parameters that are written so far; None where there are none, or a text that cannot be read."""
+    if sheet.reading is None:
+        return None
+    try:
+        settings = read_operator_settings(sheet.reading.wanted.params)
+    except ParameterError:
+        return None  # the form says so beside the field
+    reprocessing = web_settings(request).reprocessing
+    return Intended(
+        settings=settings,
+        calibrated_pixel_size_ang=reprocessing.calibrated_pixel_size_ang if reprocessing else lambda *_: None,
+    )
 
 
 def _page(request: Request, sheet: Sheet, who: Visitor, *, status: int = 200) -> HTMLResponse:
@@ -176,7 +193,7 @@ def _page(request: Request, sheet: Sheet, who: Visitor, *, status: int = 200) ->
         "usual": usual(sheet.place.microscope.defaults),
         "problems": sheet.reading.problems if sheet.reading else {},
         "checks": sheet.reading.checks if sheet.reading else (),
-        "ready": _ready(request, sheet.place),
+        "ready": _ready(request, sheet),
         "earlier": [entry for entry in earlier if entry.experiment in readable][:OFFERED],
         "experiments": [one for one in offered if not one.locked][:OFFERED],
         "may_register": "experiment_create" in who.person.privileges,

@@ -188,7 +188,7 @@ def test_damaged_and_contradicting_metadata_are_one_alarm_each_until_it_is_right
     add_movie_with_mdoc(ready, "a_3", tmp_path / "a_3.mdoc", "[FrameSet = 0]\nPixelSpacing = 2.0\n")
     admit_movies(ready.admission)
     (text,) = ready.alarms()
-    assert "pixel_size_ang: operator says 1, metadata says 2" in text
+    assert "pixel size of the frames: operator says 1 Å, metadata says 2 Å" in text
     add_movie_with_mdoc(ready, "a_4", tmp_path / "a_4.mdoc", "[FrameSet = 0]\nPixelSpacing = 1.0\n")
     assert admit_movies(ready.admission) == 1
     assert ready.alarms() == []
