@@ -53,6 +53,9 @@ def _print(facts: Mapping[str, object], *, indent: int = 0) -> None:
             for one in value:
                 print(f"{space}{name}:")
                 _print(one, indent=indent + 2)
+        elif name == "problems" and isinstance(value, list | tuple):
+            for one in value:
+                print(f"{space}problem: {_shown(one)}")
         elif isinstance(value, list | tuple):
             print(f"{space}{name}: {', '.join(map(_shown, value))}")
         else:

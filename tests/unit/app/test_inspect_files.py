@@ -23,7 +23,7 @@ STEM = "FoilHole_1_Data_2_3_20260101_120000"
     [
         ("epu/session_epu3.9.1_k3/EpuSession.dm", "EPU's session", {"needs_gain": True}),
         ("movies/dm4_format/dmTest_float32_nonSquare_diffPixelSize.dm4", "Gatan DigitalMicrograph", {"zeros": 64}),
-        ("logs/ctffind4.1.14/20170629_00021_frameImage_PS.txt", "CTFFIND's result", {"voltage_kv": 200.0}),
+        ("logs/ctffind5_example_from_docs.txt", "CTFFIND's result", {"voltage_kv": 300.0}),
         ("logs/motioncor2/29123499.motioncor2.log", "MotionCor's log", {"stack_xyz": (5760, 4092, 28)}),
         ("serialem/pyem/nav1.nav", "SerialEM's navigator", {}),
         (
@@ -132,6 +132,27 @@ def test_radial_averages_are_not_taken_for_results(shared_data: Path) -> None:
         assert found.format == "CTFFIND's curves"
         assert found.facts["micrographs"] == 1
         assert not found.metadata
+
+
+def test_wrong_fits_of_ctffind_and_aliased_rings_are_problems(shared_data: Path) -> None:
+    folder = shared_data / "logs/ctffind4.1.14"
+    for log in folder.glob("*_ctffind4.log"):
+        result, told = inspect_file(folder / log.name.replace("_ctffind4.log", ".txt")), inspect_file(log)
+        assert (result.format, told.format) == ("CTFFIND's result", "CTFFIND's log")
+        assert any("is not believed" in problem for problem in result.problems) or told.facts["aliased_from_ang"]
+        assert bool(told.problems) == (told.facts["aliased_from_ang"] is not None)
+
+
+def test_what_is_named_like_something_else_is_called_what_it_is(shared_data: Path, tmp_path: Path) -> None:
+    old = shared_data / "epu/transphire_grouping/epu_1_8_k2"
+    (text,) = (path for path in old.glob("*.mrc") if path.name.count("-") == 0)
+    assert inspect_file(text).format == "text that no reader here knows"
+    assert inspect_file(text).problems == ("it does not begin like an MRC file",)
+    spectrum = shared_data / "micrographs/bgal_powerspectra/20170629_00021_frameImage_PS.mrc"
+    assert inspect_file(spectrum).problems == ("it is named like a movie and holds a single image",)
+    found = inspect_session(old)
+    assert any("9 files hold a single frame" in problem for problem in found.problems)
+    assert inspect_session(tmp_path).problems == ("it holds no movie",)
 
 
 def test_a_session_without_movies_says_where_epu_put_them(shared_data: Path) -> None:
