@@ -88,7 +88,7 @@ def run_anew(connection: Connection, found: UnsettledTrigger, *, not_before: dat
 
 
 def name_another_run(connection: Connection, trigger_id: int, *, not_before: datetime) -> str:
-    """Have a trigger ask for another run than before; return the new run's id."""
+    """Have a trigger, settled or not, ask for another run than before; return the new run's id."""
     query = (
         select(movie.c.run_name, movie.c.version, movie.c.moves, branch.c.name, trigger.c.reruns)
         .select_from(trigger)
@@ -99,11 +99,8 @@ def name_another_run(connection: Connection, trigger_id: int, *, not_before: dat
     row = connection.execute(query).one()
     reruns = row.reruns + 1
     new = run_id(row.run_name, version=row.version, branch=row.name, moves=row.moves, rerun=reruns)
-    connection.execute(
-        update(trigger)
-        .where(trigger.c.id == trigger_id)
-        .values(run_id=new, reruns=reruns, sent_at=None, next_attempt_at=not_before)
-    )
+    fresh = {"sent_at": None, "settled_at": None, "outcome": None, "problem": None, "next_attempt_at": not_before}
+    connection.execute(update(trigger).where(trigger.c.id == trigger_id).values(run_id=new, reruns=reruns, **fresh))
     return new
 
 

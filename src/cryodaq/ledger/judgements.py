@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from cryodaq.domain.names import run_id
 from cryodaq.errors import LedgerError
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.given_up import decide_anew
+from cryodaq.ledger.healing import name_another_run
 from cryodaq.ledger.tables import branch, judgement, movie, sample, trigger
 
 
@@ -61,11 +61,7 @@ def process_again(connection: Connection, movie_id: int, *, branch_name: str, as
     query = (
         select(
             trigger.c.id,
-            trigger.c.reruns,
             trigger.c.settled_at,
-            movie.c.run_name,
-            movie.c.version,
-            movie.c.moves,
             branch.c.name.label("branch"),
             (branch.c.name == sample.c.current_branch).label("is_current"),
         )
@@ -84,9 +80,7 @@ def process_again(connection: Connection, movie_id: int, *, branch_name: str, as
     if decide_anew(connection, movie_id, only_with_refused_gain=True) and row.is_current:
         record_event(connection, "run_asked_for", at=at, subject=subject, facts={"branch": row.branch, "by": asked_by})
         return
-    new = run_id(row.run_name, version=row.version, branch=row.branch, moves=row.moves, rerun=row.reruns + 1)
-    fresh = {"sent_at": None, "settled_at": None, "outcome": None, "problem": None, "next_attempt_at": at}
-    connection.execute(update(trigger).where(trigger.c.id == row.id).values(run_id=new, reruns=row.reruns + 1, **fresh))
+    new = name_another_run(connection, row.id, not_before=at)
     connection.execute(
         update(movie).where(movie.c.id == movie_id, movie.c.state == "failed").values(state="queued", problem=None)
     )

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.names import run_id
 from cryodaq.ledger.events import Subject, record_event
+from cryodaq.ledger.healing import name_another_run
 from cryodaq.ledger.samples import Branch
 from cryodaq.ledger.tables import branch, exposure, file, gain_copy, gain_reference, movie, sample, trigger
 
@@ -346,16 +347,12 @@ def _queue_once_more(
 ) -> str:
     """Return the id of the run that the movie's trigger asks for; a trigger that is settled asks for a new one."""
     mine = trigger.c.movie_id == waiting.id, trigger.c.branch_id == branch_of.id
-    columns = (trigger.c.id, trigger.c.run_id, trigger.c.reruns, trigger.c.settled_at)
+    columns = (trigger.c.id, trigger.c.run_id, trigger.c.settled_at)
     row = connection.execute(select(*columns).where(*mine).with_for_update()).one()
     if row.settled_at is None:
         return str(row.run_id)
-    reruns = row.reruns + 1
-    name = run_id(waiting.run_name, version=waiting.version, branch=branch_of.name, moves=waiting.moves, rerun=reruns)
-    fresh = {"sent_at": None, "settled_at": None, "outcome": None, "problem": None, "next_attempt_at": at}
-    changed = {"run_id": name, "reruns": reruns, "parameters": dict(parameters), **fresh}
-    connection.execute(update(trigger).where(trigger.c.id == row.id).values(**changed))
-    return name
+    connection.execute(update(trigger).where(trigger.c.id == row.id).values(parameters=dict(parameters)))
+    return name_another_run(connection, row.id, not_before=at)
 
 
 def next_trigger(connection: Connection, microscope: str, *, at: datetime) -> DueTrigger | None:
