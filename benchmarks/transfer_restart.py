@@ -18,6 +18,7 @@ from cryodaq.app.transfer_movies import Transfer, transfer_window
 from cryodaq.domain.microscope import Microscope, RetentionRule, Share
 from cryodaq.domain.parameters import InstrumentDefaults
 from cryodaq.launch.postgres import EmbeddedPostgres
+from cryodaq.launch.socket_folders import remove_socket_folder
 from cryodaq.migrations import upgrade
 from cryodaq.testing.fake_logbook import FakeLogbook
 from cryodaq.transfer.scan import ShareScanner
@@ -57,6 +58,7 @@ def ledger(folder: Path) -> Iterator[sa.Engine]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
+        remove_socket_folder(server.socket_folder)
 
 
 def measure_restart(folder: Path, *, files: int) -> None:

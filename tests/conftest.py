@@ -18,6 +18,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from cryodaq.launch.postgres import EmbeddedPostgres
+from cryodaq.launch.socket_folders import remove_socket_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -89,6 +90,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
         finally:
             process.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             process.wait(20)
+            remove_socket_folder(server.socket_folder)
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ PLANT_SCHEDULES = 50
 def ledger(folder: Path) -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL of its own that does not care about its own safety."""
     from cryodaq.launch.postgres import EmbeddedPostgres
+    from cryodaq.launch.socket_folders import remove_socket_folder
 
     server = EmbeddedPostgres(folder / "ledger")
     server.home.mkdir()
@@ -54,6 +55,7 @@ def ledger(folder: Path) -> Iterator[EmbeddedPostgres]:
     finally:
         process.send_signal(signal.SIGQUIT)
         process.wait(20)
+        remove_socket_folder(server.socket_folder)
 
 
 @contextmanager

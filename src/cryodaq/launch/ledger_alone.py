@@ -13,6 +13,7 @@ from cryodaq.domain.home import Home
 from cryodaq.errors import LaunchError
 from cryodaq.launch.postgres import EmbeddedPostgres
 from cryodaq.launch.schema import bring_up_to_date
+from cryodaq.launch.socket_folders import remove_socket_folder
 from cryodaq.launch.system import DATABASE
 
 START_LIMIT_S = 60.0
@@ -58,6 +59,7 @@ def embedded_database(home: Path) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGQUIT)
                 process.wait(STOP_LIMIT_S)
+            remove_socket_folder(server.socket_folder)
 
 
 def _wait(server: EmbeddedPostgres, process: subprocess.Popen[bytes], log_path: Path) -> None:

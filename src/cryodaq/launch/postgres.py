@@ -6,7 +6,6 @@ can read. One major version is pinned; `data/PG_VERSION` says which one made the
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -21,11 +20,10 @@ from cryodaq.database import IDLE_TRANSACTION_LIMIT_S
 from cryodaq.errors import LaunchError
 from cryodaq.launch.privileges import ChildUser, child_user, command_as
 from cryodaq.launch.secrets import secret, write_private
+from cryodaq.launch.socket_folders import socket_folder
 
 MAJOR = "18"
 ROLE = "cryodaq"
-SOCKET_PATH_LIMIT = 107
-"""Longest path of a Unix socket that Linux takes, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +49,8 @@ class EmbeddedPostgres:
 
     @property
     def socket_folder(self) -> Path:
-        """A short private folder: a socket's path may have 107 bytes."""
-        name = hashlib.sha256(os.fsencode(self.home.resolve())).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"cryodaq-{name}"
+        """Where it listens; made for `command`, and to be removed by `remove_socket_folder` once it has ended."""
+        return socket_folder(self.home)
 
     def url(self, database: str, *, driver: str = "psycopg") -> str:
         """Return a SQLAlchemy URL without a password; libpq finds it in `password_file`."""

@@ -6,11 +6,9 @@ those costs no more than a wait: the scheduler notices that nobody begins a task
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cryodaq.errors import LaunchError
+from cryodaq.launch.socket_folders import socket_folder
 from cryodaq.launch.supervisor import Child
 
 if TYPE_CHECKING:
@@ -41,9 +40,8 @@ class EmbeddedRedis:
 
     @property
     def socket(self) -> Path:
-        """Its Unix socket, in a short private folder: a socket's path may have 107 bytes."""
-        name = hashlib.sha256(os.fsencode(self.home.resolve())).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"cryodaq-{name}-redis" / "redis.sock"
+        """Where it listens, alone in its folder."""
+        return socket_folder(self.home, suffix="-redis") / "redis.sock"
 
     @property
     def url(self) -> str:

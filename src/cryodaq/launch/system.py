@@ -30,6 +30,7 @@ from cryodaq.launch.postgres import EmbeddedPostgres
 from cryodaq.launch.redis import EmbeddedRedis
 from cryodaq.launch.schema import bring_up_to_date
 from cryodaq.launch.services import Service, own_services
+from cryodaq.launch.socket_folders import remove_socket_folder
 from cryodaq.launch.supervisor import Child, ChildEvent, Supervisor, stop_sessions
 from cryodaq.launch.swarm.preparing import copy_dag_files
 
@@ -190,6 +191,8 @@ class EmbeddedSystem:
             self._claims.release()
             if self._lock_descriptor is not None:
                 self._end_recorded()  # what an interrupt in the middle of a start kept from being known
+                for folder in (self.postgres.socket_folder, self.redis.socket.parent):
+                    remove_socket_folder(folder)
                 os.close(self._lock_descriptor)
                 self._lock_descriptor = None
 

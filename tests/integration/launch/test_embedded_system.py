@@ -187,6 +187,7 @@ def test_stopping_ends_a_running_transfer_and_leaves_no_process(system_trial: An
     assert took_s < 15
     assert not psutil.wait_procs(processes, timeout=2)[1]
     assert not list((system_trial.home / "run").glob("*.json"))
+    assert not system_trial.system.postgres.socket_folder.exists()
     assert system_trial.calls("transfer")[ended:][-1]["stopped"] is True
     killed = [path for path in (system_trial.home / "logs").glob("*.log") if "was killed" in path.read_text()]
     assert not killed
