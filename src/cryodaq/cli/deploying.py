@@ -46,7 +46,12 @@ def render(
 
 
 @app.command()
-def check(path: Annotated[Path, typer.Argument(help="A stack file, rendered or edited.")]) -> None:
+def check(
+    path: Annotated[Path, typer.Argument(help="A stack file, rendered or edited.")],
+    env: Annotated[
+        Path | None, typer.Option("--env", help="The site's env file: has it all values, and each slot its memory?")
+    ] = None,
+) -> None:
     """Check that everything used is declared, that no secret is in it, and what swarm needs."""
     import yaml
 
@@ -60,7 +65,15 @@ def check(path: Annotated[Path, typer.Argument(help="A stack file, rendered or e
     if not isinstance(stack, dict):
         message = f"{path} is no stack file"
         raise ConfigError(message)
-    _refuse(checking.problems(stack))
+    found = checking.problems(stack)
+    if env is not None:
+        try:
+            values = checking.read_env_file(env.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            message = f"{env} cannot be read: {error}"
+            raise ConfigError(message) from error
+        found += checking.problems_of_values(stack, values)
+    _refuse(found)
     print(f"{path} may be deployed: {len(stack['services'])} services")
 
 

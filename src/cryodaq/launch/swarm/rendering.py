@@ -16,6 +16,7 @@ from cryodaq.config import Facility
 from cryodaq.config.machines import Ports
 from cryodaq.config.microscope import MicroscopeTable
 from cryodaq.errors import ConfigError
+from cryodaq.launch.swarm.checking import MEMORY_PER_TASK
 
 Service = dict[str, Any]  # Any: YAML
 FACILITY_PLACE = "/etc/cryodaq/facility.toml"
@@ -142,9 +143,8 @@ def _workers(facility: Facility) -> Iterator[tuple[str, Service]]:
             continue
         yield f"worker-{table.name}", _microscope_worker(table, queue, read_only=True)
         yield f"worker-{table.name}-clear", _microscope_worker(table, clearing, read_only=False)
-    yield "worker-cpu", _compute_worker("cpu", slots="${CRYODAQ_CPU_SLOTS}", memory="${CRYODAQ_CPU_MEMORY}")
-    if facility.pools.gpu_slots:
-        yield "worker-gpu", _compute_worker("gpu", slots="${CRYODAQ_GPU_SLOTS}", memory="${CRYODAQ_GPU_MEMORY}")
+    for queue in ("cpu", "gpu") if facility.pools.gpu_slots else ("cpu",):
+        yield f"worker-{queue}", _compute_worker(queue, memory_per_task_gb=facility.pools.memory_per_task_gb)
 
 
 def _microscope_worker(table: MicroscopeTable, queues: str, *, read_only: bool) -> Service:
@@ -169,7 +169,9 @@ def _microscope_worker(table: MicroscopeTable, queues: str, *, read_only: bool) 
     }
 
 
-def _compute_worker(queue: str, *, slots: str, memory: str) -> Service:
+def _compute_worker(queue: str, *, memory_per_task_gb: float) -> Service:
+    """Return a worker that aligns; its memory is reserved, so swarm puts it on no node that has less to give."""
+    slots, memory = (f"${{CRYODAQ_{queue.upper()}_{what}}}" for what in ("SLOTS", "MEMORY"))
     return {
         "command": _worker_command(queue, slots=slots, name=queue),
         "secrets": list(WORKER_SECRETS),
@@ -177,8 +179,9 @@ def _compute_worker(queue: str, *, slots: str, memory: str) -> Service:
         "stop_grace_period": "120s",
         "deploy": {
             "mode": "global",
+            "labels": {MEMORY_PER_TASK: f"{memory_per_task_gb:g}"},
             "placement": {"constraints": [f"node.labels.cryodaq.{queue} == true"]},
-            "resources": {"limits": {"memory": memory}},
+            "resources": {"limits": {"memory": memory}, "reservations": {"memory": memory}},
         },
     }
 

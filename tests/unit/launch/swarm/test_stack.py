@@ -196,6 +196,32 @@ def test_what_docker_lets_through_is_found(harm: Any, sentence: str) -> None:
     assert any(sentence in problem for problem in checking.problems(stack))
 
 
+def test_the_example_env_file_has_every_value_and_memory_for_each_slot() -> None:
+    values = checking.read_env_file((DEPLOY / "site.env.example").read_text())
+    assert values == env_file()
+    assert checking.problems_of_values(rendered(), values) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"CRYODAQ_CPU_SLOTS": "20"}, "worker-cpu: 20 slots need 80 GB (4 GB a movie"),
+        ({"CRYODAQ_GPU_MEMORY": "7000m"}, "worker-gpu: 2 slots need 8 GB (4 GB a movie"),
+        ({"CRYODAQ_CPU_MEMORY": "plenty"}, "worker-cpu: 16 slots with plenty memory"),
+        ({"CRYODAQ_CPU_SLOTS": ""}, "the env file has no CRYODAQ_CPU_SLOTS"),
+    ],
+)
+def test_a_worker_with_more_slots_than_memory_for_movies_is_found(changed: dict[str, str], sentence: str) -> None:
+    found = checking.problems_of_values(rendered(), env_file() | changed)
+    assert any(problem.startswith(sentence) for problem in found), found
+
+
+def test_workers_that_compute_reserve_their_memory_on_the_node() -> None:
+    for name in ("worker-cpu", "worker-gpu"):
+        resources = rendered()["services"][name]["deploy"]["resources"]
+        assert resources["reservations"] == resources["limits"]
+
+
 def test_secrets_fit_together_and_are_never_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     made = {path.name: path.read_text() for path in make_secrets(folder, postgres="db:5432", redis="broker:6379")}
