@@ -257,7 +257,7 @@ class Trial:
             gaps = [float(gap) for gap in connection.execute(sa.text(GAPS)).scalars()]
         columns = {name: [float(row[place]) for row in rows] for place, name in enumerate(NAMES)}
         columns |= {"task to task": gaps, **between_tasks(self.engine, self.airflow_url)}
-        return {name: _percentiles(sorted(values)) for name, values in columns.items()}
+        return {name: percentiles(sorted(values)) for name, values in columns.items()}
 
 
 def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
@@ -291,7 +291,8 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _percentiles(values: list[float]) -> dict[str, float]:
+def percentiles(values: list[float]) -> dict[str, float]:
+    """Return what half, nearly all and all of sorted values stay below, s."""
     if len(values) < 2:
         return {}
     cuts = statistics.quantiles(values, n=100, method="inclusive")
