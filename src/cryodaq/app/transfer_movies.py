@@ -35,7 +35,7 @@ __all__ = ["Transfer", "WindowSummary", "transfer_pass", "transfer_window", "wai
 
 log = logging.getLogger(__name__)
 TICK_S = 0.25
-"""Longest pause between two ticks; answers of workers end it early."""
+"""Longest pause between two ticks; answers of workers end it early, and so does a file whose quiet time is over."""
 PUMP_EVERY_S = 0.5
 """Between two calls of the caller's hook."""
 DRAIN_S = 300.0
@@ -293,7 +293,7 @@ class _Window:
         self._teller.tell(current)
         self._suspecter.look(current)
         self._pump.check()
-        session.wake.wait(TICK_S)
+        session.wake.wait(min(TICK_S, self._judge.due_in_s()))
         session.wake.clear()
 
     def _work_on_storage(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -89,6 +90,12 @@ class Judge:
                 tracked.busy = True
             future = worker.request("look", paths=[tracked.record.path for tracked in asked])
             self._requests.append(_Request(mount, asked, future))
+
+    def due_in_s(self) -> float:
+        """Return in how many seconds the next file is to be looked at; what is due already waits for its worker."""
+        now_s = self._session.clock()
+        waiting = (t.look_due_s - now_s for t in self._session.tracked.values() if t.record.state in {"seen", "held"})
+        return min((pause_s for pause_s in waiting if pause_s > 0), default=math.inf)
 
     def learn_expected_frames(self, known: Sequence[FileRecord]) -> None:
         """Have metadata that was copied by an earlier window looked at again, for movies that are not complete."""

@@ -44,8 +44,8 @@ class Transfer:
     following: Following
     lanes: int = 3
     """Large files copied at once: one lane takes the newest, the others the oldest."""
-    scan_pause_s: float = 1.0
-    """Between two scans of a share, at least; a slow scan pauses for twice its own time."""
+    scan_pause_s: float = 0.7
+    """Between two scans of a share, at least: how long a closed file may lie unseen. A slow scan pauses for longer."""
     stall_s: float = 60.0
     """A share that says nothing for so long is given up."""
     floor_fraction: float = 0.02
