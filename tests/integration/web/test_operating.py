@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 
 import httpx
+from sqlalchemy import update
 from tests.integration.web.conftest import Enter
 
+from cryodaq.domain.acquisition import AcquisitionMetadata
+from cryodaq.ledger import tables as t
 from cryodaq.testing.operated_facility import EARLIER, EXPERIMENT, PARAMS, OperatedFacility
 
 NEW = {
@@ -66,6 +70,18 @@ def test_doubts_must_be_looked_at_first(enter: Enter, facility: OperatedFacility
     checks = olga.post("/microscopes/tem1/new/checks", data=doubtful)
     assert "the total dose says 60" in checks.text
     assert "/share is mounted" in checks.text
+
+
+def test_parameters_unlike_the_last_exposure_must_be_looked_at(enter: Enter, facility: OperatedFacility) -> None:
+    movie = facility.seed.add_movie(facility.sample, "m1")
+    said = AcquisitionMetadata(source="m1.xml", pixel_size_ang=2 * PARAMS["apix"], voltage_kv=300.0)
+    with facility.engine.begin() as connection:
+        connection.execute(update(t.movie).where(t.movie.c.id == movie.id).values(metadata=asdict(said)))
+    olga = enter("olga")
+    sent = {key: value for key, value in NEW.items() if key != "accept"}
+    assert "was taken otherwise: pixel size" in olga.post("/microscopes/tem1/new/checks", data=sent).text
+    assert olga.post("/microscopes/tem1/new", data={**sent, "seen": seen(olga)}).status_code == 422
+    assert olga.post("/microscopes/tem1/new", data={**NEW, "seen": seen(olga)}).status_code == 303
 
 
 def test_a_wrong_field_is_marked_and_nothing_is_changed(enter: Enter, facility: OperatedFacility) -> None:
