@@ -29,6 +29,8 @@ class Time(Protocol):
     copies_made: int
     """Copies that wait for their names."""
 
+    def mounted_from(self, root: Path) -> str | None: ...
+
     def pass_time(self, seconds: float) -> None: ...
 
     def clock(self) -> float: ...
@@ -77,7 +79,9 @@ class InlineWorker(ShareWorker):
             root=Path(self.root),
             sentinel=self._settings.get("sentinel"),
             excludes=list(self._settings.get("excludes", ())),
+            expected_source=self._settings.get("expected_source"),
             clock=lambda: self._world.t,
+            source_of=self._world.mounted_from,
         )
 
     def request(self, what: str, **arguments: object) -> Future[dict[str, Any]]:

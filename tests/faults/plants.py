@@ -135,6 +135,24 @@ PLANTS = {
         "        if sentinel is not None:\n",
         "        if sentinel is None:\n",
     ),
+    "gone-for-good": Plant(
+        "a file that is back before its copy was verified is taken for gone",
+        "cryodaq.app.transfer_window.session",
+        "        if record.gone_at is None and (newest is None or newest.version <= record.version):\n",
+        "        if newest is None or newest.version <= record.version:\n",
+    ),
+    "any-server": Plant(
+        "another camera's share counts as the microscope's",
+        "cryodaq.transfer.mounted",
+        "    if expected is None or ",
+        "    if expected or expected is None or ",
+    ),
+    "late-readers": Plant(
+        "who lost access while a copy was on its way to others can read it there",
+        "cryodaq.app.moving_copies",
+        "        if not now.complete or now.changes != self._before.changes:\n",
+        "        if now.changes < 0:\n",
+    ),
     "repaired-blindly": Plant(
         "what lies on the share takes a damaged copy's place, whatever it is",
         "cryodaq.app.transfer_window.repairing",
@@ -156,7 +174,7 @@ PLANTS = {
     "settled-without-readers": Plant(
         "a copy that was named before a crash comes to others as it was",
         "cryodaq.app.transfer_window.settling",
-        "            self._session.transfer.grant_access(sample, [copy])\n",
+        "            handover.grant(places)\n",
         "            pass\n",
     ),
     "readers-for-ever": Plant(
@@ -171,9 +189,9 @@ PLANTS = {
     ),
     "access-half-set": Plant(
         "access that a crash left half-way counts as it was before",
-        "cryodaq.ledger.samples",
-        ".values(collaborators=[dict(person) for person in collaborators], access_applied_at=None)",
-        ".values(name=experiment_name)",
+        "cryodaq.ledger.readers",
+        "collaborators=[dict(person) for person in collaborators], access_applied_at=None, access_changes=change",
+        "access_changes=change",
     ),
     "no-hot-folders": Plant(
         "a file that is rewritten in place is not seen",

@@ -301,8 +301,9 @@ class Schedule:
         except (LogbookError, StoreError) as error:
             self.world.note(f"access: {error}")
             return
-        with at_rest(self.plan):
-            self._broken += self.collaborations.differences(experiment)
+        if not self._is_giving():
+            with at_rest(self.plan):
+                self._broken += self.collaborations.differences(experiment)
 
     def _keep_all_access(self) -> None:
         query = sa.text("select name from ledger.experiment where name in (:one, :other) order by name")
@@ -314,11 +315,16 @@ class Schedule:
                 self._keep_access(experiment)
 
     def _look_for_strangers(self) -> None:
-        """Nobody reads what never was theirs, but for files that are just being given to others."""
-        with at_rest(self.plan):
-            with self.engine.connect() as connection:
-                begun = reassignments.open_plans(connection, self.microscope.name)
-            self._broken += [] if begun else self.collaborations.strangers()
+        """Nobody reads what never was theirs."""
+        if not self._is_giving():
+            with at_rest(self.plan):
+                self._broken += self.collaborations.strangers()
+
+    def _is_giving(self) -> bool:
+        """Whether files are being given to others, or were until a crash: they have the readers of a moment ago."""
+        with at_rest(self.plan), self.engine.connect() as connection:
+            begun = reassignments.open_plans(connection, self.microscope.name)
+        return bool(begun) or self.is_assigning()
 
     def prepare(self) -> None:
         """Make the folders of all samples that are current or were."""

@@ -211,10 +211,14 @@ def test_an_unmounted_share_is_an_alarm_and_no_empty_session(tem1: Camera) -> No
 
 
 @needs_samba
-def test_another_cameras_share_in_its_place_is_not_taken_for_it(tem1: Camera) -> None:
+@pytest.mark.parametrize(
+    ("sentinel", "problem"),
+    [(".online-tem1", ".online-tem1 is not there"), (".online", "//camera/tem2 is there, not //camera/tem1")],
+)
+def test_another_cameras_share_in_its_place_is_not_taken_for_it(tem1: Camera, sentinel: str, problem: str) -> None:
     other = tem1.server.share("tem2") / "other_00001.tif"
     other.write_bytes(movie_bytes(seed=3))
-    share = Share(root=PurePosixPath(tem1.stage.share), sentinel=".online-tem1")
+    share = Share(root=PurePosixPath(tem1.stage.share), sentinel=sentinel)
     made = tem1.transfer()
     microscope = replace(tem1.stage.microscope, shares=(share,))
     with running(replace(made, following=replace(made.following, microscope=microscope))):
@@ -223,7 +227,7 @@ def test_another_cameras_share_in_its_place_is_not_taken_for_it(tem1: Camera) ->
         tem1.until_verified("a_00001.tif@1")
         tem1.mounted.unmount()
         with mounted_share(tem1.server, "tem2", tem1.stage.share):
-            until(lambda: ".online-tem1 is not there" in tem1.share_alarm(), "no alarm")
+            until(lambda: problem in tem1.share_alarm(), "no alarm")
             time.sleep(2 * PATIENCE_S)
             assert list(tem1.stage.states()) == ["a_00001.tif@1"]
             assert tem1.gone == 0

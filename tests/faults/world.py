@@ -127,7 +127,7 @@ class World:
         """Called when the share goes."""
         self.mounting: Callable[[Path], None] = lambda _: None
         """Called with where its files are, just before it comes back."""
-        self.instrument = f"TEM{number}"
+        self.instrument, self.server = f"TEM{number}", f"//camera{number}/x"  # whose share is mounted
         self.experiment, self.other_experiment = f"20260101-F{number}", f"20260102-F{number}"
         self.logbook = self._open_logbook()
         self.samples, self.log = dict[str, str](), list[str]()
@@ -260,6 +260,10 @@ class World:
             self._stamp_folder(target.parent)
         self.sources[path].taken = True
         self.note(f"take {path}")
+
+    def mounted_from(self, root: Path) -> str | None:
+        """Say what the kernel says of a folder."""
+        return self.server if root.is_relative_to(self.share) else None
 
     def unlisted(self, folder: Path) -> set[str]:
         """Return the names that a listing of a folder of the share does not have yet."""

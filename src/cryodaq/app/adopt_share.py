@@ -145,10 +145,11 @@ class _Comparison:
     """Hashes files of shares and copies of others, each mount by a worker that can be given up."""
 
     def __init__(self, adopting: Adopting, copies: Path) -> None:
-        roots = {str(share.root): share.sentinel for share in adopting.microscope.shares}
         self._shares = {
-            root: adopting.open_worker(PurePosixPath(root), sentinel=sentinel, threads=1)
-            for root, sentinel in roots.items()
+            str(share.root): adopting.open_worker(
+                share.root, sentinel=share.sentinel, expected_source=share.mounted_from, threads=1
+            )
+            for share in adopting.microscope.shares
         }
         self._copies = adopting.open_worker(PurePosixPath(copies), threads=1)
 

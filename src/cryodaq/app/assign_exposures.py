@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Never
 
 from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.moving_copies import (
+    GrantAccess,
+    Handover,
     Move,
     discard_parts,
     doubt_damaged,
@@ -46,8 +47,8 @@ class Assigning:
     microscope: str
     storage_root: PurePosixPath
     now: Callable[[], datetime]
-    grant_access: Callable[[SampleRecord, Sequence[Path]], None]
-    """Lets a sample's readers, and nobody else, read some files; called before they are moved into its folder."""
+    grant_access: GrantAccess
+    """Called before files are moved into a sample's folder."""
     open_worker: Callable[..., ShareWorker] = ShareWorker
     """Opens what does the I/O on one mount."""
 
@@ -140,11 +141,10 @@ def _assign(assigning: Assigning, connection: Connection, worker: ShareWorker, p
     held = files.files_of_exposures(connection, numbers)
     moves = _moves(connection, sample, held, numbers=numbers, token=lease.token)
     root = quarantine_root(assigning.storage_root, assigning.microscope)
-    came = move_files(
-        worker,
-        [move for move in moves.values() if move.source.is_relative_to(root)],
-        grant=partial(assigning.grant_access, sample),
-    )
+    handover = Handover(connection, sample, assigning.grant_access)
+    to_move = [move for move in moves.values() if move.source.is_relative_to(root)]
+    came = move_files(worker, to_move, grant=handover.grant)
+    handover.end(connection)
     doubt_damaged(connection, moves, came)
     if came.refused is not None:
         tell_refusal(connection, sample, came.refused, at=at)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.water_marks import WaterMarks
 from cryodaq.domain.file_roles import FileRole
-from cryodaq.domain.microscope import Microscope, RetentionRule
+from cryodaq.domain.microscope import Microscope, RetentionRule, Share
 from cryodaq.domain.retention import RemovalCandidate, reason_to_keep
 from cryodaq.errors import (
     CopyMismatchError,
@@ -201,14 +201,19 @@ class _Cleaner:
     def __init__(self, clearing: Clearing, lease: Lease) -> None:
         self._clearing = clearing
         self._lease = lease
-        self._storage = self._started(clearing.storage_root, sentinel=None)
+        self._storage = self._started(Share(root=clearing.storage_root, sentinel=None))
         self._shares: dict[str, ShareWorker] = {}
         self._sessions: set[tuple[str, str]] = set()
         """Session folders from which something went."""
 
-    def _started(self, root: PurePosixPath, *, sentinel: str | None) -> ShareWorker:
+    def _started(self, share: Share) -> ShareWorker:
         worker = self._clearing.open_worker(
-            root, sentinel=sentinel, threads=1, niceness=NICENESS, stall_s=self._clearing.stall_s
+            share.root,
+            sentinel=share.sentinel,
+            expected_source=share.mounted_from,
+            threads=1,
+            niceness=NICENESS,
+            stall_s=self._clearing.stall_s,
         )
         worker.start()
         return worker
@@ -224,7 +229,8 @@ class _Cleaner:
                 state = shares.find_share(connection, self._clearing.microscope.name, root)
             if state.abandoned_worker and still_lives(state.abandoned_worker):
                 raise ShareStalledError(PurePosixPath(root), waited_s=self._clearing.stall_s)
-            self._shares[root] = self._started(known[root].root, sentinel=known[root].sentinel)
+            share = known[root]
+            self._shares[root] = self._started(replace(share, mounted_from=share.mounted_from or state.mounted_from))
         return self._shares[root]
 
     def settle_open_removals(self) -> None:

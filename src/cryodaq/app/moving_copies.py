@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout
 from cryodaq.errors import StoreError, TransferError
+from cryodaq.ledger import readers
 from cryodaq.ledger.events import raise_alarm
 from cryodaq.ledger.files import FileRecord, doubt_copies
+from cryodaq.ledger.readers import Person
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.transfer.wire import error_from_message
 from cryodaq.transfer.workers import ShareWorker
@@ -39,6 +41,33 @@ class Move:
     """Of the lease, where the ledger knows of no other copy at the new place (`unclaimed`)."""
 
 
+GrantAccess = Callable[[SampleRecord, Sequence[Path]], Sequence[Person]]
+"""Lets a sample's readers, and nobody else, read some files, and returns who they are. Raises `StoreError`."""
+
+
+class Handover:
+    """Gives files to a sample's readers before they come to it.
+
+    Somebody may lose access to the experiment between that and the moment when the files are there: whoever takes it
+    away walks past them then. So both are compared in the end, and the experiment's access is set again.
+    """
+
+    def __init__(self, connection: Connection, sample: SampleRecord, grant: GrantAccess) -> None:
+        self._sample, self._grant = sample, grant
+        self._before = readers.applied_access(connection, sample.experiment)
+        self._granted = list(self._before.collaborators)
+
+    def grant(self, files: Sequence[Path]) -> None:
+        """Let readers read files. Raises `StoreError`."""
+        self._granted += self._grant(self._sample, files)
+
+    def end(self, connection: Connection) -> None:
+        """Have access compared again, if anything changed it; nobody changes it until the transaction ends."""
+        now = readers.applied_access(connection, self._sample.experiment, lock=True)
+        if not now.complete or now.changes != self._before.changes:
+            readers.doubt_access(connection, self._sample.experiment, self._granted)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """What came of moving files."""
@@ -55,7 +84,8 @@ def move_files(worker: ShareWorker, moves: Sequence[Move], *, grant: Callable[[S
     Parameters
     ----------
     grant
-        Sets who may read some files, called while they are still at their old places.
+        Sets who may read some files, called while they are still at their old places; those that were moved before
+        a crash get their readers where they are, because others may have been meant then.
 
     Raises
     ------
@@ -67,7 +97,7 @@ def move_files(worker: ShareWorker, moves: Sequence[Move], *, grant: Callable[[S
     for start in range(0, len(moves), AT_ONCE):
         chunk = moves[start : start + AT_ONCE]
         try:
-            grant([Path(move.source) for move in chunk])
+            grant([_where(move) for move in chunk])
         except StoreError as error:
             refused = error
         said = wait(worker, worker.request("move", moves=[_order(move) for move in chunk]))
@@ -76,6 +106,11 @@ def move_files(worker: ShareWorker, moves: Sequence[Move], *, grant: Callable[[S
                 raise error_from_message(one["error"])
         damaged |= {PurePosixPath(one["target"]) for one in said["moved"] if one.get("damaged")}
     return Moved(refused=refused, damaged=frozenset(damaged))
+
+
+def _where(move: Move) -> Path:
+    source, target = Path(move.source), Path(move.target)
+    return target if not source.exists() and target.exists() else source
 
 
 def unclaimed(moves: Mapping[int, Move], *, occupied: Collection[str], token: str) -> dict[int, Move]:

@@ -11,15 +11,23 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.exporting.keeping import ExportedBranch, write_exports_anew
 from cryodaq.app.exporting.movie_files import write_motion
 from cryodaq.app.giving_movies import Giving, give_movies
-from cryodaq.app.moving_copies import discard_parts, doubt_damaged, move_files, moves_into, tell_refusal, unclaimed
+from cryodaq.app.moving_copies import (
+    GrantAccess,
+    Handover,
+    discard_parts,
+    doubt_damaged,
+    move_files,
+    moves_into,
+    tell_refusal,
+    unclaimed,
+)
 from cryodaq.app.preprocess_movie import alignment_of
 from cryodaq.app.prove_copies import write_sample_manifest
 from cryodaq.domain.layout import BranchLayout, SampleLayout
@@ -47,8 +55,8 @@ class Reassigning:
     now: Callable[[], datetime]
     prepare: Callable[[SampleRecord], object]
     """Makes the other sample's folders, access and DAG file. Raises `StoreError`."""
-    grant_access: Callable[[SampleRecord, Sequence[Path]], None]
-    """Lets a sample's readers, and nobody else, read some files; called before they are moved into its folder."""
+    grant_access: GrantAccess
+    """Called before files are moved into a sample's folder."""
     open_worker: Callable[..., ShareWorker] = ShareWorker
 
 
@@ -265,8 +273,9 @@ def _move_under_lease(
     exposures.assign(connection, plan.exposures, sample_id=giving.to_sample.id, at=at)
     files.retarget(connection, {number: str(move.target) for number, move in moves.items()})
     given = give_movies(connection, giving, movies, at=at)
-    to_give = [*moves.values(), *given.moves]
-    moved = move_files(worker, to_give, grant=partial(reassigning.grant_access, giving.to_sample))
+    handover = Handover(connection, giving.to_sample, reassigning.grant_access)
+    moved = move_files(worker, [*moves.values(), *given.moves], grant=handover.grant)
+    handover.end(connection)
     doubt_damaged(connection, moves, moved)
     raw = SampleLayout(root=PurePosixPath(giving.from_sample.folder)).raw
     discard_parts(worker, [(raw / record.path).parent for record in held], token=token)

@@ -40,6 +40,7 @@ class FolderTransfer:
     target: Path
     now: Callable[[], datetime]
     sentinel: str | None = None
+    mounted_from: str | None = None
     excludes: tuple[str, ...] = ()
     scan_pause_s: float = 1.0
     clock: Callable[[], float] = time.monotonic
@@ -165,11 +166,17 @@ def _register(folder: FolderTransfer) -> None:
 
 def parts_for(folder: FolderTransfer, *, experiment: str, sample: Sample, storage_root: PurePosixPath) -> Transfer:
     """Return what a transfer window needs to give all of a folder to one sample."""
+    share = Share(
+        root=PurePosixPath(folder.source),
+        sentinel=folder.sentinel,
+        mounted_from=folder.mounted_from,
+        excludes=folder.excludes,
+    )
     microscope = Microscope(
         name=folder.name,
         instrument=folder.name,
         station=0,
-        shares=(Share(root=PurePosixPath(folder.source), sentinel=folder.sentinel, excludes=folder.excludes),),
+        shares=(share,),
         gain_root=None,
         detector="",
         defaults=InstrumentDefaults(voltage_kv=None, cs_mm=None, amplitude_contrast=0.1),

@@ -24,6 +24,7 @@ from cryodaq.app.transfer_window.session import Session, Transfer
 from cryodaq.app.transfer_window.suspecting import Suspecter
 from cryodaq.app.transfer_window.telling import Teller
 from cryodaq.app.transfer_window.verifying import Verifier
+from cryodaq.domain.microscope import Share
 from cryodaq.errors import LeaseLostError
 from cryodaq.ledger import files, leases, movies, observations
 from cryodaq.transfer.workers import ShareWorker
@@ -148,12 +149,9 @@ class _Window:
         self._follower = follower
         self._storage_root = transfer.following.storage_root
         self._storage = self._new_storage_worker()
-        self._mounts = {
-            str(share.root): Mount(session, share.root, sentinel=share.sentinel, excludes=share.excludes)
-            for share in transfer.microscope.shares
-        }
+        self._mounts = {str(share.root): Mount(session, share) for share in transfer.microscope.shares}
         gain_root = None if transfer.microscope.shadow else transfer.microscope.gain_root
-        self._gains = GainKeeper(session, Mount(session, gain_root, sentinel=None)) if gain_root else None
+        self._gains = GainKeeper(session, Mount(session, Share(root=gain_root, sentinel=None))) if gain_root else None
         self._adopter = Adopter(session)
         self._judge = Judge(session)
         self._doubter = Doubter(session)

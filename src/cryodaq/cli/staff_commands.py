@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,11 @@ from cryodaq.cli.deciding import TokenOption, decider
 from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
 from cryodaq.cli.wording import count_of, say_size
-from cryodaq.errors import ConfigError
+from cryodaq.errors import ConfigError, LedgerError
+
+if TYPE_CHECKING:
+    from cryodaq.ledger.samples import SampleRecord
+    from cryodaq.wiring import System
 
 quarantine = typer.Typer(help="Exposures that nobody owns yet.", no_args_is_help=True)
 MicroscopeArgument = Annotated[str, typer.Argument(metavar="TEM", help="Name in the facility file, such as tem1.")]
@@ -37,7 +41,10 @@ def list_quarantine(home: HomeOption = None) -> None:
 @quarantine.command("assign")
 def assign(
     microscope: MicroscopeArgument,
-    sample_id: Annotated[str, typer.Argument(help="The sample's id (24 hexadecimal digits).")],
+    sample: Annotated[str, typer.Argument(help="Name or id of the sample that they belong to.")],
+    experiment: Annotated[
+        str | None, typer.Option(help="Of the sample; needed for a name that several have, or that was never current.")
+    ] = None,
     folder: Annotated[
         str | None, typer.Option(help="Only this session folder; default: all of the microscope.")
     ] = None,
@@ -46,16 +53,40 @@ def assign(
 ) -> None:
     """Give exposures to a sample: copies, records and runs move together. The ledger keeps who said so."""
     from cryodaq.app.assign_exposures import assign_exposures
-    from cryodaq.ledger import samples
+    from cryodaq.app.prepare_sample import prepare_sample
 
     system = answering_system(home)
     parts = system.assigning(microscope)
+    taker = _taker(system, microscope, sample, experiment=experiment)
+    account = decider(system, token_file, experiments=[taker.experiment])
+    if experiment is not None:  # it may never have been current, and have no folders
+        prepare_sample(system.preparation(microscope), taker)
+    assigned = assign_exposures(parts, sample_id=taker.id, by=account, acquisition_folder=folder)
+    amount = f"{count_of(assigned.exposures, 'exposure')} with {count_of(assigned.movies, 'movie')}"
+    print(f"{amount} given to {taker.name} of {taker.experiment}")
+
+
+def _taker(system: System, microscope: str, name: str, *, experiment: str | None) -> SampleRecord:
+    """Return the sample that a person means. Raises `LedgerError`."""
+    from cryodaq.ledger import samples
+
+    if experiment is not None:
+        return system.find_or_register_sample(experiment, name, microscope=microscope)
     with system.engine.connect() as connection:
-        taker = samples.find_sample(connection, sample_id)
-    account = decider(system, token_file, experiments=[] if taker is None else [taker.experiment])
-    assigned = assign_exposures(parts, sample_id=sample_id, by=account, acquisition_folder=folder)
-    name = sample_id if taker is None else f"{taker.name} of {taker.experiment}"
-    print(f"{count_of(assigned.exposures, 'exposure')} with {count_of(assigned.movies, 'movie')} given to {name}")
+        known = samples.samples_of_microscope(connection, microscope)
+        meant = [one for one in known if name in (one.id, one.name)]
+        by_id = samples.find_sample(connection, name)
+    if not meant and by_id is not None:
+        return by_id
+    if len(meant) == 1:
+        return meant[0]
+    where = ", ".join(sorted({one.experiment for one in meant}))
+    message = (
+        f"several samples of {microscope} are called {name}: say which with --experiment ({where})"
+        if meant
+        else f"no sample {name} was ever current on {microscope}; name its experiment with --experiment"
+    )
+    raise LedgerError(message)
 
 
 def clear(

@@ -33,6 +33,9 @@ def transfer(
     target: Annotated[Path, typer.Argument(help="Folder that gets the copies; made when it is not there.")],
     once: Annotated[bool, typer.Option("--once", help="End when everything is copied and verified.")] = False,
     sentinel: Annotated[str | None, typer.Option(help="A file in SOURCE that proves that it is mounted.")] = None,
+    mounted_from: Annotated[
+        str | None, typer.Option(help="What must be mounted at SOURCE, such as //camera1/x; default: as the last time.")
+    ] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Name pattern that is not looked at; repeatable.")] = None,
     home: HomeOption = None,
 ) -> None:
@@ -53,6 +56,7 @@ def transfer(
             target=target.expanduser().resolve(),
             now=utc_now,
             sentinel=sentinel,
+            mounted_from=mounted_from,
             excludes=tuple(exclude or ()),
         )
         with display() as show:

@@ -25,8 +25,14 @@ class ShareTable(Table):
     root: AbsolutePath = Field(description="Where the share is mounted.")
     sentinel: str = Field(
         default=".online",
-        description="File in the root that proves that the share is mounted. Each camera's own name, such as "
-        "`.online-tem1` (begin it with `.online`), also tells another camera's share that is mounted in its place.",
+        description="File in the root that proves that the share is mounted; where it is a local folder, each camera's "
+        "own name, such as `.online-tem1` (begin it with `.online`), tells another camera's in its place.",
+    )
+    mounted_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What must be mounted there, as `findmnt` says it, such as `//camera1/x`. Default: the server's "
+        "share that was there at the first scan; another one is not looked at until it is named here.",
     )
     excludes: tuple[str, ...] = Field(default=(), description="Name patterns that are not looked at.")
 
@@ -101,7 +107,12 @@ def to_domain(table: MicroscopeTable) -> words.Microscope:
         instrument=table.instrument,
         station=table.station,
         shares=tuple(
-            words.Share(root=PurePosixPath(share.root), sentinel=share.sentinel, excludes=share.excludes)
+            words.Share(
+                root=PurePosixPath(share.root),
+                sentinel=share.sentinel,
+                mounted_from=share.mounted_from,
+                excludes=share.excludes,
+            )
             for share in table.shares
         ),
         gain_root=PurePosixPath(table.gain_root) if table.gain_root else None,

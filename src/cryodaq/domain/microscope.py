@@ -15,6 +15,8 @@ class Share:
     root: PurePosixPath
     sentinel: str | None = ".online"
     """A file in the root that proves that the share is mounted; None: nothing proves it."""
+    mounted_from: str | None = None
+    """What must be mounted there, such as `//camera1/x`; None: what was there at the first scan."""
     excludes: tuple[str, ...] = ()
     """Name patterns that are never looked at, beside Windows' own junk."""
 

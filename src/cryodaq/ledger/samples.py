@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -207,45 +207,3 @@ def folder_of_experiment(connection: Connection, experiment_name: str) -> str | 
     """Return an experiment's folder, or None when it was never current."""
     query = select(experiment.c.folder).where(experiment.c.name == experiment_name)
     return connection.execute(query).scalar_one_or_none()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppliedAccess:
-    """The collaborators whose access was set last."""
-
-    collaborators: tuple[Mapping[str, object], ...]
-    complete: bool
-    """False: it was begun, and nobody knows which files have it; those are among them who were to lose it."""
-
-
-def applied_access(connection: Connection, experiment_name: str) -> AppliedAccess:
-    """Return whose access was set last, nobody's before the first time."""
-    row = connection.execute(
-        select(experiment.c.collaborators, experiment.c.access_applied_at).where(experiment.c.name == experiment_name)
-    ).first()
-    if row is None:
-        return AppliedAccess(collaborators=(), complete=False)
-    return AppliedAccess(collaborators=tuple(row.collaborators), complete=row.access_applied_at is not None)
-
-
-def begin_access(connection: Connection, experiment_name: str, collaborators: Sequence[Mapping[str, object]]) -> None:
-    """Record that access is being set: of all who had it, and of all who shall have it.
-
-    Whoever stops half-way is so known to have set some of it, and to have taken away some.
-    """
-    connection.execute(
-        update(experiment)
-        .where(experiment.c.name == experiment_name)
-        .values(collaborators=[dict(person) for person in collaborators], access_applied_at=None)
-    )
-
-
-def save_collaborators(
-    connection: Connection, experiment_name: str, collaborators: Sequence[Mapping[str, object]], *, at: datetime
-) -> None:
-    """Record the collaborators whose access is set."""
-    connection.execute(
-        update(experiment)
-        .where(experiment.c.name == experiment_name)
-        .values(collaborators=[dict(person) for person in collaborators], access_applied_at=at)
-    )

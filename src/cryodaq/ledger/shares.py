@@ -18,6 +18,8 @@ class ShareRecord:
     scan_began_at: datetime | None
     """Begin of the last scan that came to its end."""
     mount: str | None
+    mounted_from: str | None
+    """The server's share that was scanned last; None: a local folder."""
     abandoned_worker: str | None
 
 
@@ -32,6 +34,7 @@ class ScanRecord:
     free_bytes: int
     total_bytes: int
     mount: str
+    mounted_from: str | None = None
     unrecognised_images: int
 
 
@@ -41,8 +44,13 @@ def find_share(connection: Connection, microscope: str, share: str) -> ShareReco
         select(share_state).where(share_state.c.microscope == microscope, share_state.c.share == share)
     ).first()
     if row is None:
-        return ShareRecord(scan_began_at=None, mount=None, abandoned_worker=None)
-    return ShareRecord(scan_began_at=row.scan_began_at, mount=row.mount, abandoned_worker=row.abandoned_worker)
+        return ShareRecord(scan_began_at=None, mount=None, mounted_from=None, abandoned_worker=None)
+    return ShareRecord(
+        scan_began_at=row.scan_began_at,
+        mount=row.mount,
+        mounted_from=row.mounted_from,
+        abandoned_worker=row.abandoned_worker,
+    )
 
 
 def room_of_shares(connection: Connection, microscope: str) -> dict[str, tuple[int, int]]:
@@ -62,6 +70,7 @@ def record_scan(connection: Connection, microscope: str, share: str, *, scan: Sc
         "free_bytes": scan.free_bytes,
         "total_bytes": scan.total_bytes,
         "mount": scan.mount,
+        "mounted_from": scan.mounted_from,
         "unrecognised_images": scan.unrecognised_images,
         "problem": None,
         "abandoned_worker": None,

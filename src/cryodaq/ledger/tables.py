@@ -76,6 +76,8 @@ experiment = Table(
     time_column("first_current_at", required=True),
     Column("collaborators", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     time_column("access_applied_at"),
+    Column("access_changes", BigInteger, nullable=False, server_default=text("0"), comment="begun or doubted"),
+    time_column("access_compared_at"),
 )
 
 sample = Table(
@@ -474,6 +476,7 @@ share_state = Table(
     Column("problem", Text),
     time_column("scan_began_at"),
     Column("mount", Text, comment="identity of the mount at the last scan; inodes mean something within one"),
+    Column("mounted_from", Text, comment="the server's share at the last scan; no other is scanned"),
     Column("abandoned_worker", Text, comment="host, process and its start: no other worker while it lives"),
 )
 

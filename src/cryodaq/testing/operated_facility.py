@@ -147,7 +147,7 @@ def _settings(database_url: str, storage: Path, *, engine: Engine, access: Sessi
             microscope=microscope,
             storage_root=PurePosixPath(storage),
             now=lambda: datetime.now(UTC),
-            grant_access=lambda *_: None,
+            grant_access=lambda *_: (),
         ),
         reprocessing=Reprocessing(
             engine=engine, calibrated_pixel_size_ang=lambda *_: None, now=lambda: datetime.now(UTC)

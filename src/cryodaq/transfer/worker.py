@@ -27,6 +27,7 @@ from cryodaq.transfer.beneath import (
     rename_without_replacing,
     sync_folder,
 )
+from cryodaq.transfer.mounted import check_source, mounted_from
 from cryodaq.transfer.pour import Throttle
 from cryodaq.transfer.scan import ShareScanner
 
@@ -65,10 +66,14 @@ class Worker:
         root: Path,
         sentinel: str | None,
         excludes: list[str],
+        expected_source: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         max_bytes_per_s: float | None = None,
+        source_of: Callable[[Path], str | None] = mounted_from,
     ) -> None:
         self._root, self._sentinel = root, sentinel
+        self._expected_source, self._source_of = expected_source, source_of
+        self._source: str | None = None
         self._throttle = Throttle(max_bytes_per_s)
         self._device: int | None = None
         self._scanner = ShareScanner(root, excludes=excludes, clock=clock)
@@ -76,7 +81,11 @@ class Worker:
 
     def check_share(self) -> int:
         """Return the mount's device number; raises `ShareMissingError`."""
-        self._device = check_share(self._root, sentinel=self._sentinel, device=self._device)
+        device = check_share(self._root, sentinel=self._sentinel, device=self._device)
+        if self._device is None:  # as long as the device stays, so does what it was mounted from
+            self._source = self._source_of(self._root)
+            check_source(self._root, expected=self._expected_source, found=self._source)
+        self._device = device
         return self._device
 
     def cancel(self, request: int) -> None:
@@ -114,6 +123,7 @@ class Worker:
             "empty_folders": list(found.empty_folders),
             "full": found.full,
             "device": device,
+            "mounted_from": self._source,
             "scan_s": time.monotonic() - began,
             **_space(self._root),
         }
@@ -439,6 +449,7 @@ def serve(source: int, target: int) -> None:
             root=Path(first["root"]),
             sentinel=first["sentinel"],
             excludes=list(first["excludes"]),
+            expected_source=first["expected_source"],
             max_bytes_per_s=first["max_bytes_per_s"],
         )
         if first["niceness"]:

@@ -44,6 +44,8 @@ class ShareWorker:
     ----------
     sentinel
         Name of the file that proves the mount; None for a mount without one.
+    expected_source
+        What must be mounted there; None: whatever it is.
     threads
         Copies at once.
     max_bytes_per_s
@@ -54,11 +56,12 @@ class ShareWorker:
         Called, from another thread, whenever an answer arrives.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each says one thing of the mount, and has a usual value
         self,
         root: PurePosixPath,
         *,
         sentinel: str | None = None,
+        expected_source: str | None = None,
         excludes: tuple[str, ...] = (),
         threads: int = 3,
         niceness: int = 0,
@@ -72,6 +75,7 @@ class ShareWorker:
         self._hello: Json = {
             "root": str(root),
             "sentinel": sentinel,
+            "expected_source": expected_source,
             "excludes": list(excludes),
             "threads": threads,
             "niceness": niceness,

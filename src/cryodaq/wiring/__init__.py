@@ -211,6 +211,7 @@ class System(Connections):
 
     def _prepare_samples(self, microscope: str) -> list[str]:
         from cryodaq.app.prepare_sample import prepare_dag, prepare_sample, refresh_parameters
+        from cryodaq.app.reconcile_access import keep_access_of_others
         from cryodaq.ledger import observations, samples, triggers
 
         if self.facility.microscope(microscope).shadow:
@@ -227,6 +228,7 @@ class System(Connections):
         for sample in filter(None, stale):
             refresh_parameters(preparation, sample)
         unready = [] if current is None or prepare_sample(preparation, current) else [current.dag_id]
+        keep_access_of_others(preparation.access, microscope, current=current.experiment if current else None)
         return unready + [one.dag_id for one in others if one is not None and not prepare_dag(preparation, one)]
 
     def _resume_giving(self, microscope: str) -> None:

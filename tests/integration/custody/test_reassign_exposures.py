@@ -31,6 +31,7 @@ from cryodaq.app.reassign_exposures import (
 from cryodaq.errors import LedgerError, TransferError
 from cryodaq.formats.star import read_star
 from cryodaq.ledger import samples
+from cryodaq.ledger.readers import Person
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.ledger.triggers import waiting_movies
 
@@ -44,7 +45,7 @@ def parts(custody: Custody, points: Points | None = None) -> Reassigning:
         storage_root=PurePosixPath(custody.storage),
         now=custody.clock,
         prepare=lambda _: None,
-        grant_access=lambda _sample, _paths: None,
+        grant_access=lambda _sample, _paths: (),
         open_worker=points.open_worker if points else InThreadWorker,
     )
 
@@ -236,10 +237,11 @@ def test_readers_of_the_new_sample_are_set_before_a_file_is_there(custody: Custo
     two_samples(custody)
     granted: list[Path] = []
 
-    def grant(sample: SampleRecord, paths: Sequence[Path]) -> None:
+    def grant(sample: SampleRecord, paths: Sequence[Path]) -> Sequence[Person]:
         assert sample.id == GRID2
         assert not any(path.is_relative_to(custody.samples[GRID2].folder) for path in paths)
         granted.extend(path for path in paths if path.exists())
+        return ()
 
     reassign_exposures(replace(parts(custody), grant_access=grant), FOLDER)
     assert len(granted) == len(custody.files_below(custody.samples[GRID2]))

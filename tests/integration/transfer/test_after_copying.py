@@ -21,6 +21,7 @@ from cryodaq.app.transfer_movies import wait_for_work
 from cryodaq.domain.microscope import RetentionRule
 from cryodaq.errors import LedgerError
 from cryodaq.ledger import triggers
+from cryodaq.ledger.readers import Person
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.transfer import workers
 
@@ -127,8 +128,9 @@ def test_quarantined_exposures_are_assigned_with_their_movies(stage: Stage) -> N
     assert (folder.acquisition_folder, folder.movies) == ("Night", 1)
     granted: list[tuple[str, bool]] = []
 
-    def grant(sample: SampleRecord, paths: Sequence[Path]) -> None:
+    def grant(sample: SampleRecord, paths: Sequence[Path]) -> Sequence[Person]:
         granted.extend((sample.id, stage.quarantine in path.parents and path.exists()) for path in paths)
+        return ()
 
     assigning = Assigning(
         engine=stage.engine,
@@ -165,7 +167,7 @@ def test_an_assignment_that_crashed_goes_on(stage: Stage) -> None:
         microscope="tem1",
         storage_root=PurePosixPath(stage.storage),
         now=utc_now,
-        grant_access=lambda _sample, _paths: None,
+        grant_access=lambda _sample, _paths: (),
     )
     assert assign_exposures(assigning, sample_id=sample_id, by="operator").files_moved == 2
     assert set(stage.movies("grid")) == {"grid_00001@1"}

@@ -71,6 +71,24 @@ def test_a_microscope_that_stops_collecting_is_said_once_it_had_begun(stage: Sta
         until(lambda: "no-movie" not in stage.alarms(), "the alarm stays")
 
 
+def test_the_silence_of_a_sample_ends_with_it_and_begins_anew_when_it_comes_back(stage: Stage) -> None:
+    stage.make_current("grid")
+    clock = LaterClock()
+    with running(with_silence(stage, clock, 1800.0)):
+        stage.wait_for_scans()
+        stage.write("A/grid_00001.tif", movie_bytes())
+        until(lambda: len(stage.movies("grid")) == 1, "no movie")
+        clock.ahead += timedelta(minutes=31)
+        until(lambda: "no-movie" in stage.alarms(), "nobody was told")
+        stage.make_current("second")
+        until(lambda: "no-movie" not in stage.alarms(), "the alarm of the sample before stays")
+        stage.make_current("grid")
+        stage.polled()
+        stage.polled()
+        stage.wait_for_scans()
+        assert "no-movie" not in stage.alarms()
+
+
 class CountingScheduler:
     """Takes every run."""
 

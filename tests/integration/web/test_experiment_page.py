@@ -10,7 +10,7 @@ from tests.integration.web.conftest import Enter
 
 from cryodaq.domain.access import Grant
 from cryodaq.elogbook import accounts
-from cryodaq.ledger.samples import save_collaborators
+from cryodaq.ledger.readers import save_collaborators
 from cryodaq.testing.operated_facility import EXPERIMENT, OperatedFacility
 
 PAGE, PEOPLE = f"/experiments/{EXPERIMENT}", f"/experiments/{EXPERIMENT}/people"

@@ -15,7 +15,7 @@ from tests.integration.web.conftest import sign_in
 
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.events import Subject, raise_alarm
-from cryodaq.ledger.samples import save_collaborators
+from cryodaq.ledger.readers import save_collaborators
 from cryodaq.testing.fake_access import Account, FakeAccessControl
 from cryodaq.testing.seeded_ledger import LedgerSeeder, SeededMovie
 from cryodaq.web.application import create_app

@@ -75,6 +75,7 @@ class Adopter:
             free_bytes=int(scan.found["free_bytes"]),
             total_bytes=int(scan.found["total_bytes"]),
             mount=str(scan.found["device"]),
+            mounted_from=scan.found["mounted_from"],
             unrecognised_images=self._unrecognised.get(share, 0),
         )
 

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from cryodaq.app.transfer_window.session import Session
+from cryodaq.domain.microscope import Share
 from cryodaq.errors import ShareMissingError, ShareStalledError, TransferError
 from cryodaq.ledger import observations, shares
 from cryodaq.transfer.workers import ShareWorker, still_lives
@@ -39,15 +40,17 @@ class Scan:
 class Mount:
     """One share, or the gain root."""
 
-    def __init__(
-        self, session: Session, root: PurePosixPath, *, sentinel: str | None, excludes: tuple[str, ...] = ()
-    ) -> None:
-        self.root = str(root)
+    def __init__(self, session: Session, share: Share) -> None:
+        self.root = str(share.root)
         self._session = session
+        with session.transfer.engine.connect() as connection:
+            self._known = shares.find_share(connection, session.microscope, self.root)
+            first_poll_at = observations.first_asked_at(connection, session.microscope)
         self._worker = session.transfer.open_worker(
-            root,
-            sentinel=sentinel,
-            excludes=excludes,
+            share.root,
+            sentinel=share.sentinel,
+            expected_source=share.mounted_from or self._known.mounted_from,
+            excludes=share.excludes,
             threads=session.transfer.lanes + 1,
             max_bytes_per_s=session.transfer.copy_max_bytes_per_s,
             stall_s=session.transfer.stall_s,
@@ -60,9 +63,6 @@ class Mount:
         self._scanned = False
         self._anew = True
         """The next scan must tell everything: the one before was not heard of."""
-        with session.transfer.engine.connect() as connection:
-            self._known = shares.find_share(connection, session.microscope, self.root)
-            first_poll_at = observations.first_asked_at(connection, session.microscope)
         self._seen_from = self._known.scan_began_at or first_poll_at
         self._mount = self._known.mount
         self._abandoned = self._known.abandoned_worker

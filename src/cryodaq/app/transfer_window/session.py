@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.follow_logbook import Following
+from cryodaq.app.moving_copies import GrantAccess
 from cryodaq.domain.completeness import Look
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout, quarantine_root, versioned
@@ -60,8 +61,8 @@ class Transfer:
     """Opens what does the I/O on one mount."""
     raw_folder_of: Callable[[SampleRecord], PurePosixPath] = _raw_folder
     """Where the microscope's tree of a sample is kept."""
-    grant_access: Callable[[SampleRecord, Sequence[Path]], None] = lambda *_: None
-    """Lets a sample's readers, and nobody else, read copies that are given to it before they are recorded."""
+    grant_access: GrantAccess = lambda *_: ()
+    """Called for copies that are given to another sample before they are recorded."""
     new_wake: Callable[[], threading.Event] = threading.Event
     """Makes what a window rests on between two ticks."""
 

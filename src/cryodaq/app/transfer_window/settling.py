@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cryodaq.app.moving_copies import tell_refusal
+from cryodaq.app.moving_copies import Handover, tell_refusal
 from cryodaq.app.transfer_window.session import Session
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.errors import StoreError, TransferError, UnsafeNameError
@@ -33,6 +33,8 @@ class Settler:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._due_s = 0.0
+        self._handovers: list[Handover] = []
+        """Of copies that are at their places, or come there, and are not recorded yet."""
 
     def settle(self, worker: ShareWorker) -> None:
         """Ask the storage; until it has answered, the files in question are not copied."""
@@ -75,7 +77,7 @@ class Settler:
             moves.append(move | {"relative": str(destination.target.relative_to(destination.base))})
             moving.append(replace(record, target=str(destination.target)))
             if destination.sample is not None:
-                self._let_read(destination.sample, Path(record.target or ""))
+                self._let_read(destination.sample, [Path(record.target or ""), Path(destination.target)])
         if moves:
             answers = worker.request("move", moves=moves).result(WAIT_S)["moved"]
             taken = [said.get("error", {}).get("kind") == "TargetExistsError" for said in answers]
@@ -83,13 +85,17 @@ class Settler:
             placed += [record for record, is_taken in zip(moving, taken, strict=True) if not is_taken]
         return placed
 
-    def _let_read(self, sample: SampleRecord, copy: Path) -> None:
-        """Give a copy to the readers of the sample whose it is now, before it comes to it."""
+    def _let_read(self, sample: SampleRecord, places: Sequence[Path]) -> None:
+        """Give a copy to the readers of the sample whose it is now, before it comes to it, or where it is already."""
+        session = self._session
+        with session.transfer.engine.connect() as connection:
+            handover = Handover(connection, sample, session.transfer.grant_access)
+        self._handovers.append(handover)
         try:
-            self._session.transfer.grant_access(sample, [copy])
+            handover.grant(places)
         except StoreError as error:
-            with self._session.transition() as connection:
-                tell_refusal(connection, sample, error, at=self._session.now())
+            with session.transition() as connection:
+                tell_refusal(connection, sample, error, at=session.now())
 
     def _record(self, copied: Sequence[FileRecord], unnamed: Sequence[int]) -> None:
         session, at = self._session, self._session.now()
@@ -104,6 +110,9 @@ class Settler:
                 and destination.sample is not None
             ]
             movies.register_movies(connection, made, at=at)
+            for handover in self._handovers:
+                handover.end(connection)
+        self._handovers = []
         session.movies += len(made)
         for record in copied:
             before = session.tracked.get(record.id)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from cryodaq.app.follow_logbook import Current
 from cryodaq.app.transfer_window.session import Session
-from cryodaq.ledger import exposures
+from cryodaq.ledger import exposures, observations
 from cryodaq.ledger.exposures import SessionFolder
 
 EVERY_S = 20.0
@@ -20,13 +20,15 @@ class Suspecter:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._due_s = 0.0
+        self._sample_id: str | None = None
+        """Of the sample that was current at the last look."""
 
     def look(self, current: Current | None) -> None:
-        """Keep the three alarms true."""
+        """Keep the three alarms true; those of the sample before end with it."""
         session = self._session
-        if current is None or session.clock() < self._due_s:
+        if current is None or (session.clock() < self._due_s and current.sample_id == self._sample_id):
             return
-        self._due_s = session.clock() + EVERY_S
+        self._due_s, self._sample_id = session.clock() + EVERY_S, current.sample_id
         folders: list[SessionFolder] = []
         if current.sample_id is not None:
             with session.transfer.engine.connect() as connection:
@@ -62,11 +64,14 @@ class Suspecter:
         )
 
     def _silence(self, current: Current, folders: list[SessionFolder]) -> str | None:
-        """No movie for longer than the facility file allows, after there were some."""
+        """No movie for longer than the facility file allows, after there were some, and as long as it is current."""
         limit_s = self._session.transfer.microscope.no_movie_alarm_s
         if limit_s is None or not folders:
             return None
-        silent_s = (self._session.now() - max(one.last_at for one in folders)).total_seconds()
+        with self._session.transfer.engine.connect() as connection:
+            said = observations.last_answer(connection, self._session.microscope)
+        since = [one.last_at for one in folders] + ([said.first_asked_at] if said else [])
+        silent_s = (self._session.now() - max(since)).total_seconds()
         if silent_s < limit_s:
             return None
         minutes = int(limit_s // 60)
