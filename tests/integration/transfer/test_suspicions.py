@@ -128,6 +128,7 @@ def queue_one(stage: Stage) -> None:
     """Put a copied movie into the outbox."""
     with stage.engine.begin() as connection:
         connection.execute(sa.text("update ledger.sample set dag_state = 'parsed'"))
+        connection.execute(sa.text("update ledger.movie set state = 'queued'"))
         branch = connection.execute(
             sa.text(
                 "insert into ledger.branch (sample_id, name, settings, template_hash, software_version, created_at)"
