@@ -48,8 +48,7 @@ def _read(path: Path, *, session_path: str | None) -> tuple[AcquisitionMetadata,
         data = _read_bounded(path, MAX_XML_BYTES)
         return (read_epu_xml(data, source=session_path or path.as_posix()),)
     if suffix == ".mdoc":
-        text = _read_bounded(path, MAX_MDOC_CHARACTERS).decode("utf-8", "replace")
-        return read_frame_mdoc(text, source=path.name)
+        return read_frame_mdoc(_decoded(_read_bounded(path, MAX_MDOC_CHARACTERS)), source=path.name)
     if suffix in {".mrc", ".mrcs"}:
         return (_read_mrc(path),)
     if suffix in {".tif", ".tiff", ".eer"}:
@@ -65,6 +64,14 @@ def _read_bounded(path: Path, limit_bytes: int) -> bytes:
     if len(data) > limit_bytes:
         raise FormatError(path, problem=f"it is larger than {limit_bytes} bytes")
     return data
+
+
+def _decoded(data: bytes) -> str:
+    """Return a text in UTF-8, else as Windows wrote it before: a movie's name must come out as the share gives it."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
 
 
 def _read_mrc(path: Path) -> AcquisitionMetadata:

@@ -154,6 +154,12 @@ def test_an_exposure_that_says_nothing_is_read_as_nothing() -> None:
     assert found.pixel_size_ang is found.frame_count is found.total_dose_e_ang2 is None
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_another_encoding_says_the_same(encoding: str) -> None:
+    text = K3.read_bytes().decode("utf-8-sig").replace("utf-8", encoding.removesuffix("-sig"))
+    assert read_epu_xml(text.encode(encoding), source=K3.name) == read_epu_xml(K3.read_bytes(), source=K3.name)
+
+
 @given(cut=st.integers(0, 16_000), noise=st.binary(max_size=8))
 def test_damaged_xml_raises_nothing_but_a_format_error(cut: int, noise: bytes) -> None:
     data = K3.read_bytes()

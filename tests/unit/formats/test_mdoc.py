@@ -59,6 +59,20 @@ def test_a_frame_set_says_what_its_movie_is() -> None:
     assert found.acquired_at == "2021-10-08T07:39:08"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+def test_names_come_out_whatever_windows_wrote_them_in(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.mdoc"
+    path.write_bytes(FRAME_SET.replace("s_00993", "Müller_00993").encode(encoding))
+    (found,) = read_metadata(path)
+    assert (found.movie_file_name, found.voltage_kv) == ("Müller_00993.tif", 300.0)
+
+
+@pytest.mark.parametrize("named", ["..\\..\\etc\\passwd", "/etc/passwd", "X:\\a/../etc\\passwd"])
+def test_a_foreign_path_is_a_base_name_only(named: str) -> None:
+    (found,) = read_frame_mdoc(FRAME_SET.replace("X:\\somebody\\grid2 lamella3\\frames\\s_00993.tif", named))
+    assert found.movie_file_name == "passwd"
+
+
 def test_doses_that_change_during_the_exposure_are_summed() -> None:
     text = FRAME_SET.replace("0.63824 12", "0.5 4 1.0 8")
     (found,) = read_frame_mdoc(text)
