@@ -26,7 +26,7 @@ from cryodaq.errors import LedgerError, ParameterError
 from cryodaq.ledger import branches, results, samples
 from cryodaq.ledger.branches import BranchState, MovieAgain
 from cryodaq.ledger.events import record_event
-from cryodaq.ledger.given_up import decide_anew
+from cryodaq.ledger.given_up import decide_branch_anew
 from cryodaq.ledger.samples import SampleRecord
 from cryodaq.publish.metrics import run_params
 
@@ -73,8 +73,7 @@ def begin_reprocessing(
         assert made is not None  # noqa: S101  # just made
         runs = [_run(parts, one, settings, branch=name) for one in movies]
         branches.queue_again(connection, made.id, dag_id=sample.dag_id, runs=runs, at=at)
-        for one in movies:
-            decide_anew(connection, one.id, only_with_refused_gain=True)
+        decide_branch_anew(connection, made.id)
         samples.touch_sample(connection, sample.id, at=at)
         facts = {"branch": name, "movies": len(runs), "by": asked_by}
         record_event(connection, "reprocessing_begun", at=at, subject=sample.subject, facts=facts)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, case, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true, update
 
 from cryodaq.domain.failures import Cause
 from cryodaq.ledger.events import Subject, record_event
 from cryodaq.ledger.tables import branch, movie, sample, stage_result, trigger
+
+_REFUSED = movie.c.gain_target == func.any(movie.c.refused_gains)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +109,16 @@ def decide_anew(connection: Connection, movie_id: int, *, only_with_refused_gain
 
     False where it has not failed, or, if only such are meant, where its gain reference was not contradicted.
     """
-    refused = movie.c.gain_target == func.any(movie.c.refused_gains)
-    condition = [movie.c.id == movie_id, movie.c.state == "failed", *([refused] if only_with_refused_gain else [])]
-    kept = case((~refused, movie.c.gain_target))
-    values = {"state": "registered", "problem": None, "gain_target": kept}
-    return connection.execute(update(movie).where(*condition).values(**values)).rowcount > 0
+    meant = [movie.c.id == movie_id, *([_REFUSED] if only_with_refused_gain else [])]
+    return _decide_anew(connection, meant) > 0
+
+
+def decide_branch_anew(connection: Connection, branch_id: int) -> None:
+    """Have failed movies of a branch wait for another gain reference, where their frames contradicted theirs."""
+    mine = select(trigger.c.movie_id).where(trigger.c.branch_id == branch_id)
+    _decide_anew(connection, [movie.c.id.in_(mine), _REFUSED])
+
+
+def _decide_anew(connection: Connection, meant: Sequence[ColumnElement[bool]]) -> int:
+    values = {"state": "registered", "problem": None, "gain_target": case((~_REFUSED, movie.c.gain_target))}
+    return connection.execute(update(movie).where(*meant, movie.c.state == "failed").values(**values)).rowcount
