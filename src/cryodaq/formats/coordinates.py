@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryodaq.errors import FormatError
-from cryodaq.formats.star import read_star, write_star
+from cryodaq.formats.star import Value, read_star, write_star
 
 
 def write_coordinates(
@@ -33,12 +33,21 @@ def write_coordinates(
 
 def read_coordinates(path: Path) -> list[tuple[float, float]]:
     """Return the (x, y) of particles in pixels of their micrograph; raises FormatError."""
-    for block in read_star(path).values():
+    return read_picks(path)[0]
+
+
+def read_picks(path: Path) -> tuple[list[tuple[float, float]], list[float] | None]:
+    """Return the (x, y) of particles in pixels of their micrograph, and what each scored (None: it does not say).
+
+    Raises FormatError.
+    """
+    blocks = read_star(path)
+    for block in blocks.values():
         xs, ys = block.get("rlnCoordinateX"), block.get("rlnCoordinateY")
         if isinstance(xs, list) and isinstance(ys, list):
             if any(isinstance(value, str) or not math.isfinite(value) for value in (*xs, *ys)):
                 raise FormatError(path, problem="it has coordinates that are no finite numbers")
-            return [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
+            return [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)], _scores(block, path=path)
     raise FormatError(path, problem="it has no rlnCoordinateX and rlnCoordinateY")
 
 
@@ -47,10 +56,14 @@ def read_scores(path: Path) -> list[float] | None:
 
     Raises FormatError.
     """
-    for block in read_star(path).values():
-        scores = block.get("rlnAutopickFigureOfMerit")
-        if isinstance(scores, list):
-            if any(isinstance(value, str) or not math.isfinite(value) for value in scores):
-                raise FormatError(path, problem="it has scores that are no finite numbers")
-            return [float(score) for score in scores]
-    return None
+    found = (_scores(block, path=path) for block in read_star(path).values())
+    return next((scores for scores in found if scores is not None), None)
+
+
+def _scores(block: Mapping[str, list[Value] | Value], *, path: Path) -> list[float] | None:
+    scores = block.get("rlnAutopickFigureOfMerit")
+    if not isinstance(scores, list):
+        return None
+    if any(isinstance(value, str) or not math.isfinite(value) for value in scores):
+        raise FormatError(path, problem="it has scores that are no finite numbers")
+    return [float(score) for score in scores]

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cryodaq.formats.coordinates import read_coordinates
+from cryodaq.formats.coordinates import read_picks
+from cryodaq.formats.star import star_row
 from cryodaq.publish import sample_tables
+from cryodaq.publish.growing import write_anew
 from cryodaq.publish.project import MadeProject
-from cryodaq.publish.project_files import MOVIES, make_link, write_movies_table, write_tables
+from cryodaq.publish.project_files import MOVIES, make_link, star_text, write_movies_table, write_tables
 from cryodaq.publish.sample_folder import SampleTables, Table, read_sample_tables, row_count
 from cryodaq.publish.shifted_optics import with_beam_shift_groups
+
+PARTICLES = "particles.star"
+PICKED = ("rlnCoordinateX", "rlnCoordinateY", "rlnAutopickFigureOfMerit")
+"""Of each pick; a score of 0 where its picker gave none."""
+OF_THE_MICROGRAPH = (
+    *("rlnMicrographName", "rlnOpticsGroup"),
+    *("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift"),
+)
 
 
 def make_cryosparc_folder(sample_folder: Path, target: Path, *, selection: Path | None = None) -> MadeProject:
@@ -37,32 +47,41 @@ def make_cryosparc_folder(sample_folder: Path, target: Path, *, selection: Path 
     flat = dict(grouped.with_ctf)
     flat["rlnMicrographName"] = [places.get(str(name), str(name)) for name in flat["rlnMicrographName"]]
     flat.pop("rlnMicrographNameNoDW", None)
-    particles = _particles(sample, flat, places)
     write_tables(target / sample_tables.WITH_CTF, {"optics": grouped.optics, "micrographs": flat})
     write_movies_table(target / MOVIES, grouped, movies)
-    write_tables(target / "particles.star", {"optics": grouped.optics, "particles": particles})
     return MadeProject(
         micrographs=len(sample.facts),
         with_ctf=row_count(flat),
-        particles=row_count(particles),
+        particles=_write_particles(target / PARTICLES, sample, flat, optics=grouped.optics, places=places),
         optics_groups=row_count(grouped.optics),
     )
 
 
-def _particles(sample: SampleTables, micrographs: Table, places: Mapping[str, str]) -> Table:
-    """Return one row a pick, with the CTF of its micrograph."""
+def _write_particles(
+    path: Path, sample: SampleTables, micrographs: Table, *, optics: Table, places: Mapping[str, str]
+) -> int:
+    """Write one row a pick, with its score and the CTF of its micrograph; return how many there are.
+
+    They may be millions, so they go to the file micrograph by micrograph.
+    """
     files = dict(
         zip(sample.coordinates["rlnMicrographName"], sample.coordinates["rlnMicrographCoordinates"], strict=True)
     )
     by_place = {places.get(str(name), str(name)): str(path) for name, path in files.items()}
-    kept = ("rlnMicrographName", "rlnOpticsGroup", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift")
-    table: Table = {"rlnCoordinateX": [], "rlnCoordinateY": [], **{name: [] for name in kept}}
-    for row, name in enumerate(micrographs["rlnMicrographName"]):
-        if str(name) not in by_place:
-            continue
-        for x, y in read_coordinates(sample.folder / by_place[str(name)]):
-            table["rlnCoordinateX"].append(x)
-            table["rlnCoordinateY"].append(y)
-            for key in kept:
-                table[key].append(micrographs[key][row])
-    return table
+    count = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal count
+        with_pixel = {**optics, "rlnImagePixelSize": optics["rlnMicrographPixelSize"]}
+        yield star_text({"optics": with_pixel, "particles": {name: [] for name in (*PICKED, *OF_THE_MICROGRAPH)}})
+        for row, name in enumerate(micrographs["rlnMicrographName"]):
+            if str(name) not in by_place:
+                continue
+            positions, scores = read_picks(sample.folder / by_place[str(name)])
+            said = [micrographs[key][row] for key in OF_THE_MICROGRAPH]
+            for (x, y), score in zip(positions, scores or [0.0] * len(positions), strict=True):
+                yield star_row([x, y, score, *said])
+            count += len(positions)
+
+    write_anew(path, lines())
+    return count

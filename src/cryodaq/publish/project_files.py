@@ -33,9 +33,14 @@ def make_link(link: Path, target: Path) -> None:
 
 def write_tables(path: Path, blocks: Mapping[str, Block]) -> None:
     """Write a STAR file whole."""
+    write_anew(path, [star_text(blocks)])
+
+
+def star_text(blocks: Mapping[str, Block]) -> str:
+    """Return the text of a STAR file; rows of its last table may be added behind it."""
     text = StringIO()
     write_star(text, blocks)
-    write_anew(path, [text.getvalue()])
+    return text.getvalue()
 
 
 def write_movies_table(path: Path, sample: SampleTables, names: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from cryodaq.cli.commands import app
 from cryodaq.errors import ExportError, FormatError
+from cryodaq.formats.coordinates import write_coordinates
 from cryodaq.publish.cryosparc import make_cryosparc_folder
 from cryodaq.publish.project import make_relion_project
 from cryodaq.testing.seeded_ledger import LedgerSeeder
@@ -200,6 +201,8 @@ def test_cryosparc_gets_flat_folders_and_particles_with_their_ctf(
     publish_spots("m1")
     publish_spots("m2", picks_xy=((10, 20),), defocus_ang=21_000.0)
     sample = sample_folder(tmp_path)
+    picks = starfile.read(sample / "coordinates.star", always_dict=True)["coordinate_files"]
+    write_coordinates(sample / picks["rlnMicrographCoordinates"][1], [(10.0, 20.0)], scores=[0.75])
     readable_by_all(sample)
     target = own_folder / "cryosparc"
     in_unprivileged_child(lambda: make_cryosparc_folder(sample, target))
@@ -209,7 +212,10 @@ def test_cryosparc_gets_flat_folders_and_particles_with_their_ctf(
     assert list(movies["rlnMicrographMovieName"]) == ["movies/m1.tiff", "movies/m2.tiff"]
     table = starfile.read(target / "micrographs_ctf.star", always_dict=True)["micrographs"]
     assert [(target / name).is_file() for name in table["rlnMicrographName"]] == [True, True]
-    particles = starfile.read(target / "particles.star", always_dict=True)["particles"]
+    blocks = starfile.read(target / "particles.star", always_dict=True)
+    assert list(blocks["optics"]["rlnImagePixelSize"]) == list(blocks["optics"]["rlnMicrographPixelSize"])
+    particles = blocks["particles"]
+    assert list(particles["rlnAutopickFigureOfMerit"]) == [0.0, 0.0, 0.75]
     assert list(particles["rlnCoordinateX"]) == [40.0, 200.0, 10.0]
     assert list(particles["rlnDefocusU"]) == [15_100.0, 15_100.0, 21_100.0]
     assert list(particles["rlnMicrographName"])[2] == "micrographs/m2_DW.mrc"
