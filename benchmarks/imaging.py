@@ -21,6 +21,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import motion_profile
 import numpy as np
 import relion_peer
 import tifffile
@@ -104,7 +105,15 @@ def measure(case: MovieCase, args: argparse.Namespace) -> None:
                 wall, cpu = lines[1].wall_s / lines[0].wall_s, lines[1].cpu_s / lines[0].cpu_s
                 print(f"{'':16s} RELION took {wall:.1f} times the wall time, {cpu:.1f} times the CPU time", flush=True)
             if args.profile:
-                print((folder / "profile.txt").read_text(), flush=True)
+                _print_profile(folder, wall_s=lines[0].wall_s)
+
+
+def _print_profile(folder: Path, *, wall_s: float) -> None:
+    spent_s = json.loads((folder / "profile.json").read_text())
+    relion_peer.timed([sys.executable, str(Path(__file__).with_name("motion_floor.py")), str(folder)], folder)
+    alone_s = json.loads((folder / "output.txt").read_text().splitlines()[-1])
+    print(motion_profile.table(spent_s))
+    print(motion_profile.floor(spent_s, alone_s, wall_s=wall_s), flush=True)
 
 
 def laid_out(case: MovieCase, folder: Path, keep: Path | None) -> tuple[MadeMovie, NDArray[np.float64]]:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from motion_profile import Stopwatch
+from motion_profile import READY, REST_OF_DECODING, Stopwatch
 from numpy.typing import NDArray
 
 from cryodaq.engines.fresh_memory import fitting_pages
@@ -22,29 +22,31 @@ def main() -> None:
     watch = Stopwatch()
     profile = sys.argv[2:] == ["--profile"]
     with fitting_pages():
-        if profile:
-            with watch.step("imports"):
-                watch.watch()
-        align(folder, watch)
+        align(folder, watch, profile=profile)
     if profile:
-        (folder / "profile.txt").write_text(watch.table() + "\n")
+        (folder / "profile.json").write_text(json.dumps({name: list(s) for name, s in watch.spent_s.items()}))
 
 
-def align(folder: Path, watch: Stopwatch) -> None:
+def align(folder: Path, watch: Stopwatch, *, profile: bool) -> None:
     """Read, align, and write both sums."""
-    from cryodaq.formats.gain import read_gain
     from cryodaq.formats.movie import read_frames
     from cryodaq.formats.mrc import write_micrograph
 
     order = json.loads((folder / "order.json").read_text())
     with ThreadPoolExecutor(1) as reader:
         reading = reader.submit(read_frames, folder / "movie.tif")
-        from cryodaq.imaging.compiled import for_each
-        from cryodaq.imaging.motion import AlignmentOptions, align_movie, import_steps
+        with watch.step(READY):
+            from cryodaq.imaging.motion import make_ready
 
-        import_steps()
+            make_ready(np.dtype(np.uint8))
+        if profile:
+            watch.watch()
+        from cryodaq.formats.gain import read_gain
+        from cryodaq.imaging.compiled import for_each
+        from cryodaq.imaging.motion import AlignmentOptions, align_movie
+
         gain = read_gain(folder / "gain.mrc")
-        with watch.step("read, decode (beside imports)"):
+        with watch.step(REST_OF_DECODING):
             frames = reading.result()
     aligned = align_movie(
         frames,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+READY, REST_OF_DECODING = "make ready (beside decoding)", "decode, what is left"
+WARP = "warp and add"
+TRANSFORMS, COMBINE = "final transforms", "combine, rest of summing"
 STEPS = (
     ("read gain", "cryodaq.formats.gain", "read_gain"),
     ("plain sum", "cryodaq.imaging.detector", "_checked_sum"),
@@ -28,9 +31,9 @@ STEPS = (
     ("measure patches", "cryodaq.imaging.local_motion", "_measure"),
     ("smooth tracks", "cryodaq.imaging.local_motion", "likeliest_tracks"),
     ("local motion, rest", "cryodaq.imaging.local_motion", "estimate_field"),
-    ("warp and add", "cryodaq.imaging.summation", "_sum_terms"),
-    ("final transforms", "cryodaq.imaging.summation", "_transform_in_place"),
-    ("combine, rest of summing", "cryodaq.imaging.summation", "sum_aligned"),
+    (WARP, "cryodaq.imaging.summation", "_sum_terms"),
+    (TRANSFORMS, "cryodaq.imaging.summation", "_transform_in_place"),
+    (COMBINE, "cryodaq.imaging.summation", "sum_aligned"),
     ("rest", "cryodaq.imaging.motion", "align_movie"),
 )
 
@@ -78,9 +81,28 @@ class Stopwatch:
 
         return timed
 
-    def table(self) -> str:
-        """One line a step, and the whole."""
-        rows = [("step", "wall s", "user s", "system s")]
-        rows += [(name, *(f"{s:.2f}" for s in seconds)) for name, seconds in self.spent_s.items()]
-        rows.append(("all", *(f"{s:.2f}" for s in sum(self.spent_s.values(), np.zeros(3)))))
-        return "\n".join(f"  {row[0]:36s}" + "".join(f"{cell:>9s}" for cell in row[1:]) for row in rows)
+
+def table(spent_s: Mapping[str, Sequence[float]]) -> str:
+    """One line a step, and the whole."""
+    rows = [("step", "wall s", "user s", "system s")]
+    rows += [(name, *(f"{s:.2f}" for s in seconds)) for name, seconds in spent_s.items()]
+    rows.append(("all", *(f"{s:.2f}" for s in np.sum(list(spent_s.values()), axis=0))))
+    return "\n".join(f"  {row[0]:36s}" + "".join(f"{cell:>9s}" for cell in row[1:]) for row in rows)
+
+
+def floor(spent_s: Mapping[str, Sequence[float]], alone_s: Mapping[str, float], *, wall_s: float) -> str:
+    """What no motion correction can leave out, wall seconds, and the whole process against it.
+
+    Parameters
+    ----------
+    alone_s
+        Wall seconds of what `motion_floor` measures by itself.
+    wall_s
+        Of the whole process.
+    """
+    parts = dict(alone_s)
+    parts["moving and adding"] = spent_s[WARP][0]
+    parts["dose weighting"] = spent_s[TRANSFORMS][0] + spent_s[COMBINE][0]
+    least = sum(parts.values())
+    listed = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items())
+    return f"  floor: {listed}: {least:.2f} s; the whole process took {wall_s / least:.2f} times that"

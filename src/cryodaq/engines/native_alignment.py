@@ -73,10 +73,10 @@ class NativeMotionCorrection:
         gathered = header.stored_frame_count // header.frame_count
         with ThreadPoolExecutor(1) as reader:
             reading = reader.submit(_read_frames, movie, finer=finer, threads=available_cores())
-            # Importing takes a core as long as reading a movie does.
-            from cryodaq.imaging.motion import align_movie, import_steps
+            # Importing and loading take a core as long as reading a movie does.
+            from cryodaq.imaging.motion import align_movie, make_ready
 
-            import_steps()
+            make_ready(header.dtype)
             factors = None if gain is None else _read_gain(gain, events=events)
             frames = reading.result()
         aligned = align_movie(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 CLEAR, END = np.uint64(256), np.uint64(257)
 DAMAGED = -1
 TOO_LONG = -2
+UNUSUAL = -3
 HEAD = 256
 """Bytes before the output, one of each value."""
 SLACK = 16
@@ -27,28 +28,20 @@ _FIRST_MASK, _LENGTH = _U(511), _U(0xFFFFF)
 _WIDE, _HEAD, _SLACK = _U(16), _U(HEAD), _U(SLACK)
 
 
-def is_usual_lzw(data: bytes) -> bool:
-    """Whether the codes begin with their highest bit, as TIFF 6.0 says; older writers did it the other way round."""
-    return len(data) >= 2 and data[0] == 0x80
+def decode_strips(
+    data: NDArray[np.uint8],  # (byte,)
+    places: NDArray[np.int64],  # (strip, 2), first byte and number of bytes
+    strip_bytes: int,
+    target: NDArray[np.uint8],  # (byte,), written; the last strip may be shorter
+) -> tuple[int, int]:
+    """Decode strips that follow each other; returns how many, and what the next one gave if it is not as it should be.
 
-
-class StripDecoder:
-    """Decodes strips of at most `room` bytes into one buffer; not to be shared between threads."""
-
-    def __init__(self, room: int) -> None:
-        self._target = np.empty(HEAD + room + SLACK, np.uint8)
-
-    def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """Decode one strip; the next one overwrites it.
-
-        Raises `ValueError` for damaged codes, and for more bytes than there is room for.
-        """
-        written = decode_lzw(np.frombuffer(data, np.uint8), self._target)
-        if written < 0:
-            raise ValueError(
-                "LZW codes that mean nothing" if written == DAMAGED else "LZW codes for more than its rows"
-            )
-        return self._target[HEAD : HEAD + written]
+    That is the number of bytes that it holds, `DAMAGED` for codes that mean nothing, `TOO_LONG` for more than its rows,
+    `UNUSUAL` for codes that begin with their lowest bit, as writers older than TIFF 6.0 left them.
+    """
+    # One byte of room more than a full strip, so that one that decodes to too much is noticed.
+    done, gave = _decode_strips(data, places, strip_bytes, target, np.empty(HEAD + strip_bytes + 1 + SLACK, np.uint8))
+    return int(done), int(gave)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]  # numba is not typed
@@ -141,3 +134,25 @@ def decode_lzw(  # noqa: C901, PLR0912, PLR0915  # one loop over codes, which a 
                 target[written + k] = target[source + k]
         before = written << _AT | length
         written += length
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba is not typed
+def _decode_strips(
+    data: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    strip_bytes: int,
+    target: NDArray[np.uint8],
+    buffer: NDArray[np.uint8],
+) -> tuple[int, int]:
+    """Decode strips without Python's lock, for which threads would wait longer than a strip takes."""
+    for number in range(places.shape[0]):
+        first, size = places[number]
+        if size < 2 or data[first] != 0x80:
+            return number, UNUSUAL
+        written = decode_lzw(data[first : first + size], buffer)
+        top = number * strip_bytes
+        wanted = min(strip_bytes, target.shape[0] - top)
+        if written != wanted and written != strip_bytes:  # noqa: PLR1714  # no set in a compiled loop
+            return number, written
+        target[top : top + wanted] = buffer[HEAD : HEAD + wanted]
+    return places.shape[0], 0

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from cryodaq.errors import FormatError, TruncatedFileError
 from cryodaq.formats.mrc import HEADER_BYTES, parse_mrc_header, read_sections
 from cryodaq.formats.tiff_pages import EER_COMPRESSIONS, TiffPage, TiffReader
+from cryodaq.formats.tiff_strips import FileStrips, decode_page
 
 MAX_STACK_BYTES = 64_000_000_000
 MAX_EXPANSION = 5_000
@@ -33,11 +33,7 @@ DOUBLINGS = {1: 0, 2: 1, 4: 2}
 """How often the sensor's pixels are halved for each upsampling."""
 
 _DTYPE = {(1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (1, 32): "u4", (2, 32): "i4", (3, 32): "f4"}
-_UNCOMPRESSED, _LZW, _DEFLATES, _PACKBITS = 1, 5, frozenset({8, 32946}), 32773
-_HORIZONTAL_DIFFERENCES = 2
 _NAMES_OF_TIFF = frozenset({".tif", ".tiff", ".eer"})
-
-_Decoder: TypeAlias = Callable[[bytes], "NDArray[np.uint8]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +101,11 @@ def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
         return _render(path, pages, group=raw_frames_per_fraction(len(pages)), doublings=0, threads=threads)
     frames = np.empty((len(pages), first.height, first.width), dtype=_dtype(first, path=path, frame=1))
     with path.open("rb") as handle, ThreadPoolExecutor(threads) as pool:
-        decode = partial(_decode_page, path, handle.fileno())
-        for _ in pool.map(decode, range(1, len(pages) + 1), pages, frames):
+
+        def decode(number: int) -> None:
+            decode_page(FileStrips(path, handle.fileno(), number + 1), pages[number], frames[number])
+
+        for _ in pool.map(decode, range(len(pages))):
             pass
     return frames
 
@@ -197,75 +196,6 @@ def _dtype(page: TiffPage, *, path: Path, frame: int) -> np.dtype[np.generic]:
     return np.dtype(code)
 
 
-def _decoder(page: TiffPage, *, room: int, path: Path) -> _Decoder:
-    """Return the function from a strip to its decoded bytes, at most `room` of them; not to be shared by threads."""
-    if page.compression == _UNCOMPRESSED:
-        return lambda data: np.frombuffer(data, np.uint8)
-    if page.compression == _LZW:
-        return _lzw_decoder(room)
-    import imagecodecs  # heavy, and not needed for the usual movies
-
-    if page.compression == _PACKBITS:
-        return lambda data: np.frombuffer(imagecodecs.packbits_decode(data, out=room), np.uint8)
-    if page.compression in _DEFLATES:
-        return lambda data: np.frombuffer(imagecodecs.zlib_decode(data, out=room), np.uint8)
-    raise FormatError(path, problem=f"TIFF compression {page.compression} is not supported")
-
-
-def _lzw_decoder(room: int) -> _Decoder:
-    from cryodaq.formats.lzw import StripDecoder, is_usual_lzw
-
-    usual = StripDecoder(room)
-
-    def decode(data: bytes) -> NDArray[np.uint8]:
-        if is_usual_lzw(data):
-            return usual.decode(data)
-        import imagecodecs
-
-        return np.frombuffer(imagecodecs.lzw_decode(data, out=room), np.uint8)
-
-    return decode
-
-
-def _strip_data(path: Path, descriptor: int, strip: tuple[int, int], *, frame: int) -> bytes:
-    offset, size = strip
-    data = os.pread(descriptor, size, offset)
-    if len(data) != size:
-        raise TruncatedFileError(path, problem=f"frame {frame} lies behind the end of the file")
-    return data
-
-
-def _decode_page(path: Path, descriptor: int, frame: int, page: TiffPage, target: NDArray[np.generic]) -> None:
-    """Decode the strips of one page into `target` (y, x)."""
-    stored = np.dtype(target.dtype).newbyteorder(page.byte_order)
-    row_bytes = page.width * stored.itemsize
-    # One byte of room more than a full strip, so that a strip that decodes to too much is noticed.
-    decode = _decoder(page, room=page.rows_per_strip * row_bytes + 1, path=path)
-    for number, strip in enumerate(page.strips):
-        top = number * page.rows_per_strip
-        rows = min(page.rows_per_strip, page.height - top)
-        if rows <= 0:
-            raise FormatError(path, problem=f"frame {frame} has more strips than rows")
-        data = _strip_data(path, descriptor, strip, frame=frame)
-        try:
-            decoded = decode(data)
-        except (RuntimeError, ValueError) as error:
-            problem = f"frame {frame} is damaged in strip {number + 1} ({error}); copy the movie again"
-            raise FormatError(path, problem=problem) from error
-        if decoded.size not in {rows * row_bytes, page.rows_per_strip * row_bytes}:
-            held = f"strip {number + 1} holds {decoded.size} bytes of {rows * row_bytes}"
-            problem = f"frame {frame} is damaged: {held}; copy the movie again"
-            raise FormatError(path, problem=problem)
-        pixels = decoded[: rows * row_bytes].view(stored).reshape(rows, page.width)
-        if page.predictor == _HORIZONTAL_DIFFERENCES:
-            pixels = np.cumsum(pixels, axis=1, dtype=target.dtype)
-        target[top : top + rows] = pixels
-    if len(page.strips) * page.rows_per_strip < page.height:
-        raise FormatError(path, problem=f"frame {frame} has {len(page.strips)} strips, too few for its rows")
-    if page.predictor not in {1, _HORIZONTAL_DIFFERENCES}:
-        raise FormatError(path, problem=f"TIFF predictor {page.predictor} is not supported")
-
-
 def _event_dtype(group: int) -> np.dtype[np.generic]:
     """Return a type that holds `group` raw frames: a pixel has at most one event in each."""
     return np.dtype(np.uint8 if group <= 255 else np.uint16)
@@ -283,7 +213,7 @@ def _render(path: Path, pages: Sequence[TiffPage], *, group: int, doublings: int
 
     def render(descriptor: int, bits: tuple[int, int, int, int], number: int) -> None:
         for index in range(number * group, (number + 1) * group):
-            strip = _whole_strip(path, descriptor, pages[index], frame=index + 1)
+            strip = _whole_strip(FileStrips(path, descriptor, index + 1), pages[index])
             if add_events(strip, fractions[number], bits, finer) != sensor_px:
                 problem = f"raw frame {index + 1} is damaged: its events do not end at its last pixel"
                 raise FormatError(path, problem=f"{problem}; copy the movie again")
@@ -297,9 +227,8 @@ def _render(path: Path, pages: Sequence[TiffPage], *, group: int, doublings: int
     return fractions.reshape(shape)
 
 
-def _whole_strip(path: Path, descriptor: int, page: TiffPage, *, frame: int) -> NDArray[np.uint8]:
-    data = [_strip_data(path, descriptor, strip, frame=frame) for strip in page.strips]
-    return np.frombuffer(b"".join(data), np.uint8)
+def _whole_strip(strips: FileStrips, page: TiffPage) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(strips.bytes_at(*strip) for strip in page.strips), np.uint8)
 
 
 def _event_bits(path: Path, descriptor: int, pages: Sequence[TiffPage]) -> tuple[int, int, int, int]:
@@ -318,7 +247,7 @@ def _event_bits(path: Path, descriptor: int, pages: Sequence[TiffPage]) -> tuple
     habits = (run_bits, horizontal, vertical, 0), (run_bits, horizontal, vertical, sub_bits)
     scratch = np.zeros(first.height * first.width, np.uint8)
     for index in range(len(pages) if first.compression == 65000 else 0):
-        strip = _whole_strip(path, descriptor, pages[index], frame=index + 1)
+        strip = _whole_strip(FileStrips(path, descriptor, index + 1), pages[index])
         fits = [add_events(strip, scratch, habit, (first.width, 0)) == scratch.size for habit in habits]
         if fits[0] != fits[1]:
             return habits[0] if fits[0] else habits[1]

@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from cryodaq.imaging.compiled import for_each
 from cryodaq.imaging.movie_kernels import add_squares
+from cryodaq.imaging.path_kernels import best_ways
 from cryodaq.imaging.shift_kernels import add_moved, correlate_with_others
 
 Complex = NDArray[np.complex64]
@@ -174,29 +175,27 @@ def _likeliest_path(maps: Float, present: Float64, pixel_ang: Float64) -> Float6
     """
     frame_count, size = maps.shape[:2]
     reach = size // 2
-    near = np.arange(size) - reach
     noise = maps.std(axis=(1, 2), keepdims=True)
     # The height that the true peak has on average tells how much a height says.
     height = max(
         1.0, float((maps[:, reach - 1 : reach + 2, reach - 1 : reach + 2].max(axis=(1, 2)) / noise[:, 0, 0]).mean())
     )
-    gain = (height * maps / noise).reshape(frame_count, -1)
-    places = np.stack(np.divmod(np.arange(size * size), size), axis=1) - reach
+    gain = (height * maps / noise).astype(np.float32)
+    apart = np.arange(1 - size, size)
     best = gain[0]
-    came_from = np.zeros(gain.shape, np.int64)
+    came_from = np.zeros(gain.shape, np.int32)
     for frame in range(1, frame_count):
-        away = near[:, None] - near[None, :]
-        steps = [away - (present[frame - 1] - present[frame])[axis] for axis in (0, 1)]
-        square_y, square_x = ((step * ang / USUAL_STEP_ANG) ** 2 for step, ang in zip(steps, pixel_ang, strict=True))
-        cost = 1 + square_y[:, None, :, None] + square_x[None, :, None, :]
-        paths = best[None, :] - 1.5 * np.log(cost.astype(np.float32)).reshape(len(best), -1)
-        came_from[frame] = paths.argmax(axis=1)
-        best = paths.max(axis=1) + gain[frame]
+        steps = (apart[:, None] - (present[frame - 1] - present[frame])) * pixel_ang / USUAL_STEP_ANG
+        cost = 1.5 * np.log(1 + steps[:, 0, None] ** 2 + steps[None, :, 1] ** 2)
+        likely, best = best, np.empty_like(best)
+        best_ways(likely, cost.astype(np.float32), best, came_from[frame])
+        best += gain[frame]
     state = int(best.argmax())
     change = np.zeros((frame_count, 2))
     for frame in range(frame_count - 1, -1, -1):
-        change[frame] = places[state] + _between(maps[frame].reshape(size, size), places[state] + reach)
-        state = int(came_from[frame, state])
+        place = np.array(divmod(state, size))
+        change[frame] = place - reach + _between(maps[frame], place)
+        state = int(came_from[frame].flat[state])
     return change
 
 

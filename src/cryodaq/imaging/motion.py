@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,9 @@ SMALLEST_BINNED_PX = 1024
 WHOLE_FIELD_PATCHES = (3, 3)
 UNEVEN_FRAMES = 0.1
 """Difference in counts from which frames were exposed differently; thinning ice and evaporation stay below."""
+
+TRIAL_SHAPE = (4, 128, 128)
+"""Of a movie that is just large enough for every step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +99,31 @@ class AlignedMovie:
         return dataclasses.replace(self, field=field, mean_counts_per_px_frame=counts)
 
 
-def import_steps() -> None:
-    """Import what `align_movie` will need, which takes a while: best while a movie is being read."""
-    from cryodaq.imaging import drift, local_motion, summation  # noqa: F401  # for what importing does
+@cache
+def make_ready(stored_type: np.dtype[np.generic]) -> None:
+    """Import what `align_movie` needs, and load its compiled loops, which takes a while: best while a movie is read.
+
+    A movie of next to nothing goes through all steps, once in a process and those that fork from it.
+
+    Parameters
+    ----------
+    stored_type
+        Of the frames that are to come.
+
+    Raises
+    ------
+    ImagingError
+        When no camera writes frames of this type.
+    """
+    counts = np.random.default_rng(1).poisson(1.0, TRIAL_SHAPE)
+    align_movie(
+        counts.astype(stored_type),
+        gain=np.ones(TRIAL_SHAPE[1:], np.float32),
+        pixel_size_ang=1.0,
+        dose_per_frame_e_ang2=1.0,
+        voltage_kv=300.0,
+        options=AlignmentOptions(patches_yx=(2, 2)),
+    )
 
 
 def align_movie(

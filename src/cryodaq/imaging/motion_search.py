@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryodaq.imaging.compiled import for_each
-from cryodaq.imaging.detector import Detector
+from cryodaq.imaging.detector import Detector, row_blocks
 from cryodaq.imaging.drift import FrameSpectra, binned_spectra
-from cryodaq.imaging.movie_kernels import bin_frame
+from cryodaq.imaging.movie_kernels import bin_rows
 from cryodaq.imaging.patches import Patches, PatchPlan, PatchSpectra, cut_patches
 from cryodaq.imaging.workspace import Workspace
+
+ROWS_AT_ONCE = 16
+"""Binned rows that one thread makes of all frames."""
 
 
 class BinnedFrames(Protocol):
@@ -51,7 +54,8 @@ class FramesOnCores:
         self._patches: PatchSpectra | None = None
         frame_count, height, width = counts.shape
         self._binned = workspace.empty((frame_count, height // bin_px, width // bin_px), np.float32)
-        for_each(lambda frame: bin_frame(counts, frame, detector.correction, self._binned[frame]), range(frame_count))
+        blocks = row_blocks(height // bin_px, ROWS_AT_ONCE)
+        for_each(lambda rows: bin_rows(counts, rows, detector.correction, self._binned), blocks)
 
     @property
     def shape_yx(self) -> tuple[int, int]:

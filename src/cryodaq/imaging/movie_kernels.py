@@ -122,31 +122,47 @@ def sum_bad_pixels(
 
 
 @compiled
-def bin_frame(
+def bin_rows(
     frames: Counts,  # (frame, y, x)
-    f: int,
+    row_range: tuple[int, int],  # of the binned frames
     correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
-    binned: Float,  # (y // bin, x // bin), written
+    binned: Float,  # (frame, y // bin, x // bin), some rows are written
 ) -> None:
-    """Add up squares of pixels of one frame; what does not fill a last square is left out."""
+    """Add up squares of pixels in some rows of all frames; what does not fill a last square is left out.
+
+    All frames pass by the same few rows of the gain reference, which stay in the processor's cache.
+    """
     gain, bad_start, bad_columns, donors = correction
-    size, width = frames.shape[1] // binned.shape[0], frames.shape[2]
+    size, width = frames.shape[1] // binned.shape[1], frames.shape[2]
     row = np.empty(width, np.float32)
-    for y in range(binned.shape[0]):
-        row[:] = 0
-        for source_y in range(y * size, (y + 1) * size):
-            for x in range(width):
-                row[x] += np.float32(frames[f, source_y, x]) * gain[source_y, x]
-            for bad in range(bad_start[source_y], bad_start[source_y + 1]):
-                source, x = donors[bad, (f + bad) % donors.shape[1]], bad_columns[bad]
-                donor_y, donor_x = source // width, source % width
-                row[x] -= np.float32(frames[f, source_y, x]) * gain[source_y, x]
-                row[x] += np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
-        for x in range(binned.shape[1]):
+    for y in range(row_range[0], row_range[1]):
+        for f in range(frames.shape[0]):
+            row[:] = 0
+            for source_y in range(y * size, (y + 1) * size):
+                counts, factors = frames[f, source_y], gain[source_y]
+                for x in range(width):
+                    row[x] += np.float32(counts[x]) * factors[x]
+                for bad in range(bad_start[source_y], bad_start[source_y + 1]):
+                    source, x = donors[bad, (f + bad) % donors.shape[1]], bad_columns[bad]
+                    donor_y, donor_x = source // width, source % width
+                    row[x] -= np.float32(counts[x]) * factors[x]
+                    row[x] += np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
+            add_columns(row, size, binned[f, y])
+
+
+@inlined
+def add_columns(row: Float, size: int, binned: Float) -> None:
+    """Add up `size` pixels side by side; the sizes of usual cameras have loops without a loop inside."""
+    if size == 3:
+        for x in range(binned.shape[0]):
+            at = unsigned(3 * x)
+            binned[x] = row[at] + row[at + unsigned(1)] + row[at + unsigned(2)]
+    else:
+        for x in range(binned.shape[0]):
             value = np.float32(0)
             for column in range(size):
                 value += row[x * size + column]
-            binned[y, x] = value
+            binned[x] = value
 
 
 @compiled

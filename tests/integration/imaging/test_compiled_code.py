@@ -32,6 +32,19 @@ for movie in sys.argv[1:]:
     used = sum(len(loop.stats.cache_hits) for loop in ours)
 print(json.dumps({"compiled": compiled, "used": used}))
 """
+FORKED = """
+import os, signal, sys
+import numpy as np
+from cryodaq.imaging.motion import align_movie, make_ready
+
+make_ready(np.dtype("u1"))
+child = os.fork()
+if child == 0:
+    frames = np.random.default_rng(2).poisson(2.0, (6, 288, 320)).astype(np.uint8)
+    aligned = align_movie(frames, pixel_size_ang=1.0, dose_per_frame_e_ang2=1.0, voltage_kv=300.0)
+    os._exit(0 if np.isfinite(aligned.unweighted).all() else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 def movies(folder: Path) -> list[Path]:
@@ -62,3 +75,8 @@ def test_the_first_movie_of_any_kind_compiles_nothing(tmp_path: Path) -> None:
     assert found["compiled"] == {path: [] for path in paths}
     assert found["used"] > 10
     assert len(list(tmp_path.glob("*_cryodaq/coordinates.star"))) == len(paths)
+
+
+@pytest.mark.timeout(120)
+def test_what_is_ready_stays_ready_in_the_forks_of_a_task_runner() -> None:
+    subprocess.run([sys.executable, "-c", FORKED], check=True, capture_output=True, timeout=100)
