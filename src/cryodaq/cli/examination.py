@@ -13,8 +13,11 @@ from cryodaq.cli.warming import warm_imaging
 from cryodaq.errors import CryodaqError
 
 if TYPE_CHECKING:
+    from cryodaq.domain.microscope import Share
     from cryodaq.wiring import System
 
+SHARE_ANSWERS_S = 10.0
+"""A share that says nothing for so long is called stalled."""
 LOW_SPACE = 0.1
 """Below this free fraction of the storage, processing would pause first."""
 
@@ -109,14 +112,41 @@ def _access(system: System) -> Iterator[Finding]:
 
 def _shares(system: System) -> Iterator[Finding]:
     for table in system.facility.microscopes:
-        for share in table.shares:
-            online = (Path(share.root) / share.sentinel).exists()
-            sentence = f"{share.root} is mounted" if online else f"{share.root / share.sentinel} is not there; mount it"
-            yield Finding(what=f"share of {table.name}", good=online, sentence=sentence)
+        for share in system.facility.microscope(table.name).shares:
+            problem = _problem_of_share(share)
+            yield Finding(
+                what=f"share of {table.name}", good=problem is None, sentence=problem or f"{_mounted(share)} is mounted"
+            )
         if table.gain_root is not None:
             there = table.gain_root.is_dir()
             sentence = f"{table.gain_root} is there" if there else f"{table.gain_root} is not there; mount it"
             yield Finding(what=f"gains of {table.name}", good=there, sentence=sentence)
+
+
+def _problem_of_share(share: Share) -> str | None:
+    """Ask through a worker that can be given up: whoever touches a stalled mount may hang for minutes."""
+    from cryodaq.errors import ShareStalledError, TransferError
+    from cryodaq.transfer.workers import ShareWorker
+
+    worker = ShareWorker(share.root, sentinel=share.sentinel, expected_source=share.mounted_from, threads=1)
+    worker.start()
+    try:
+        worker.request("look", paths=[]).result(SHARE_ANSWERS_S)
+    except TimeoutError:
+        worker.abandon()
+        return str(ShareStalledError(share.root, waited_s=SHARE_ANSWERS_S))
+    except TransferError as error:
+        return str(error)
+    finally:
+        worker.close()
+    return None
+
+
+def _mounted(share: Share) -> str:
+    from cryodaq.transfer.mounted import mounted_from
+
+    source = mounted_from(Path(share.root))
+    return f"{share.root} ({source})" if source else str(share.root)
 
 
 def _database(system: System) -> Iterator[Finding]:

@@ -78,7 +78,8 @@ def grant_tree(root: Path, readers: Readers, *, revoke: Readers = NOBODY) -> int
 def check_tree(root: Path, readers: Readers, *, revoke: Readers = NOBODY) -> Iterator[AccessDifference]:
     """Tell where readers cannot read, or where somebody can who must not. Raises `StoreError`."""
     for path, folder in _tree(root):
-        problem = _problem(path, readers, revoke, folder=folder)
+        found, inherited = _rights(path, folder=folder)
+        problem = _difference(found, inherited, readers, revoke, folder=folder)
         if problem is not None:
             yield AccessDifference(path=path, problem=problem)
 
@@ -110,18 +111,25 @@ def _tree(root: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _mend(path: Path, readers: Readers, revoke: Readers, *, folder: bool) -> bool:
-    found = read_access(path)
+    """Set what is effectively wrong; what only looks different is left as it is."""
+    found, inherited = _rights(path, folder=folder)
+    if _difference(found, inherited, readers, revoke, folder=folder) is None:
+        return False
     wanted = _wanted(found, readers, revoke, folder=folder)
-    changed = wanted != found
-    if changed:
+    if wanted != found:
         write_access(path, wanted)
-    if folder:
-        inherited = read_default(path)
-        default = _wanted(inherited or Acl(owner=7, group=5, others=0), readers, revoke, folder=True)
-        if default != inherited:
-            write_default(path, default)
-            changed = True
-    return changed
+    if folder and (default := _inherited(inherited, readers, revoke)) != inherited:
+        write_default(path, default)
+    return True
+
+
+def _rights(path: Path, *, folder: bool) -> tuple[Acl, Acl | None]:
+    """Return what holds for a file or folder, and what new files in a folder inherit."""
+    return read_access(path), read_default(path) if folder else None
+
+
+def _inherited(found: Acl | None, readers: Readers, revoke: Readers) -> Acl:
+    return _wanted(found or Acl(owner=7, group=5, others=0), readers, revoke, folder=True)
 
 
 def _wanted(found: Acl, readers: Readers, revoke: Readers, *, folder: bool) -> Acl:
@@ -140,8 +148,8 @@ def _named(found: Mapping[int, int], wanted: frozenset[int], revoked: frozenset[
     return kept | {number: kept.get(number, 0) | rights for number in wanted}
 
 
-def _problem(path: Path, readers: Readers, revoke: Readers, *, folder: bool) -> str | None:
-    found, rights = read_access(path), READ | EXECUTE if folder else READ
+def _difference(found: Acl, inherited: Acl | None, readers: Readers, revoke: Readers, *, folder: bool) -> str | None:
+    rights = READ | EXECUTE if folder else READ
     for label, named, wanted, gone in (
         ("user", found.users, readers.uids, revoke.uids - readers.uids),
         ("group", found.groups, readers.gids, revoke.gids - readers.gids),
@@ -153,8 +161,6 @@ def _problem(path: Path, readers: Readers, revoke: Readers, *, folder: bool) -> 
             return f"{label} {number} can still read it"
     if found.others:
         return "everybody on the system has rights to it"
-    if folder and read_default(path) != _wanted(
-        read_default(path) or Acl(owner=7, group=5, others=0), readers, revoke, folder=True
-    ):
+    if folder and inherited != _inherited(inherited, readers, revoke):
         return "new files in it would not be readable for all readers"
     return None

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from tests.integration.custody.conftest import GRID1, Custody
 
-from cryodaq.app.reconcile_access import AccessKeeping, check_access, keep_access, repair_access
+from cryodaq.app.reconcile_access import (
+    AccessKeeping,
+    check_access,
+    keep_access,
+    keep_access_of_others,
+    repair_access,
+)
 from cryodaq.domain.experiment import Collaborator
 from cryodaq.errors import LogbookError, StoreError
 from cryodaq.store.access import Readers
@@ -102,6 +108,30 @@ def test_an_empty_answer_takes_nothing_away_until_it_is_confirmed(custody: Custo
     assert repair_access(keeping(custody), EXPERIMENT, confirmed=True) > 0
     assert not can_read(movie, ALICE)
     keep_access(keeping(custody), EXPERIMENT, folder=folder(custody))
+
+
+def test_experiments_that_are_not_current_are_compared_too(custody: Custody, movie: Path) -> None:
+    microscope = custody.samples[GRID1].microscope
+    with pytest.raises(StoreError):
+        keep_access(keeping(custody), EXPERIMENT, folder=folder(custody))
+    custody.logbook.remove_collaborator(EXPERIMENT, "uid:bob")
+    keep_access_of_others(keeping(custody), microscope, current=EXPERIMENT)
+    assert can_read(movie, BOB)
+    custody.logbook.go_down()
+    keep_access_of_others(keeping(custody), microscope, current=None)
+    assert can_read(movie, BOB)
+    custody.logbook.is_down = False
+    keep_access_of_others(keeping(custody), microscope, current=None)
+    assert not can_read(movie, BOB)
+    assert can_read(movie, ALICE)
+    custody.logbook.remove_collaborator(EXPERIMENT, "uid:alice")
+    keep_access_of_others(keeping(custody), microscope, current=None)
+    assert can_read(movie, ALICE)
+    (alarm,) = custody.rows("alarm")
+    assert "cryodaq access repair 20261122-CS01 --confirm" in alarm["text"]
+    custody.logbook.set_collaborator(EXPERIMENT, Collaborator(uid="uid:alice", is_group=False, posix_id=ALICE))
+    keep_access_of_others(keeping(custody), microscope, current=None)
+    assert custody.rows("alarm")[0]["cleared_at"] is not None
 
 
 def test_what_was_narrowed_by_hand_is_found_and_mended(custody: Custody, movie: Path) -> None:
