@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 from cryodaq.app.announce_movie import announce_movie
-from cryodaq.app.moving_copies import Move
+from cryodaq.app.moving_copies import Duplicate, Move
 from cryodaq.app.preprocess_movie import alignment_of, ctf_of, picks_of
 from cryodaq.app.publish_results import tell_elogbook
 from cryodaq.domain.experiment import ParameterValue
@@ -48,6 +48,8 @@ class Given:
     with_results: int
     moves: tuple[Move, ...]
     """Of products."""
+    gains: tuple[Duplicate, ...]
+    """Gain references of the results, which their exports name."""
 
 
 def give_movies(connection: Connection, giving: Giving, movies: Sequence[FiledMovie], *, at: datetime) -> Given:
@@ -57,6 +59,7 @@ def give_movies(connection: Connection, giving: Giving, movies: Sequence[FiledMo
     current = {giving.from_sample.current_branch, giving.to_sample.current_branch}
     alike = current == {LIVE_BRANCH} and before is not None and after is not None and _processed_alike(before, after)
     moves: list[Move] = []
+    gains: dict[PurePosixPath, Duplicate] = {}
     with_results = 0
     for movie in movies:
         renamed = _Renamed(giving=giving, movie=movie, run=_new_name(connection, giving, movie))
@@ -67,11 +70,12 @@ def give_movies(connection: Connection, giving: Giving, movies: Sequence[FiledMo
             connection, movie.id, owner=renamed.owner, state="published" if keeps else "registered"
         )
         if keeps and before is not None and after is not None:
-            _give_results(connection, renamed, before=before, after=after, at=at)
+            gain = _give_results(connection, renamed, before=before, after=after, at=at)
+            gains |= {} if gain is None else {gain.target: gain}
             with_results += 1
         _tell_elogbook(connection, renamed, told=told, results_of=after.id if keeps and after else None, at=at)
         moves += renamed.product_moves()
-    return Given(with_results=with_results, moves=tuple(moves))
+    return Given(with_results=with_results, moves=tuple(moves), gains=tuple(gains.values()))
 
 
 def _processed_alike(before: Branch, after: Branch) -> bool:
@@ -159,7 +163,10 @@ def _rewritten(value: Any, places: Mapping[str, str], below: Mapping[str, str]) 
     return value
 
 
-def _give_results(connection: Connection, renamed: _Renamed, *, before: Branch, after: Branch, at: datetime) -> None:
+def _give_results(
+    connection: Connection, renamed: _Renamed, *, before: Branch, after: Branch, at: datetime
+) -> Duplicate | None:
+    """Give a movie's results to the other sample; return its gain reference, which is needed there."""
     name, version = renamed.run
     movie = renamed.movie
     run = run_id(name, version=version, branch=LIVE_BRANCH, moves=movie.moves + 1)
@@ -171,24 +178,23 @@ def _give_results(connection: Connection, renamed: _Renamed, *, before: Branch, 
         run=(renamed.giving.to_sample.dag_id, run),
         rewrite=renamed.rewrite,
     )
-    if movie.gain_target is not None:
-        _give_gain(connection, renamed, movie.gain_target, at=at)
+    return None if movie.gain_target is None else _give_gain(connection, renamed, movie.gain_target, at=at)
 
 
-def _give_gain(connection: Connection, renamed: _Renamed, place: str, *, at: datetime) -> None:
-    """Name the gain reference at its new place; one of the gain root is copied there by the next transfer."""
+def _give_gain(connection: Connection, renamed: _Renamed, place: str, *, at: datetime) -> Duplicate | None:
+    """Name the gain reference at its new place; one of the gain root is to be copied there."""
     before, after = renamed.giving.from_sample, renamed.giving.to_sample
     gain_id = reassignments.gain_of_copy(connection, before.id, place)
     if gain_id is None:
         relative = PurePosixPath(place).relative_to(before.folder) if place.startswith(f"{before.folder}/") else None
         reassignments.set_gain(connection, renamed.movie.id, str(after.folder / relative) if relative else place)
-        return
-    folder = SampleLayout(root=PurePosixPath(after.folder)).gain_references
-    target = str(folder / PurePosixPath(place).name)
-    triggers.want_gain(connection, gain_id, sample_id=after.id, target=target, at=at)
-    reassignments.set_gain(
-        connection, renamed.movie.id, reassignments.place_of_gain(connection, gain_id, after.id) or target
-    )
+        return None
+    layout = SampleLayout(root=PurePosixPath(after.folder))
+    wanted = str(layout.gain_references / PurePosixPath(place).name)
+    triggers.want_gain(connection, gain_id, sample_id=after.id, target=wanted, at=at)
+    target = reassignments.place_of_gain(connection, gain_id, after.id) or wanted
+    reassignments.set_gain(connection, renamed.movie.id, target)
+    return Duplicate(source=PurePosixPath(place), base=layout.raw, target=PurePosixPath(target), number=gain_id)
 
 
 def _tell_elogbook(

@@ -108,6 +108,42 @@ def move_files(worker: ShareWorker, moves: Sequence[Move], *, grant: Callable[[S
     return Moved(refused=refused, damaged=frozenset(damaged))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """A file that stays where it is and is needed at another place of the storage, too."""
+
+    source: PurePosixPath
+    base: PurePosixPath
+    """As in `Move`."""
+    target: PurePosixPath
+    number: int
+
+
+def duplicate_files(worker: ShareWorker, wanted: Sequence[Duplicate], *, token: str) -> None:
+    """Copy files within the storage where they are not there yet; what is not at its source either is left out.
+
+    Raises `TransferError`.
+    """
+    for one in wanted:
+        if Path(one.target).exists() or not Path(one.source).is_file():
+            continue
+        found = Path(one.source).stat()
+        order = {
+            "source": str(one.source.relative_to(worker.root)),
+            "size_bytes": found.st_size,
+            "mtime_ns": found.st_mtime_ns,
+            "base": str(one.base),
+            "relative": str(one.target.relative_to(one.base)),
+            "token": token,
+            "number": one.number,
+        }
+        made = wait(worker, worker.request("copy", order=order))
+        copies = [{"part": made["part"], "target": str(one.target), "xxh3_128": made["xxh3_128"]}]
+        (said,) = wait(worker, worker.request("publish", copies=copies))["published"]
+        if "error" in said:
+            raise error_from_message(said["error"])
+
+
 def _where(move: Move) -> Path:
     source, target = Path(move.source), Path(move.target)
     return target if not source.exists() and target.exists() else source

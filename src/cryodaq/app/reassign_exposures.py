@@ -23,6 +23,7 @@ from cryodaq.app.moving_copies import (
     Handover,
     discard_parts,
     doubt_damaged,
+    duplicate_files,
     move_files,
     moves_into,
     tell_refusal,
@@ -230,7 +231,7 @@ def _tell_motion(movie: MovieToProcess, layout: BranchLayout, stored: Mapping[st
     """Write a movie's motion for RELION from its new place; return whether RELION can use it."""
     try:
         return write_motion(movie, layout=layout, align=alignment_of(stored))
-    except FormatError as error:
+    except (FormatError, OSError) as error:
         log.warning("the motion of a movie cannot be told", extra={"run": movie.run_name, "problem": str(error)})
         return False
 
@@ -276,6 +277,7 @@ def _move_under_lease(
     handover = Handover(connection, giving.to_sample, reassigning.grant_access)
     moved = move_files(worker, [*moves.values(), *given.moves], grant=handover.grant)
     handover.end(connection)
+    duplicate_files(worker, given.gains, token=token)
     doubt_damaged(connection, moves, moved)
     raw = SampleLayout(root=PurePosixPath(giving.from_sample.folder)).raw
     discard_parts(worker, [(raw / record.path).parent for record in held], token=token)

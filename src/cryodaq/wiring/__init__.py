@@ -245,7 +245,7 @@ class System(Connections):
         for carry_on in (assign, reassign):
             try:
                 carry_on()
-            except (LedgerError, StoreError, TransferError) as error:
+            except (LedgerError, OSError, StoreError, TransferError) as error:
                 log.warning(
                     "something given to another sample is not there yet",
                     extra={"microscope": microscope, "problem": str(error)},

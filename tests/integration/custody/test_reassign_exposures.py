@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.integration.custody.conftest import (
     GRID1,
     GRID2,
@@ -191,6 +192,32 @@ def test_a_crash_at_any_step_is_carried_on(custody: Custody, second_experiment: 
         assert len(star_rows(custody, away)) == 1
         home, away, number = away, home, number + every
     assert number > 12, "too few points were tried"
+
+
+def test_the_gain_reference_of_results_is_there_before_they_are_told(custody: Custody) -> None:
+    two_samples(custody)
+    gains = {
+        number: Path(custody.samples[number].folder) / "raw" / "GainRefs" / "gain.mrc" for number in (GRID1, GRID2)
+    }
+    gains[GRID1].parent.mkdir(parents=True, exist_ok=True)
+    gains[GRID1].write_bytes(b"a gain reference")
+    with custody.engine.begin() as connection:
+        said = {"place": str(gains[GRID1]), "sample": GRID1, "at": custody.now}
+        connection.execute(
+            sa.text(
+                "with made as (insert into ledger.gain_reference"
+                " (microscope, root, path, size_bytes, mtime_ns, seen_at)"
+                " values ('tem1', '/gains', 'gain.mrc', 16, 1, :at) returning id)"
+                " insert into ledger.gain_copy (gain_id, sample_id, target, wanted_at)"
+                " select id, :sample, :place, :at from made"
+            ),
+            said,
+        )
+        connection.execute(sa.text("update ledger.movie set gain_target = :place where state = 'published'"), said)
+    reassign_exposures(parts(custody), FOLDER)
+    assert [gain.read_bytes() for gain in gains.values()] == [b"a gain reference"] * 2
+    assert custody.rows("movie")[0]["gain_target"] == str(gains[GRID2])
+    assert [row["target"] for row in custody.rows("gain_copy")] == [str(gain) for gain in gains.values()]
 
 
 def test_a_stage_that_is_under_way_leaves_nothing_behind(custody: Custody) -> None:
