@@ -6,6 +6,7 @@ import hmac
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -52,7 +53,7 @@ class Monitor:
         """Yield all metrics."""
         with self._engine.connect() as connection:
             gauges = read_gauges(connection)
-        yield from _of_ledger(gauges)
+        yield from _of_ledger(gauges, microscopes=self._settings.microscopes)
         yield from self._of_airflow()
 
     def _of_airflow(self) -> Iterator[Metric]:
@@ -79,14 +80,15 @@ def _family(
     return family
 
 
-def _of_ledger(gauges: Gauges) -> Iterator[Metric]:
+def _of_ledger(gauges: Gauges, *, microscopes: Sequence[str]) -> Iterator[Metric]:
     of_state = ("microscope", "state")
     files = [((one.microscope, one.state), one) for one in gauges.files]
     yield _family("files", "Files by state.", of_state, [(key, one.count) for key, one in files])
     yield _family("files_bytes", "Their size, bytes.", of_state, [(key, one.size_bytes) for key, one in files])
     yield _family("movies", "Copied movies by state.", of_state, [((a, b), n) for a, b, n in gauges.movies])
-    backlog = [((a, b.replace(" ", "_")), n) for a, b, n in gauges.backlog]
-    yield _family("movies_to_process", "Movies that wait to be, or are, handed over.", of_state, list(backlog))
+    backlog = dict.fromkeys(product(microscopes, ("waiting", "in_flight")), 0)  # no movie is a number, too
+    backlog |= {(a, b.replace(" ", "_")): n for a, b, n in gauges.backlog}
+    yield _family("movies_to_process", "Movies that wait to be, or are, handed over.", of_state, list(backlog.items()))
     stages = [((one.microscope, one.stage), one) for one in gauges.stages]
     of_stage = ("microscope", "stage")
     median = [(key, one.median_s) for key, one in stages]

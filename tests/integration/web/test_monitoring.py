@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from cryodaq.web.settings import WebSettings
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 TOKEN = "a-token-that-only-prometheus-has"
 SAMPLE = "a" * 24
+DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana.json"
 
 
 class Airflow:
@@ -87,6 +89,15 @@ def test_the_numbers_are_those_of_the_ledger_and_of_airflow(seeded: str) -> None
     assert found["cryodaq_airflow_healthy", "scheduler"] == 1
     assert found["cryodaq_airflow_healthy", "dag_processor"] == 0
     assert found["cryodaq_airflow_pool_slots", "compute", "queued"] == 7
+    assert ("cryodaq_movies_to_process", "tem1", "in_flight") in found  # also when it is none
+
+
+def test_the_dashboard_asks_for_what_is_there(seeded: str) -> None:
+    with client_of(seeded, token=TOKEN, airflow=Airflow(silent=False)) as client:
+        text = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).text
+    asked = set(re.findall(r"cryodaq_[a-z0-9_]+", DASHBOARD.read_text()))
+    assert len(asked) > 8
+    assert asked <= set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
 
 
 def test_a_silent_airflow_takes_no_other_number_away(seeded: str) -> None:
