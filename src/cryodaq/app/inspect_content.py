@@ -117,12 +117,15 @@ def _read_exposure(path: Path, answer: Answer) -> None:
 
 def _read_session(path: Path, answer: Answer) -> None:
     from cryodaq.formats.epu_session import read_epu_session
+    from cryodaq.formats.epu_xml import MAX_XML_BYTES
 
     if path.name != SESSION_RECORD:
         answer.format = "EPU's own record"
         return
     answer.format = "EPU's session"
-    answer.facts |= _said(asdict(read_epu_session(path.read_bytes(), path=path)))
+    with path.open("rb") as handle:
+        data = handle.read(MAX_XML_BYTES + 1)  # one too many is refused
+    answer.facts |= _said(asdict(read_epu_session(data, path=path)))
 
 
 def _read_star(path: Path, answer: Answer) -> None:

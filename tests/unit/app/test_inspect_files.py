@@ -80,6 +80,7 @@ def test_a_session_counts_its_exposures_and_names_what_is_missing(tmp_path: Path
         ("half.mdoc", b"[FrameSet = 0]\nVoltage = many\n"),
         ("broken.dm4", b"\0\0\0\4" + b"\xff" * 60),
         ("torn.star", b"data_x\nloop_\n_a #1\n_b #2\n1\n"),
+        ("EpuSession.dm", b"<EpuSessionXml>" + b" " * 8_100_000),
     ],
 )
 def test_a_broken_file_is_an_answer_with_a_problem(tmp_path: Path, name: str, data: bytes) -> None:
