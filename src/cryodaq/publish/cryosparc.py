@@ -78,9 +78,9 @@ def _write_particles(
             if str(name) not in by_place:
                 continue
             positions, scores = read_picks(sample.folder / by_place[str(name)])
-            said = [micrographs[key][row] for key in OF_THE_MICROGRAPH]
+            said = star_row(micrographs[key][row] for key in OF_THE_MICROGRAPH)
             for (x, y), score in zip(positions, scores or [0.0] * len(positions), strict=True):
-                yield star_row([x, y, score, *said])
+                yield f"{star_row([x, y, score])[:-1]} {said}"
             count += len(positions)
 
     write_anew(path, lines())
