@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tests.faults.directing import MOVIE, Directed
+from tests.faults.directing import MOVIE, SETTLED_S, Directed
 from tests.faults.inline import InlineWorker
 from tests.faults.invariants import rows_of
 from tests.faults.points import at_rest
@@ -23,7 +23,7 @@ def named_and_replaced(schedule: Directed, *, assigned: bool = False) -> list[st
     schedule.window(20)
     schedule.whole(MOVIE, first)
     schedule.crash_at_the_commit_after("request publish", lambda: schedule.world.replace(MOVIE, second))
-    schedule.crashed(lambda: schedule._window(schedule.world.t + 60))
+    schedule.crashed(lambda: schedule._window(schedule.world.t + SETTLED_S))
     if assigned:
         schedule.world.choose("first")
         schedule.window(3)
@@ -46,7 +46,7 @@ def named_and_taken(schedule: Directed) -> list[str]:
     schedule.window(20)
     schedule.whole(MOVIE, first)
     schedule.crash_at_the_commit_after("request publish", lambda: schedule.world.take(MOVIE))
-    schedule.crashed(lambda: schedule._window(schedule.world.t + 60))
+    schedule.crashed(lambda: schedule._window(schedule.world.t + SETTLED_S))
     schedule._settle()
     (row,) = (row for row in rows_of(schedule.engine, schedule.microscope.name) if row.path == MOVIE)
     return [] if row.state == "verified" and row.gone else [f"it is {row.state}"]

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from tests.faults.directing import MOVIE, Directed
+from tests.faults.directing import MOVIE, SETTLED_S, Directed
 from tests.faults.points import at_rest
 
 from cryodaq.app.reassign_exposures import Wish, reassign_exposures, resume_reassignments

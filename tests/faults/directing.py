@@ -12,6 +12,8 @@ from cryodaq.errors import TransferError
 
 MOVIE = "one/grid_00001.tif"
 LOG = "one/session.log"
+SETTLED_S = 400.0
+"""Longer than anything takes to be noticed, judged and copied when nothing happens to it."""
 
 
 class Directed(Schedule):

@@ -344,7 +344,8 @@ class Schedule:
         if self._sleeper.random() < 0.5:
             self._go_on_giving()
         self._keep_all_access()
-        if wait_for_work(transfer, stop=lambda: world.t > ends, wait_s=30).sample_id is not None:
+        current = wait_for_work(transfer, stop=lambda: world.t > ends, wait_s=30)
+        if current is not None and current.sample_id is not None:
             transfer_window(transfer, rng.uniform(5, 60), lambda: world.t > ends)
 
     def _go_on_giving(self) -> None:

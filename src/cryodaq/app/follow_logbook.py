@@ -17,8 +17,9 @@ from cryodaq.domain.microscope import Microscope
 from cryodaq.domain.names import check_experiment_name, check_sample_id, dag_id
 from cryodaq.domain.parameters import read_operator_settings
 from cryodaq.errors import LogbookError, ParameterError, UnsafeNameError
-from cryodaq.ledger import events, observations, samples
+from cryodaq.ledger import events, leases, observations, samples
 from cryodaq.ledger.events import Severity, Subject
+from cryodaq.ledger.leases import Lease
 from cryodaq.ledger.observations import Observation
 from cryodaq.ledger.samples import NewSample, SampleRecord
 from cryodaq.ports import AssignmentSource
@@ -62,8 +63,17 @@ class Current:
     state: CurrentState | None = None
 
 
-def poll(following: Following) -> Current:
-    """Ask once; record the answer, register the sample, raise and clear alarms."""
+def poll(following: Following, *, under: Lease) -> Current:
+    """Ask once; record the answer, register the sample, raise and clear alarms.
+
+    An answer counts from when it arrived. A process that sleeps before it makes a note of it would have it count from
+    its waking on, beside what others asked meanwhile; so the note is made under the lease, as all others are.
+
+    Raises
+    ------
+    LeaseLostError
+        Somebody else follows the elogbook for this microscope now; nothing was recorded.
+    """
     asked_at = following.now()
     microscope = following.microscope
     try:
@@ -71,9 +81,10 @@ def poll(following: Following) -> Current:
         known = _known_sample(following, state)
         instrument = known.instrument if known is not None else _spelling(following, state)
     except LogbookError as error:
-        return _no_answer(following, asked_at, error)
+        return _no_answer(following, asked_at, error, under=under)
     answered_at = following.now()
     with following.engine.begin() as connection:
+        leases.fence(connection, under)
         sample_id, problem = _usable_sample(connection, following, state, instrument=instrument, known=known)
         _alarm(connection, following, "assignment", problem, severity="error")
         _alarm(connection, following, "age", age := _old_age(following, state), severity="notice")
@@ -114,11 +125,12 @@ def _spelling(following: Following, state: CurrentState) -> str:
     return next(spelled, following.microscope.instrument)
 
 
-def _no_answer(following: Following, asked_at: datetime, error: LogbookError) -> Current:
+def _no_answer(following: Following, asked_at: datetime, error: LogbookError, *, under: Lease) -> Current:
     name = following.microscope.name
     log.warning("the elogbook gave no answer", extra={"microscope": name, "problem": str(error)})
     message = f"the elogbook does not say what is current on {name}: {error}"
     with following.engine.begin() as connection:
+        leases.fence(connection, under)
         last = observations.last_answer(connection, name)
         sample_id = last.sample_id if last else None
         if last is not None and sample_id is not None:
@@ -233,15 +245,16 @@ def _alarm(
 class Follower:
     """Asks over and over from a thread of its own, so that a stalled elogbook stops no copying."""
 
-    def __init__(self, following: Following, *, wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, following: Following, *, under: Lease, wake: Callable[[], None] = lambda: None) -> None:
         self._following = following
+        self._under = under
         self._wake = wake
         self._latest: Current | None = None
         self._background = following.background(self._poll, every_s=following.poll_s, name="elogbook")
 
     @property
     def latest(self) -> Current | None:
-        """The last poll, None before the first. Raises what stopped the asking, such as a lost database."""
+        """The last poll, None before the first. Raises what stopped the asking, such as a lost lease or database."""
         self._background.check()
         return self._latest
 
@@ -258,14 +271,14 @@ class Follower:
         self._background.end()
 
     def _poll(self) -> None:
-        self._latest = poll(self._following)
+        self._latest = poll(self._following, under=self._under)
         self._wake()
 
 
 @contextmanager
-def followed(following: Following, *, wake: Callable[[], None] = lambda: None) -> Iterator[Follower]:
-    """Follow the elogbook while the block runs."""
-    follower = Follower(following, wake=wake)
+def followed(following: Following, *, under: Lease, wake: Callable[[], None] = lambda: None) -> Iterator[Follower]:
+    """Follow the elogbook while the block runs, for whom holds the lease."""
+    follower = Follower(following, under=under, wake=wake)
     follower.start()
     try:
         yield follower

@@ -27,6 +27,7 @@ from cryodaq.app.transfer_window.verifying import Verifier
 from cryodaq.domain.microscope import Share
 from cryodaq.errors import LeaseLostError
 from cryodaq.ledger import files, leases, movies, observations
+from cryodaq.ledger.leases import Lease
 from cryodaq.transfer.workers import ShareWorker
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def transfer_window(transfer: Transfer, window_s: float, stop: Callable[[], bool
     LeaseLostError
         Another process transfers this microscope now; what was under way here was given up, unharmed.
     """
-    with _window(_steadied(transfer)) as window:
+    transfer = _steadied(transfer)
+    with _held_lease(transfer) as lease, _window(transfer, lease) as window:
         return window.run(window_s, stop=stop, ends=window.needs_preparation)
 
 
@@ -95,20 +97,24 @@ def transfer_pass(transfer: Transfer, window_s: float, stop: Callable[[], bool])
         )
 
 
-def wait_for_work(transfer: Transfer, *, stop: Callable[[], bool] = lambda: False, wait_s: float = WAIT_S) -> Current:
+def wait_for_work(
+    transfer: Transfer, *, stop: Callable[[], bool] = lambda: False, wait_s: float = WAIT_S
+) -> Current | None:
     """Return at once when a sample is current, else as soon as one is, after `wait_s` at the latest.
 
     Meanwhile the shares are watched and what has an owner is copied, so that no exposure is seen too late to say
-    whose it is, and a microscope in standby is drained.
+    whose it is, and a microscope in standby is drained. None: somebody else took the lease before there was an answer.
     """
     transfer = _steadied(transfer)
-    current = poll(transfer.following)
-    if current.sample_id is not None or stop():
-        return current
+    current: Current | None = None
     try:
-        with _window(transfer) as window:
-            window.run(wait_s, stop=stop, ends=window.has_sample)
-            return window.current or current
+        with _held_lease(transfer) as lease:
+            current = poll(transfer.following, under=lease)
+            if current.sample_id is not None or stop():
+                return current
+            with _window(transfer, lease) as window:
+                window.run(wait_s, stop=stop, ends=window.has_sample)
+                return window.current or current
     except LeaseLostError as error:  # as in `transfer_pass`
         log.info("a watch gave way", extra={"microscope": transfer.microscope.name, "reason": str(error)})
         return current
@@ -123,21 +129,26 @@ def _steadied(transfer: Transfer) -> Transfer:
 
 
 @contextmanager
-def _window(transfer: Transfer) -> Iterator[_Window]:
-    """Take the lease, start the workers and the follower; end them all, whatever happens."""
-    wake = transfer.new_wake()
+def _held_lease(transfer: Transfer) -> Iterator[Lease]:
+    """Take the microscope's lease; let it go after the block, unless that failed."""
     with transfer.engine.begin() as connection:
-        holder = holder_name()
-        lease = leases.acquire(connection, transfer.microscope.name, holder=holder, at=transfer.now())
+        lease = leases.acquire(connection, transfer.microscope.name, holder=holder_name(), at=transfer.now())
+    yield lease
+    with transfer.engine.begin() as connection:
+        leases.release(connection, lease, at=transfer.now())
+
+
+@contextmanager
+def _window(transfer: Transfer, lease: Lease) -> Iterator[_Window]:
+    """Start the workers and the follower; end them all, whatever happens."""
+    wake = transfer.new_wake()
     session = Session(transfer, lease, wake)
     session.load()
     with ExitStack() as stack:
-        follower = stack.enter_context(followed(transfer.following, wake=wake.set))
+        follower = stack.enter_context(followed(transfer.following, under=lease, wake=wake.set))
         window = _Window(session, follower)
         stack.callback(window.close)
         yield window
-    with transfer.engine.begin() as connection:
-        leases.release(connection, lease, at=transfer.now())
 
 
 class _Window:

@@ -194,7 +194,8 @@ class System(Connections):
         """Return the current sample's id, or None after up to a minute in which nothing was current."""
         from cryodaq.app.transfer_movies import wait_for_work
 
-        return wait_for_work(self.transfer_parts(microscope), stop=stop).sample_id
+        current = wait_for_work(self.transfer_parts(microscope), stop=stop)
+        return None if current is None else current.sample_id
 
     def prepare_samples(self, microscope: str) -> list[str]:
         """Prepare the current sample, and those whose movies wait for parameters or DAG; return what is not ready.

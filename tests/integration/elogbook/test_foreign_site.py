@@ -15,6 +15,7 @@ from cryodaq.config import activate
 from cryodaq.domain.experiment import Assignment
 from cryodaq.domain.home import Home
 from cryodaq.elogbook.dialect import EXPLGBK
+from cryodaq.ledger import leases
 from cryodaq.logbook.foreign_access import ForeignAccess
 from cryodaq.web.application import create_app
 from cryodaq.wiring import System
@@ -122,7 +123,9 @@ def test_the_ledger_keeps_when_which_sample_was_current(foreign: ForeignSite) ->
         for name in ("grid1", "grid2"):
             operator.post(f"/lgbk/{MINE}/ws/make_sample_current", params={"sample_name": name})
             states.append(foreign.system.logbook.current_state("tem1", station=0))
-            poll(parts)
+            with parts.engine.begin() as connection:
+                lease = leases.acquire(connection, "tem1", holder="a test", at=parts.now())
+            poll(parts, under=lease)
     assert [state.assignment for state in states] == [Assignment.SAMPLE] * 2
     engine = foreign.explgbk.engine()
     with engine.connect() as connection:

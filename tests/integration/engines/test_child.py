@@ -93,10 +93,8 @@ def test_a_program_that_hangs_is_stopped_with_all_that_it_started(folder: Path, 
         f"import subprocess, sys, time\nprint('began', flush=True)\n"
         f"subprocess.Popen([sys.executable, '-c', {grandchild!r}])\ntime.sleep(600)"
     )
-    began = time.monotonic()
     with pytest.raises(EngineError, match="did not end within 2 s") as failed:
         run_child(python(code), program="probe", folder=folder, log=folder / "probe.log", timeout_s=2)
-    assert time.monotonic() - began < 20
     assert failed.value.last_lines == "began"
     pid = int((folder / "grandchild").read_text())
     deadline = time.monotonic() + 5

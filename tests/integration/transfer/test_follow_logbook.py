@@ -9,9 +9,11 @@ import pytest
 import sqlalchemy as sa
 from tests.integration.transfer.conftest import EXPERIMENT, Stage
 
-from cryodaq.app.follow_logbook import Following, poll
+from cryodaq.app.follow_logbook import Current, Following, poll
 from cryodaq.domain.experiment import Assignment, CurrentState, Sample
-from cryodaq.ledger import observations, samples
+from cryodaq.errors import LeaseLostError
+from cryodaq.ledger import leases, observations, samples
+from cryodaq.ledger.leases import Lease
 from cryodaq.ledger.observations import Observation, polls_since, record_observation
 from cryodaq.ledger.samples import SampleRecord
 
@@ -19,8 +21,17 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 A = "a" * 24
 
 
+def lease(stage: Stage) -> Lease:
+    with stage.engine.begin() as connection:
+        return leases.acquire(connection, "tem1", holder="a test", at=NOON)
+
+
 def following(stage: Stage, *, now: datetime = NOON) -> Following:
     return replace(stage.transfer().following, now=lambda: now)
+
+
+def ask(stage: Stage, *, now: datetime = NOON) -> Current:
+    return poll(following(stage, now=now), under=lease(stage))
 
 
 def rows(stage: Stage) -> list[tuple[str, str | None]]:
@@ -38,7 +49,7 @@ def registered(stage: Stage, sample_id: str) -> SampleRecord:
 
 def test_a_sample_is_registered_with_the_elogbooks_spelling_of_the_instrument(stage: Stage) -> None:
     sample_id = stage.make_current("grid", imaging_method="tomography", **{"preprocess/enable": "no"})
-    assert poll(following(stage)).sample_id == sample_id
+    assert ask(stage).sample_id == sample_id
     found = registered(stage, sample_id)
     assert found.folder == str(stage.storage / "202601" / f"{EXPERIMENT}_TEM1" / sample_id)
     assert found.dag_id == f"{EXPERIMENT}_{sample_id}"
@@ -48,13 +59,25 @@ def test_a_sample_is_registered_with_the_elogbooks_spelling_of_the_instrument(st
 def test_equal_answers_are_one_row_and_a_change_is_another(stage: Stage) -> None:
     sample_id = stage.make_current("grid")
     for second in range(3):
-        poll(following(stage, now=NOON + timedelta(seconds=second)))
+        ask(stage, now=NOON + timedelta(seconds=second))
     stage.logbook.standby("TEM1")
-    poll(following(stage, now=NOON + timedelta(seconds=3)))
+    ask(stage, now=NOON + timedelta(seconds=3))
     stage.logbook.is_down = True
-    last = poll(following(stage, now=NOON + timedelta(seconds=4)))
+    last = ask(stage, now=NOON + timedelta(seconds=4))
     assert rows(stage) == [("sample", sample_id), ("standby", None), ("unreachable", None)]
     assert (last.answered, last.sample_id) == (False, None)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_who_lost_the_lease_while_it_asked_records_nothing(stage: Stage, *, answers: bool) -> None:
+    """A process that slept between the answer and its note of it would date an old answer as a new one."""
+    stage.make_current("grid")
+    stage.logbook.is_down = not answers
+    slept, before = lease(stage), following(stage)
+    lease(stage)
+    with pytest.raises(LeaseLostError):
+        poll(before, under=slept)
+    assert rows(stage) == []
 
 
 def test_a_badly_named_experiment_is_said_and_nothing_is_assigned(stage: Stage) -> None:
@@ -62,11 +85,11 @@ def test_a_badly_named_experiment_is_said_and_nothing_is_assigned(stage: Stage) 
     stage.logbook.add_sample("my experiment", "grid", params={})
     stage.logbook.switch("my experiment", instrument="TEM1")
     stage.logbook.make_current("my experiment", "grid")
-    assert poll(following(stage)).sample_id is None
+    assert ask(stage).sample_id is None
     assert "'my experiment' cannot be used: experiments are named by the pattern" in stage.alarms()["assignment"].text
     stage.logbook.switch(EXPERIMENT, instrument="TEM1")
     stage.make_current("grid")
-    assert poll(following(stage)).sample_id is not None
+    assert ask(stage).sample_id is not None
     assert "assignment" not in stage.alarms()
 
 
@@ -75,22 +98,22 @@ def test_a_sample_without_a_name_is_said_and_nothing_is_assigned(stage: Stage, m
         assignment=Assignment.SAMPLE, experiment=EXPERIMENT, sample=Sample(id=A, name=" "), switched_at=NOON
     )
     monkeypatch.setattr(stage.logbook, "current_state", lambda *_, **__: state)
-    assert poll(following(stage)).sample_id is None
+    assert ask(stage).sample_id is None
     assert "has no name; name it in the elogbook" in stage.alarms()["assignment"].text
 
 
 def test_unreadable_parameters_are_the_samples_problem_and_go_when_they_are_corrected(stage: Stage) -> None:
     sample_id = stage.make_current("grid", apix="one")
-    assert poll(following(stage)).sample_id == sample_id
+    assert ask(stage).sample_id == sample_id
     assert "apix is 'one'" in (registered(stage, sample_id).problem or "")
     stage.logbook._samples[EXPERIMENT][0] = replace(stage.logbook._samples[EXPERIMENT][0], params={"apix": "1.0"})
-    poll(following(stage))
+    ask(stage)
     assert registered(stage, sample_id).problem is None
 
 
 def test_an_old_experiment_is_a_notice_and_no_stop(stage: Stage) -> None:
     sample_id = stage.make_current("grid")
-    assert poll(following(stage, now=NOON + timedelta(days=61))).sample_id == sample_id
+    assert ask(stage, now=NOON + timedelta(days=61)).sample_id == sample_id
     assert stage.alarms()["age"].severity == "notice"
 
 
