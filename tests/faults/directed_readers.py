@@ -162,7 +162,7 @@ def _slept(schedule: Directed, what: str, call: str) -> list[str]:
 
     schedule.whole(MOVIE, schedule.contents()[0])
     struck = _strike(schedule, what, call, sleep)
-    schedule.crashed(lambda: schedule._window(schedule.world.t + 120))
+    schedule.crashed(lambda: schedule._window(schedule.world.t + SETTLED_S))
     return _whoever_left_reads_nothing(schedule, struck)
 
 
@@ -171,7 +171,7 @@ def settled_with_others(schedule: Directed) -> list[str]:
     _two_experiments(schedule)
     schedule.whole(MOVIE, schedule.contents()[0])
     schedule.crash_at_the_commit_after("request publish")
-    schedule.crashed(lambda: schedule._window(schedule.world.t + 60))
+    schedule.crashed(lambda: schedule._window(schedule.world.t + SETTLED_S))
     schedule.process(lambda: _give(schedule))
     schedule._settle()
     return schedule._broken + schedule.collaborations.strangers()
