@@ -20,6 +20,8 @@ CAUTIOUS_QUIET_S = 10.0
 """Unchanged for so long where nothing says what the finished file looks like."""
 HELD_AFTER_S = 60.0
 """A file that its format calls unfinished and that did not change for so long is held and shown to people."""
+TAKEN_AS_THEY_ARE = frozenset({FileRole.PREVIEW, FileRole.HOLE_PICTURE, FileRole.ATLAS, FileRole.OTHER})
+"""Nothing is computed from files of these roles: what their format calls unfinished is copied, once it rests."""
 SIBLINGS_THAT_AGREE = 3
 """So many latest movies must have had the same number of frames before it is expected of the next."""
 
@@ -150,7 +152,7 @@ def judge(previous: Look | None, latest: Look, *, role: FileRole, expected_frame
     elif role is FileRole.LIVING:
         state, why = CompletenessState.COMPLETE, "a living file: its newest state is copied"
     elif latest.closed is False:
-        state, why = _unfinished(previous, latest, now_s=now_s)
+        state, why = _unfinished(previous, latest, role=role, now_s=now_s)
     else:
         state, why, until_s = _settled(previous, latest, quiet_s=quiet_s, now_s=now_s)
     if state is CompletenessState.COMPLETE and found is not None and wanted is not None and found != wanted:
@@ -159,12 +161,12 @@ def judge(previous: Look | None, latest: Look, *, role: FileRole, expected_frame
     return Verdict(state=state, why=why, until_s=until_s, frames_found=found, frames_expected=wanted)
 
 
-def _unfinished(previous: Look | None, latest: Look, *, now_s: float) -> tuple[CompletenessState, str]:
-    """Tell a file that is being written from one that was left torn."""
+def _unfinished(previous: Look | None, latest: Look, *, role: FileRole, now_s: float) -> tuple[CompletenessState, str]:
+    """Tell a file that is being written from one that was left torn, or that only looks so to us."""
     state, _, _ = _settled(previous, latest, quiet_s=HELD_AFTER_S, now_s=now_s)
     if state is CompletenessState.COMPLETE:
         why = f"its format says that it is not finished, and nothing was written for {HELD_AFTER_S:g} s"
-        return CompletenessState.SHORT, why
+        return (state if role in TAKEN_AS_THEY_ARE else CompletenessState.SHORT), why
     return CompletenessState.GROWING, "its format says that it is not finished"
 
 

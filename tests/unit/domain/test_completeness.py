@@ -95,6 +95,19 @@ def test_a_torn_movie_is_held_after_a_minute_and_never_complete() -> None:
     assert verdict(torn, after(3600, torn)).state is CompletenessState.SHORT
 
 
+@pytest.mark.parametrize("role", [FileRole.PREVIEW, FileRole.HOLE_PICTURE, FileRole.ATLAS, FileRole.OTHER])
+def test_a_picture_that_only_looks_unfinished_is_taken_as_it_is(role: FileRole) -> None:
+    odd = replace(FINISHED, closed=False, frame_count=None)
+    assert verdict(odd, after(59, odd), role=role).state is CompletenessState.GROWING
+    assert verdict(odd, after(60, odd), role=role).complete
+
+
+@pytest.mark.parametrize("role", [FileRole.METADATA, FileRole.GAIN, FileRole.SUM])
+def test_what_is_computed_with_is_held_when_it_is_torn(role: FileRole) -> None:
+    torn = replace(FINISHED, closed=False, frame_count=None)
+    assert verdict(torn, after(3600, torn), role=role).state is CompletenessState.SHORT
+
+
 def test_an_empty_file_is_growing() -> None:
     empty = replace(FINISHED, size_bytes=0, closed=None)
     assert verdict(empty, after(3600, empty)).state is CompletenessState.GROWING
