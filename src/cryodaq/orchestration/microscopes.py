@@ -81,7 +81,7 @@ def current_sample(microscope: MicroscopeQueue, **options: Any) -> XComArg:  # A
     """Ask what is current; without anything to do the task itself waits, up to a minute."""
 
     def body(name: str) -> None:
-        with stop_flag() as stop, opened_system() as system:
+        with stop_flag() as stop, opened_system(microscope=name) as system:
             log.info("current sample: %s", system.wait_for_current_sample(name, stop=stop))
 
     return _task("current_sample", body, microscope, **options)
@@ -93,7 +93,7 @@ def prepare_sample(microscope: MicroscopeQueue, **options: Any) -> XComArg:  # A
     def body(name: str) -> None:
         from airflow.sdk.exceptions import AirflowFailException
 
-        with opened_system() as system:
+        with opened_system(microscope=name) as system:
             unready = system.prepare_samples(name)
         if unready:
             message = f"{', '.join(unready)} take no runs yet; copying goes on, the next pass looks again"
@@ -106,7 +106,7 @@ def transfer(microscope: MicroscopeQueue, **options: Any) -> XComArg:  # Any: ke
     """Stream one window, whatever came of preparing: scan, copy, record, trigger; a signal ends it between files."""
 
     def body(name: str) -> None:
-        with stop_flag() as stop, opened_system() as system:
+        with stop_flag() as stop, opened_system(microscope=name) as system:
             log.info("transferred: %s", system.transfer(name, stop=stop))
 
     return _task("transfer", body, microscope, pool=TRANSFER_POOL, trigger_rule="all_done", **options)
@@ -116,7 +116,7 @@ def clear_microscope(microscope: MicroscopeQueue, **options: Any) -> XComArg:  #
     """Remove from the share what is verified and old enough."""
 
     def body(name: str) -> None:
-        with stop_flag() as stop, opened_system() as system:
+        with stop_flag() as stop, opened_system(microscope=name) as system:
             log.info("cleared: %s", system.clear_microscope(name, stop=stop))
 
     return _task("clear_microscope", body, microscope, **{"queue": microscope.clearing_queue, **options})

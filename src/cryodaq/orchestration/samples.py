@@ -92,8 +92,9 @@ def _stage(name: str, **options: Any) -> XComArg:  # Any: keywords of Airflow's 
     def body() -> None:
         context = get_current_context()
         movie_id, branch_id = (int(context["params"][key]) for key in ("movie_id", "branch_id"))
-        with opened_system() as system:
+        experiment, sample_id = parse_dag_id(context["dag"].dag_id)
+        with opened_system(experiment=experiment, sample=sample_id, movie=context["run_id"]) as system:
             result = system.run_stage(name, movie_id, branch_id)
-        log.info("%s of movie %d: %s", name, movie_id, result)
+            log.info("%s of movie %d: %s", name, movie_id, result)
 
     return task(task_id=name, multiple_outputs=False, **options)(body)()

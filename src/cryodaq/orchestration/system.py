@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryodaq.errors import CryodaqError
 
@@ -40,8 +40,8 @@ class PipelineSystem(Protocol):
 
 
 @contextmanager
-def opened_system() -> Iterator[PipelineSystem]:
-    """Open the system of `CRYODAQ_HOME` for a task.
+def opened_system(**facts: object) -> Iterator[PipelineSystem]:
+    """Open the system of `CRYODAQ_HOME` for a task; every record of its log carries the facts.
 
     The one place that maps errors to retries: an error that is not `retryable` fails the task at once; a
     retryable one, and any that nobody foresaw, is tried again with growing pauses.
@@ -51,11 +51,35 @@ def opened_system() -> Iterator[PipelineSystem]:
     try:
         from cryodaq.wiring import open_system
 
-        yield open_system()
+        with _in_its_log(facts):
+            yield open_system()
     except CryodaqError as error:
         if error.retryable:
             raise
         raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def _in_its_log(facts: Mapping[str, object]) -> Iterator[None]:
+    """Have each record carry these facts and those of its own, given as `extra`, which Airflow's log leaves out.
+
+    The task's whole process is meant: threads, which have no context of Airflow's, write records, too.
+    """
+    from structlog.stdlib import ExtraAdder, ProcessorFormatter
+
+    def add(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:  # Any: structlog's
+        return {**facts, **event}
+
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    chains = [one.foreign_pre_chain for one in formatters if isinstance(one, ProcessorFormatter)]
+    changed = [chain for chain in chains if isinstance(chain, list)]
+    for chain in changed:
+        chain[:0] = [ExtraAdder(), add]
+    try:
+        yield
+    finally:
+        for chain in changed:
+            del chain[:2]
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import types
 
@@ -62,3 +64,29 @@ def test_a_signal_raises_the_flag_and_the_handlers_come_back(number: signal.Sign
         os.kill(os.getpid(), number)
         assert stop()
     assert signal.getsignal(number) is before
+
+
+PROCESS_OF_A_TASK = """
+import logging, sys, threading, types
+from airflow.sdk.log import configure_logging
+configure_logging(json_output=True, output=sys.stdout.buffer, sending_to_supervisor=True)
+sys.modules["cryodaq.wiring"] = types.ModuleType("cryodaq.wiring")
+sys.modules["cryodaq.wiring"].open_system = object
+from cryodaq.orchestration.system import opened_system
+log = logging.getLogger("cryodaq.app.transfer_movies")
+with opened_system(microscope="tem1"):
+    log.info("a window ended", extra={"copied": 3})
+    thread = threading.Thread(target=log.warning, args=("a trigger was refused",), kwargs={"extra": {"problem": "why"}})
+    thread.start()
+    thread.join()
+log.info("afterwards", extra={"copied": 3})
+"""
+
+
+def test_records_of_a_task_carry_its_facts_and_their_own() -> None:
+    done = subprocess.run([sys.executable, "-c", PROCESS_OF_A_TASK], capture_output=True, check=True, timeout=60)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    (window, refused, after) = [one for one in records if one.get("logger", "").startswith("cryodaq")]
+    assert (window["event"], window["microscope"], window["copied"]) == ("a window ended", "tem1", 3)
+    assert (refused["event"], refused["microscope"], refused["problem"]) == ("a trigger was refused", "tem1", "why")
+    assert "microscope" not in after
