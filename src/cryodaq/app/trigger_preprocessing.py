@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cryodaq.app.announce_movie import announce_movie
 from cryodaq.app.bind_gain import gain_is_bound
-from cryodaq.domain.acquisition import AcquisitionMetadata, completed
+from cryodaq.domain.acquisition import AcquisitionMetadata, completed, with_zone
 from cryodaq.domain.experiment import ParameterValue
 from cryodaq.domain.microscope import Microscope
 from cryodaq.domain.parameters import (
@@ -62,6 +62,8 @@ class Admission:
     calibrated_pixel_size_ang: Callable[[str, float | None], float | None]
     """The facility's calibration by detector and magnification."""
     now: Callable[[], datetime]
+    zone: tzinfo | None = None
+    """The site's, for times that acquisition programs write without any; None: they stay so."""
     in_flight_limit: int = 100
     """Movies of this microscope that the scheduler has at once; the others wait in the ledger, the newest first."""
 
@@ -127,7 +129,7 @@ def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) ->
         triggers.keep_waiting(connection, movie, "waits until its sample is prepared", at=at)
         return False
     try:
-        metadata, arrived = _metadata(connection, movie, at=at)
+        metadata, arrived = _metadata(connection, movie, zone=admission.zone, at=at)
         if not arrived and at - movie.registered_at < METADATA_WAIT:
             return False
         parameters = _parameters(admission, connection, sample, branch, metadata)
@@ -152,7 +154,9 @@ def _admit(admission: Admission, connection: Connection, movie: WaitingMovie) ->
     return True
 
 
-def _metadata(connection: Connection, movie: WaitingMovie, *, at: datetime) -> tuple[AcquisitionMetadata | None, bool]:
+def _metadata(
+    connection: Connection, movie: WaitingMovie, *, zone: tzinfo | None, at: datetime
+) -> tuple[AcquisitionMetadata | None, bool]:
     """Return what is known of the exposure, and whether its metadata arrived; damaged files raise an alarm."""
     if movie.metadata is not None:
         return AcquisitionMetadata(**movie.metadata), True  # type: ignore[arg-type]  # stored by asdict below
@@ -171,6 +175,7 @@ def _metadata(connection: Connection, movie: WaitingMovie, *, at: datetime) -> t
     if paths or at - movie.registered_at >= METADATA_WAIT:
         found = completed(found, _said_by_itself(movie))
     if found is not None:
+        found = found if zone is None else with_zone(found, zone)
         triggers.save_metadata(connection, movie.id, asdict(found))
     return found, bool(paths)
 

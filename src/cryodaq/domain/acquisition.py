@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, tzinfo
 
 LONGEST_TEXT = 300
 """Characters of a text that are kept: programs write names, never essays."""
@@ -90,6 +91,15 @@ def completed(first: AcquisitionMetadata | None, second: AcquisitionMetadata | N
     }
     said_by = {name: second.said_by.get(name, second.source) for name in missing}
     return replace(first, **missing, said_by={**first.said_by, **said_by})
+
+
+def with_zone(said: AcquisitionMetadata, zone: tzinfo) -> AcquisitionMetadata:
+    """Return the same with the offset of a zone, where the time has none: SerialEM writes its computer's own time."""
+    try:
+        moment = datetime.fromisoformat(said.acquired_at or "")
+    except ValueError:
+        return said
+    return said if moment.tzinfo else replace(said, acquired_at=moment.replace(tzinfo=zone).isoformat())
 
 
 def believable(said: AcquisitionMetadata) -> AcquisitionMetadata:

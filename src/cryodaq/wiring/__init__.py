@@ -110,6 +110,8 @@ class System(Connections):
 
     def admission(self, microscope: str) -> Admission:
         """Return what handing movies to the scheduler needs."""
+        from zoneinfo import ZoneInfo
+
         import psutil
 
         from cryodaq.app.trigger_preprocessing import Admission
@@ -121,6 +123,7 @@ class System(Connections):
             has_template=lambda method: self.template_for(method) is not None,
             calibrated_pixel_size_ang=self.facility.calibrated_pixel_size_ang,
             now=utc_now,
+            zone=ZoneInfo(self.facility.site.zone),
             in_flight_limit=self.facility.pools.in_flight(
                 cores=os.cpu_count() or 1, memory_bytes=psutil.virtual_memory().total
             ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -56,6 +57,14 @@ def test_a_movie_with_its_metadata_goes_at_once_and_keeps_what_it_says(ready: Be
     admit_movies(ready.admission)
     assert ready.movie(movie).metadata["voltage_kv"] == pytest.approx(300.0)
     assert ready.movie(movie).state == "queued"
+
+
+def test_a_time_without_a_zone_is_the_sites(ready: Bench, tmp_path: Path) -> None:
+    (tmp_path / "a.mdoc").write_text("[FrameSet = 0]\nNumSubFrames = 6\nDateTime = 25-Jul-26  14:13:26\n")
+    movie = ready.add_movie()
+    ready.add_file(movie, role="metadata", target=tmp_path / "a.mdoc")
+    admit_movies(replace(ready.admission, zone=ZoneInfo("Europe/Berlin")))
+    assert ready.movie(movie).metadata["acquired_at"] == "2026-07-25T14:13:26+02:00"
 
 
 def test_a_movies_own_header_is_its_last_witness(ready: Bench, shared_data: Path) -> None:

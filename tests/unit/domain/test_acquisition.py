@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from zoneinfo import ZoneInfo
 
-from cryodaq.domain.acquisition import LONGEST_TEXT, AcquisitionMetadata, believable, completed
+import pytest
+
+from cryodaq.domain.acquisition import LONGEST_TEXT, AcquisitionMetadata, believable, completed, with_zone
 
 
 def test_a_later_file_completes_but_never_contradicts() -> None:
@@ -41,3 +44,18 @@ def test_what_cannot_be_counts_as_not_said() -> None:
     assert (kept.stage_x_um, kept.super_resolution) == (-12.0, False)
     assert (kept.source, kept.movie_file_name, len(kept.camera or "")) == ("a?b.xml", "a?b.tif", LONGEST_TEXT)
     assert believable(kept) is kept
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("2026-01-25T14:13:26", "2026-01-25T14:13:26+01:00"),
+        ("2026-07-25T14:13:26", "2026-07-25T14:13:26+02:00"),
+        ("2026-07-25T14:13:26.500000+00:00", "2026-07-25T14:13:26.500000+00:00"),
+        ("some day", "some day"),
+        (None, None),
+    ],
+)
+def test_a_time_gets_the_sites_offset_where_it_has_none(written: str | None, kept: str | None) -> None:
+    said = AcquisitionMetadata(source="a.mdoc", acquired_at=written)
+    assert with_zone(said, ZoneInfo("Europe/Berlin")).acquired_at == kept
