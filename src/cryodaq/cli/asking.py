@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryodaq.cli.places import answering_system, running_system
+from cryodaq.cli.places import answering_system, home_folder, running_system
 from cryodaq.cli.running import HomeOption
 from cryodaq.errors import LedgerError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from zoneinfo import ZoneInfo
 
+    from sqlalchemy import Engine
+
     from cryodaq.ledger.movies import Whereabouts
+
+_NOT_YET = {
+    "seen": "until it is complete: closed as its format says, with all its frames, and unchanged in two looks",
+    "complete": "to be copied",
+    "copied": "to be read again from storage",
+}
+"""What a file without a problem waits for, by its state."""
 
 
 def where(
@@ -26,13 +37,10 @@ def where(
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """Say where a movie is, and why it waits."""
-    from zoneinfo import ZoneInfo
-
+    """Say where a movie is, and why it waits; also one that `cryodaq transfer` copies."""
     from cryodaq.ledger import movies
 
-    system = answering_system(home)
-    with system.engine.connect() as connection:
+    with _asked_ledger(home) as (engine, zone), engine.connect() as connection:
         found = movies.where(connection, Path(movie).name)
     if as_json:
         print(json.dumps([asdict(one) for one in found], default=str, indent=2, ensure_ascii=False))
@@ -41,7 +49,28 @@ def where(
         raise LedgerError(message)
     else:
         for one in found:
-            print(_described(one, ZoneInfo(system.facility.site.zone)))
+            print(_described(one, zone))
+
+
+@contextmanager
+def _asked_ledger(home: Path | None) -> Iterator[tuple[Engine, ZoneInfo]]:
+    """Give the ledger of the system below a home, or the one of `cryodaq transfer`, and the zone to tell times in."""
+    from zoneinfo import ZoneInfo
+
+    from cryodaq.cli.transferring import ledger_url
+    from cryodaq.config import ACTIVE_NAME
+    from cryodaq.database import open_engine
+    from cryodaq.launch.postgres import EmbeddedPostgres
+
+    folder = home_folder(home)
+    if (folder / ACTIVE_NAME).exists() or not EmbeddedPostgres(folder).data.exists():
+        system = answering_system(home)
+        yield system.engine, ZoneInfo(system.facility.site.zone)
+        return
+    with ledger_url(home) as url:
+        engine = open_engine(url)
+        yield engine, ZoneInfo("UTC")
+        engine.dispose()
 
 
 def _described(one: Whereabouts, zone: ZoneInfo) -> str:
@@ -63,9 +92,12 @@ def _described(one: Whereabouts, zone: ZoneInfo) -> str:
         lines.append(f"  processing  {one.movie_state}: {times}")
     if one.file_problem:
         lines.append(f"  problem     {one.file_problem}")
+    elif (reason := _NOT_YET.get(one.file_state)) is not None:
+        lines.append(f"  waits       {reason}")
     if one.movie_problem:
-        label = {"failed": "failed", "kept": "because"}.get(one.movie_state or "", "waits for")
-        lines.append(f"  {label:<10}  {one.movie_problem.removeprefix('waits for ')}")
+        waits = "waits" if one.movie_problem.startswith("waits until ") else "waits for"
+        label = {"failed": "failed", "kept": "because"}.get(one.movie_state or "", waits)
+        lines.append(f"  {label:<10}  {one.movie_problem.removeprefix(f'{waits} ')}")
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ def transfer(
     from cryodaq.database import open_engine
     from cryodaq.wiring import utc_now
 
-    with _ledger_url(home) as url, told_to_stop() as stop:
+    with ledger_url(home) as url, told_to_stop() as stop:
         engine = open_engine(url)
         folder = FolderTransfer(
             engine=engine,
@@ -65,12 +65,14 @@ def transfer(
         engine.dispose()
     if left.held or left.waiting:
         held = f"{left.held} file{'s are' if left.held != 1 else ' is'} held"
-        print(f"{held}, {left.waiting} wait{'s' * (left.waiting == 1)}: `cryodaq where NAME` says why")
+        place = "" if home is None else f" --home {home}"
+        print(f"{held}, {left.waiting} wait{'s' * (left.waiting == 1)}: `cryodaq where NAME{place}` says why")
         sys.exit(1)
 
 
 @contextmanager
-def _ledger_url(home: Path | None) -> Iterator[str]:
+def ledger_url(home: Path | None) -> Iterator[str]:
+    """Give the URL of the named database, else of the embedded one, which is started if it does not run."""
     from cryodaq.launch.ledger_alone import embedded_ledger
     from cryodaq.wiring.connections import DATABASE_VARIABLE
 

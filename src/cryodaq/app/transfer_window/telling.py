@@ -43,9 +43,9 @@ class Teller:
             unfinished = files.unfinished(connection, self._session.microscope)
             short = acceptances.short_copies(connection, microscope=self._session.microscope)
         movies = sum(folder.movies for folder in unowned)
-        size_gb = sum(folder.size_bytes for folder in unowned) / 1e9
+        size_bytes = sum(folder.size_bytes for folder in unowned)
         self._session.alarm(
-            "unassigned", self._unassigned(current, movies, size_gb) if movies else None, severity="error"
+            "unassigned", self._unassigned(current, movies, size_bytes) if movies else None, severity="error"
         )
         self._session.alarm("held", self._held(held) if held else None)
         self._session.alarm("short", self._short(short) if short else None)
@@ -64,9 +64,10 @@ class Teller:
             "their sources stay on the share (cryodaq held list)"
         )
 
-    def _unassigned(self, current: Current, movies: int, size_gb: float) -> str:
+    def _unassigned(self, current: Current, movies: int, size_bytes: int) -> str:
         name = self._session.microscope.upper()
-        amount = f"{movies} movie{'s' * (movies > 1)}, {size_gb:.3g} GB"
+        size = f"{size_bytes / 1e9:.3g} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.3g} MB"
+        amount = f"{movies} movie{'s' * (movies > 1)}, {size}"
         if current.sample_id is None:
             return f"{name} is collecting and nothing is assigned: {amount}"
         return f"{name}: {amount} in quarantine until somebody says whose they are (cryodaq quarantine list)"
