@@ -170,6 +170,8 @@ def _read_text(path: Path, answer: Answer) -> None:
         answer.facts |= _said(asdict(settings))
         answer.metadata = tuple(_said(asdict(row)) for row in islice(rows, NAMED))
         if name == CTFFIND_RESULT:
+            for searched in ("resolution_ang", "defocus_ang"):  # not what was found
+                answer.facts[f"searched_{searched}"] = answer.facts.pop(searched)
             answer.problems += _doubts(settings, rows)
         return
 

@@ -23,7 +23,7 @@ STEM = "FoilHole_1_Data_2_3_20260101_120000"
     [
         ("epu/session_epu3.9.1_k3/EpuSession.dm", "EPU's session", {"needs_gain": True}),
         ("movies/dm4_format/dmTest_float32_nonSquare_diffPixelSize.dm4", "Gatan DigitalMicrograph", {"zeros": 64}),
-        ("logs/ctffind5_example_from_docs.txt", "CTFFIND's result", {"voltage_kv": 300.0}),
+        ("logs/ctffind5_example_from_docs.txt", "CTFFIND's result", {"searched_defocus_ang": (0.0, 50000.0)}),
         ("logs/motioncor2/29123499.motioncor2.log", "MotionCor's log", {"stack_xyz": (5760, 4092, 28)}),
         ("serialem/pyem/nav1.nav", "SerialEM's navigator", {}),
         (
