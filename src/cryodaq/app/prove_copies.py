@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from cryodaq.ledger import acceptances, custody, observations, samples
 from cryodaq.ledger.custody import HeldFile
 from cryodaq.ledger.files import HAS_COPY
 from cryodaq.ledger.samples import SampleRecord
-from cryodaq.transfer.manifest import is_newest, manifest_text, write_manifest
+from cryodaq.transfer.manifest import is_newest, manifest_text, read_manifest, write_manifest
 from cryodaq.transfer.verify import verify
 
 if TYPE_CHECKING:
@@ -75,20 +75,33 @@ def write_manifests(engine: Engine, microscope: str) -> list[Path]:
 def write_sample_manifest(engine: Engine, owner: SampleRecord) -> Path | None:
     """Write the manifest of all of a sample's verified copies; None, and no manifest, where there are none.
 
-    Raises `TransferError`.
+    What an earlier manifest lists stays in it while its proof is only to be given again, as after the ledger was
+    rebuilt from it: its hash may be known nowhere else. Raises `TransferError`.
     """
     with engine.connect() as connection:
         held = custody.files_of_sample(connection, owner.id)
-    proved = [one for one in held if one.state in PROVED and one.target and one.xxh3_128]
-    times = [one.verified_at for one in proved if one.verified_at is not None]
-    if not times:
-        _manifest(owner).unlink(missing_ok=True)  # its copies went to another sample
+    path, folder = _manifest(owner), PurePosixPath(owner.folder)
+    before = read_manifest(path)
+    listed = {
+        _listed(PurePosixPath(one.target), folder): one
+        for one in held
+        if one.target and one.xxh3_128 and (one.state in PROVED or _is_to_be_proved(one))
+    }
+    kept = {
+        place: one for place, one in listed.items() if one.state in PROVED or before.get(str(place)) == one.xxh3_128
+    }
+    if not kept or not (before or any(one.verified_at for one in kept.values())):
+        path.unlink(missing_ok=True)  # its copies went to another sample
         return None
-    folder = PurePosixPath(owner.folder)
-    lines = ((_listed(PurePosixPath(one.target or ""), folder), one.xxh3_128 or "") for one in proved)
-    path = _manifest(owner)
-    write_manifest(path, manifest_text(lines), proved_at=max(times))
+    times = [one.verified_at for one in kept.values() if one.verified_at is not None]
+    proved_at = max(times) if times else datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
+    lines = ((place, one.xxh3_128 or "") for place, one in kept.items())
+    write_manifest(path, manifest_text(lines), proved_at=proved_at)
     return path
+
+
+def _is_to_be_proved(one: HeldFile) -> bool:
+    return one.state == "copied" and one.problem is None
 
 
 def _listed(target: PurePosixPath, folder: PurePosixPath) -> PurePosixPath:

@@ -203,7 +203,11 @@ def _restore(
     raw = Path(SampleLayout(root=PurePosixPath(place.folder)).raw)
     hashes = read_manifest(Path(SampleLayout(root=PurePosixPath(place.folder)).manifest))
     copies: list[_Copy] = []
+    with rebuilding.engine.connect() as connection:
+        there = restored.known_targets(connection, place.microscope.name)
     for path in _paths(place.folder):
+        if str(raw / path) in there:
+            continue
         try:
             safe_relative_path(path)
             copies.append(_look(raw, path, paths=paths, sources=sources, hashes=hashes))

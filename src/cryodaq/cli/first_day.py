@@ -33,7 +33,7 @@ def adopt(
     adopting = system.adopting(microscope)
     if copies is not None:
         done = believe_copies(adopting, copies.absolute(), folder=folder, sample_id=sample_id, progress=print)
-        print(f"{done.equal} copies are equal, {done.missing} files have none, {len(done.different)} are different")
+        print(f"equal: {done.equal}, different: {len(done.different)}, without a copy there: {done.missing}")
         for path in done.different:
             print(f"different  {path}")
         return
