@@ -467,6 +467,28 @@ def test_a_sample_processed_again_gives_a_contradicted_movie_another_gain_in_eve
     assert sorted(run for _, run, _ in bench.runs) == sorted(runs)
 
 
+def test_a_contradicted_movie_that_is_run_again_in_another_branch_waits_for_its_gain_there_too(
+    bench: Bench, tmp_path: Path
+) -> None:
+    movie, wrong = contradicted_movie(bench, tmp_path)
+    parts = Reprocessing(engine=bench.engine, calibrated_pixel_size_ang=lambda *_: None, now=lambda: NOW)
+    begin_reprocessing(parts, bench.sample.id, params={**PARAMS, "apix": 2.0}, asked_by="anna")
+    with bench.engine.begin() as connection:  # as if it had failed in both
+        connection.execute(tables.movie.update().values(state="failed", problem="x", gain_target=wrong))
+        connection.execute(tables.trigger.update().values(sent_at=NOW, settled_at=NOW, outcome="failed", problem="x"))
+        process_again(connection, movie, branch_name="r1", asked_by="anna", at=NOW)
+    assert (bench.movie(movie).state, bench.movie(movie).gain_target) == ("registered", None)
+    assert send_triggers(bench.admission) == 0
+    bench.add_gain("right.mrc", hours_before_movie=3)
+    admit_movies(bench.admission)
+    (right,) = set(bench.copy_wanted_gains()) - {wrong}
+    write_gain(right, (32, 48))
+    assert admit_movies(bench.admission) == 1
+    assert send_triggers(bench.admission) == 2
+    bench.scheduler.wait_until_idle(timeout_s=10)
+    assert sorted(run.partition("~")[2] for _, run, _ in bench.runs) == ["b-r1~r1", "r1"]
+
+
 DEFECTS = "CameraSizeX 48\nCameraSizeY 32\nBadColumns 5\n"
 
 
