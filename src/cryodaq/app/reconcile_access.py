@@ -134,6 +134,31 @@ def repair_access(keeping: AccessKeeping, experiment: str, *, confirmed: bool) -
     return changed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """What comparing the effective rights of many experiments' files led to."""
+
+    experiments: int
+    changed: int
+    """Rights of files and folders that were not as they should be."""
+    problems: tuple[str, ...]
+    """Of experiments that could not be compared."""
+
+
+def mend_access(keeping: AccessKeeping, *, active_since: datetime) -> Mended:
+    """Compare the effective rights of all files of experiments that were active lately; mend what others changed."""
+    with keeping.engine.connect() as connection:
+        names = readers.experiments_active_since(connection, active_since)
+    changed, problems = 0, []
+    for experiment in names:
+        try:
+            if _folder(keeping, experiment).is_dir():
+                changed += repair_access(keeping, experiment, confirmed=False)
+        except (LogbookError, StoreError) as error:
+            problems.append(f"{experiment}: {error}")
+    return Mended(experiments=len(names), changed=changed, problems=tuple(problems))
+
+
 def applied_readers(engine: Engine, experiment: str, *, always: Readers) -> Readers:
     """Return who reads an experiment's files by what was set last."""
     return always | readers_of(_applied(engine, experiment))

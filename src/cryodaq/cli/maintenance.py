@@ -13,13 +13,16 @@ import typer
 
 from cryodaq.cli.places import home_folder, running_system
 from cryodaq.cli.running import HomeOption
-from cryodaq.errors import ConfigError, CryodaqError
+from cryodaq.errors import ConfigError, CryodaqError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cryodaq.launch.backup import BackupPlace
     from cryodaq.wiring import System
+
+ACCESS_MENDED_FOR = timedelta(days=30)
+"""The files of experiments that were current since are compared every day; later, when their lists change."""
 
 
 def backup(
@@ -73,11 +76,12 @@ def restore(
 
 def maintain(
     steps: Annotated[
-        list[str] | None, typer.Argument(metavar="[STEP]...", help="airflow, logs, copies, backup; default: all.")
+        list[str] | None,
+        typer.Argument(metavar="[STEP]...", help="airflow, logs, backup, access, copies; default: all."),
     ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Do what is due once a day: cut Airflow's history and logs, read some old copies again, back up."""
+    """Do what is due once a day: cut Airflow's history and logs, read old copies again, back up, mend access."""
     unknown = sorted(set(steps or ()) - STEPS.keys())
     if unknown:
         message = f"there is no step {', '.join(unknown)}; known are: {', '.join(STEPS)}"
@@ -134,11 +138,25 @@ def _make_backup(system: System) -> str:
     return f"{made}, {made.stat().st_size / 1e6:.1f} MB; {len(old)} old ones are removed"
 
 
+def _mend_access(system: System) -> str:
+    from cryodaq.app.reconcile_access import mend_access
+    from cryodaq.wiring import utc_now
+
+    done = mend_access(system.access_keeping(), active_since=utc_now() - ACCESS_MENDED_FOR)
+    if done.problems:
+        raise StoreError("; ".join(done.problems))
+    return (
+        f"the rights of {done.changed} files and folders in {done.experiments} experiments were not as they should be, "
+        "and are now"
+    )
+
+
 STEPS: Mapping[str, Callable[[System], str]] = {
     "airflow": _clean_airflow,
     "logs": _prune_logs,
-    "copies": _verify_copies,
     "backup": _make_backup,
+    "access": _mend_access,
+    "copies": _verify_copies,
 }
 """In the order in which they are done."""
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from cryodaq.ledger.tables import experiment
+from cryodaq.ledger.tables import experiment, sample
 
 AT_ONCE = 5
 """Experiments compared in one pass."""
@@ -112,6 +112,12 @@ def to_compare(connection: Connection, microscope: str, *, besides: str | None) 
     query = select(experiment.c.name, experiment.c.access_applied_at).where(mine)
     rows = connection.execute(query.order_by(experiment.c.access_compared_at.nulls_first(), experiment.c.name)).all()
     return [row.name for place, row in enumerate(rows) if place == 0 or row.access_applied_at is None][:AT_ONCE]
+
+
+def experiments_active_since(connection: Connection, since: datetime) -> list[str]:
+    """Return the experiments of which a sample was current since a time, by name."""
+    query = select(sample.c.experiment).distinct().where(sample.c.last_active_at >= since)
+    return sorted(connection.execute(query).scalars())
 
 
 def _identity(person: Person) -> tuple[object, object]:

@@ -28,7 +28,7 @@ def maintenance_dag() -> DAG:
     """Return the empty DAG; a day that was missed is not made up for."""
     return DAG(
         dag_id=DOORBELL_DAG,
-        description="Cuts Airflow's history and logs, reads some old copies again, backs up",
+        description="Cuts Airflow's history and logs, reads some old copies again, mends access, backs up",
         schedule=EARLY,
         start_date=FIRST_DAY,
         catchup=False,

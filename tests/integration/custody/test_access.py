@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cryodaq.app.reconcile_access import (
     check_access,
     keep_access,
     keep_access_of_others,
+    mend_access,
     repair_access,
 )
 from cryodaq.domain.experiment import Collaborator
@@ -137,6 +139,11 @@ def test_experiments_that_are_not_current_are_compared_too(custody: Custody, mov
 def test_what_was_narrowed_by_hand_is_found_and_mended(custody: Custody, movie: Path) -> None:
     custody.logbook.remove_collaborator(EXPERIMENT, "uid:carol")
     keep_access(keeping(custody), EXPERIMENT, folder=folder(custody))
+    movie.chmod(0o600)
+    assert mend_access(keeping(custody), active_since=custody.now + timedelta(days=1)).experiments == 0
+    mended = mend_access(keeping(custody), active_since=custody.now - timedelta(days=1))
+    assert (mended.experiments, mended.changed, mended.problems) == (1, 1, ())
+    assert can_read(movie, ALICE)
     movie.chmod(0o600)
     (found,) = check_access(keeping(custody), EXPERIMENT).differences
     assert found.path == movie

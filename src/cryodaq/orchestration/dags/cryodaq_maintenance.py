@@ -3,4 +3,4 @@
 from cryodaq.orchestration.maintenance import maintain, maintenance_dag
 
 with maintenance_dag() as dag:
-    maintain("airflow") >> maintain("logs") >> maintain("backup") >> maintain("copies")
+    maintain("airflow") >> maintain("logs") >> maintain("backup") >> maintain("access") >> maintain("copies")
