@@ -177,7 +177,8 @@ def _pages(path: Path) -> tuple[list[TiffPage], float | None]:
     for number, page in enumerate(pages, start=1):
         if (page.height, page.width, page.bits, page.sample_format, page.compression) != kind or page.tiled:
             problem = (
-                f"frame {number} is {page.height} x {page.width} and unlike the first, {first.height} x {first.width}"
+                f"frame {number} is {page.height} x {page.width} and unlike the first, {first.height} x {first.width}; "
+                "these are frames of two movies: have the camera write each into a file of its own"
             )
             raise FormatError(path, problem=problem)
     bytes_per_pixel = max(first.bits, 8) // 8

@@ -19,7 +19,7 @@ from cryodaq.imaging.drift import find_jumps
 from cryodaq.imaging.frame_likeness import FrameLikeness, frame_likeness, usable_lags
 from cryodaq.imaging.motion_field import MotionField, basis, degrees_for
 from cryodaq.imaging.patches import Patches
-from cryodaq.imaging.trajectory import FrameErrors, likeliest_noise, likeliest_tracks
+from cryodaq.imaging.trajectory import FrameErrors, likeliest_flow, likeliest_noise, likeliest_tracks
 
 Float64 = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ class FieldFit:
                 # The whole field has so much to say that each direction speaks for itself.
                 smooth = np.concatenate([likeliest_tracks(score[members], noise, jumps=jumps) for score in scores])
             else:
-                smooth = likeliest_tracks(np.concatenate([score[members] for score in scores]), noise)
+                smooth = likeliest_flow(np.concatenate([score[members] for score in scores]), noise)
             found[:, members, 0], found[:, members, 1] = np.split(smooth.T, 2, axis=1)
         for axis in (0, 1):
             found[..., axis] = np.linalg.solve(solvers[axis], found[..., axis].T).T

@@ -22,12 +22,19 @@ JITTER_RATIOS = (1.0, 1e1, 1e2, 1e4)
 """Displacements of single frames, as a shaking stage makes them; tried with these walks."""
 WALKS_WITH_JITTER = (0.0, 1e-1, 1e1)
 BEND_RATIOS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1e1)
-
+SMOOTH_KINDS = len(SETTLING_RATIOS) * len(WALK_RATIOS) * len(BEND_RATIOS)
+SHAKEN_KINDS = len(SETTLING_RATIOS) * len(WALKS_WITH_JITTER) * len(JITTER_RATIOS)
 
 NOISE_WALKS = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 """Random walk that the noise may contain, in units of its variance in each frame."""
 REST_BELIEF = 0.5
-"""How likely it is, before looking, that something does not move."""
+"""How likely it is, before looking, that the whole field does not move."""
+FLOW_REST_BELIEF = 0.95
+"""The same for its parts against each other.
+
+The noise is judged by the finest structure of the field, and that of coarse structure is a little larger: movies of
+specimens at rest show odds for flow of up to e² by that alone.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +83,6 @@ class TrackPriors:
     contrasts: NDArray[np.float32]  # (kind, frame, frame), precision of the measurements without their offset
     gains: NDArray[np.float32]  # (kind, frame, frame), measurements to expected track
     log_volume: Float64  # (kind,)
-    log_belief: Float64  # (kind,)
 
 
 def likeliest_tracks(
@@ -101,11 +107,33 @@ def likeliest_tracks(
     frame_count = measured.shape[1]
     if frame_count < 3 + len(jumps) or noise.variance <= 0:
         return measured.copy()
-    priors = _track_priors(noise.frames, noise.walk, jumps)
+    return _likeliest(measured, _track_priors(noise.frames, noise.walk, jumps), noise, log_belief=_whole_beliefs())
+
+
+def likeliest_flow(
+    measured: Float64,  # (series, frame)
+    noise: Noise,
+) -> Float64:  # (series, frame)
+    """Smooth measured coefficients of how parts of the field move against each other.
+
+    As `likeliest_tracks`, but for what only the whole field can do: a stage shakes and jumps, ice flows.
+    """
+    if measured.shape[1] < 3 or noise.variance <= 0:
+        return measured.copy()
+    return _likeliest(measured, _track_priors(noise.frames, noise.walk, ()), noise, log_belief=_flow_beliefs())
+
+
+def _likeliest(
+    measured: Float64,  # (series, frame)
+    priors: TrackPriors,
+    noise: Noise,
+    *,
+    log_belief: Float64,  # (kind,)
+) -> Float64:  # (series, frame)
     offset = measured.mean(axis=1, keepdims=True)
     centred = measured - offset
     misfit = _misfits(centred, priors) / noise.variance
-    score = priors.log_belief - 0.5 * misfit - 0.5 * len(measured) * priors.log_volume
+    score = log_belief - 0.5 * misfit - 0.5 * len(measured) * priors.log_volume
     share = np.exp(score - score.max())
     share /= share.sum()
     if share[0] > 0.5:
@@ -157,13 +185,10 @@ def _track_priors(frames: FrameErrors, noise_walk: float, jumps: tuple[int, ...]
     # Track, offset and jumps are what is left when the noise is taken away.
     gains = np.eye(frame_count) - noise @ contrasts
     volume = np.linalg.slogdet(inner)[1] - np.linalg.slogdet(precision)[1]
-    belief = np.full(len(volume), (1 - REST_BELIEF) / (len(volume) - 1))
-    belief[0] = REST_BELIEF
     return TrackPriors(
         contrasts=contrasts.astype(np.float32),
         gains=gains.astype(np.float32),
         log_volume=np.asarray(volume),
-        log_belief=np.log(belief),
     )
 
 
@@ -175,6 +200,21 @@ def _walk_covariance(frame_count: int) -> Float64:
     steps = np.tril(np.ones((frame_count, frame_count)))
     steps[:, 0] = 0
     return np.asarray(steps @ steps.T)
+
+
+def _whole_beliefs() -> Float64:  # (kind,)
+    """How likely each kind of `_covariances` is for the whole field, before looking; logarithms."""
+    belief = np.full(SMOOTH_KINDS + SHAKEN_KINDS, (1 - REST_BELIEF) / (SMOOTH_KINDS + SHAKEN_KINDS - 1))
+    belief[0] = REST_BELIEF
+    return np.asarray(np.log(belief))
+
+
+def _flow_beliefs() -> Float64:  # (kind,)
+    """The same for parts of the field."""
+    log_belief = np.full(SMOOTH_KINDS + SHAKEN_KINDS, -np.inf)
+    log_belief[:SMOOTH_KINDS] = np.log((1 - FLOW_REST_BELIEF) / (SMOOTH_KINDS - 1))
+    log_belief[0] = np.log(FLOW_REST_BELIEF)
+    return log_belief
 
 
 @lru_cache(maxsize=4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryodaq.imaging.trajectory import FrameErrors, Noise, likeliest_tracks, motion_statistics
+from cryodaq.imaging.trajectory import FrameErrors, Noise, likeliest_flow, likeliest_tracks, motion_statistics
 
 
 def likeliest_track(measured, *, variance):
@@ -27,6 +27,24 @@ def test_noise_about_rest_becomes_rest(seed) -> None:
     measured = np.random.default_rng(seed).normal(0, 0.5, 40)
     track = likeliest_track(measured, variance=0.25)
     assert np.abs(track - track[0]).max() < 0.6
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_noise_that_was_judged_too_small_is_no_flow(seed) -> None:
+    measured = np.random.default_rng(seed).normal(0, 1.3**0.5, (4, 20))
+    noise = Noise(variance=1.0, walk=0.0, frames=FrameErrors.independent(20))
+    tracks = likeliest_flow(measured, noise)
+    np.testing.assert_allclose(tracks, np.broadcast_to(measured.mean(axis=1, keepdims=True), tracks.shape))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_flow_that_is_there_is_found(seed) -> None:
+    truth = np.outer([6.0, -4.0, 2.0, 4.0], 1 - np.exp(-4 * np.linspace(0, 1, 20)))
+    measured = truth + np.random.default_rng(seed).normal(0, 1, truth.shape)
+    noise = Noise(variance=1.0, walk=0.0, frames=FrameErrors.independent(20))
+    error, before = (np.diff(track - truth, axis=1).std() for track in (likeliest_flow(measured, noise), measured))
+    assert error < 0.3 * before
+    assert np.ptp(likeliest_flow(measured, noise), axis=1) == pytest.approx(np.ptp(truth, axis=1), abs=1.2)
 
 
 def test_a_sudden_jump_survives() -> None:
