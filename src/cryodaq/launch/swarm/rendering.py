@@ -17,6 +17,7 @@ from cryodaq.config.machines import Ports
 from cryodaq.config.microscope import MicroscopeTable
 from cryodaq.errors import ConfigError
 from cryodaq.launch.swarm.checking import MEMORY_PER_TASK
+from cryodaq.launch.swarm.waiting import OPTION
 
 Service = dict[str, Any]  # Any: YAML
 FACILITY_PLACE = "/etc/cryodaq/facility.toml"
@@ -32,6 +33,8 @@ MAINTAINER = "worker-cpu"
 """Whose queue is that of the maintenance, which writes backups."""
 WAITING = ("python3", "-m", "cryodaq.launch.swarm.waiting")
 """Before each program: until `prepare` is done."""
+HEALTH_OF_TASKS_API = "/execution/health"
+"""Of the half of Airflow's API server that tasks talk to."""
 SECRETS = "/run/secrets/"
 WORKER_SECRETS = (
     "airflow_database_url",
@@ -227,7 +230,8 @@ def _complete(name: str, service: Service, *, facility: Facility, airflow: dict[
     service["user"] = "${CRYODAQ_UID}:${CRYODAQ_GID}"
     service |= {"init": True, "sysctls": dict(DEAD_PEERS)}
     if name != "prepare":
-        service["command"] = [*WAITING, *service["command"]]
+        also = [OPTION, f"{facility.airflow.url}{HEALTH_OF_TASKS_API}"] if name.startswith("worker-") else []
+        service["command"] = [*WAITING, *also, *service["command"]]
     is_worker = name.startswith("worker-")
     if is_worker or name in ASKERS:
         service["secrets"] = sorted({*service["secrets"], *_secrets_named(facility.model_dump(mode="json"))})

@@ -1,9 +1,11 @@
 """Waits until the stack is prepared for this release, then becomes the program that it was asked to start.
 
-    python3 -m cryodaq.launch.swarm.waiting PROGRAM [ARGUMENT ...]
+    python3 -m cryodaq.launch.swarm.waiting [--until-answers URL] PROGRAM [ARGUMENT ...]
 
 Swarm starts all services at once. Each of them would import Airflow, find no tables, end and be started again, and a
 dozen of those leave `prepare` no processor time. This imports nothing of size and looks at a file of one line.
+
+A worker waits for Airflow's API, too: a task that it takes before costs one of its tries.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import cryodaq
 from cryodaq.domain.home import Home
+from cryodaq.launch.swarm.healthy import page_answers
 
+OPTION = "--until-answers"
 LOOK_S = 1.0
 TELL_EVERY_S = 60.0
 
@@ -45,14 +50,21 @@ def is_prepared(home: Home) -> bool:
 
 def main() -> None:
     """Wait, then run the program in place of this one."""
-    home = Home(Path(os.environ["CRYODAQ_HOME"]))
+    home, words = Home(Path(os.environ["CRYODAQ_HOME"])), sys.argv[1:]
+    _wait(lambda: is_prepared(home), f"the service prepare has prepared {home.root} for {release()}")
+    if words[0] == OPTION:
+        _, url, *words = words
+        _wait(lambda: page_answers(url), f"{url} answers")
+    os.execvp(words[0], words)  # noqa: S606  # the stack's own command, no shell
+
+
+def _wait(holds: Callable[[], bool], claim: str) -> None:
     tell_at = time.monotonic()
-    while not is_prepared(home):
+    while not holds():
         if time.monotonic() >= tell_at:
-            sys.stderr.write(f"waiting until the service prepare has prepared {home.root} for {release()}\n")
+            sys.stderr.write(f"waiting until {claim}\n")
             tell_at += TELL_EVERY_S
         time.sleep(LOOK_S)
-    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606  # the stack's own command, no shell
 
 
 if __name__ == "__main__":

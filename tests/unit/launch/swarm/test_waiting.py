@@ -5,12 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from cryodaq.domain.home import Home
 from cryodaq.launch.swarm import waiting
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Airflow's API, which is not well yet."""
+
+    status: ClassVar[int] = 503
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_a_stack_that_was_prepared_for_another_release_is_waited_for(tmp_path: Path) -> None:
@@ -38,6 +54,26 @@ def test_the_program_begins_in_place_of_the_one_that_waited(tmp_path: Path) -> N
         waiting.mark_prepared(Home(tmp_path))
         out, _ = started.communicate(timeout=20)
     assert out.strip() == str(started.pid)
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_begins_once_the_api_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting.mark_prepared(Home(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/execution/health"
+    command = [sys.executable, "-m", "cryodaq.launch.swarm.waiting", "--until-answers", url, "echo", "begun"]
+    environment = {**os.environ, "CRYODAQ_HOME": str(tmp_path)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        assert started.stderr is not None
+        assert started.stderr.readline() == f"waiting until {url} answers\n"
+        monkeypatch.setattr(Answers, "status", 200)
+        out, _ = started.communicate(timeout=40)
+    server.shutdown()
+    server.server_close()
+    assert out == "begun\n"
 
 
 def test_waiting_loads_nothing_of_size() -> None:
