@@ -9,7 +9,7 @@ import typer
 
 from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
-from cryodaq.cli.staff_commands import MicroscopeArgument
+from cryodaq.cli.staff_commands import MicroscopeArgument, sample_meant
 from cryodaq.cli.wording import count_of, say_size
 
 
@@ -19,8 +19,9 @@ def adopt(
         Path | None, typer.Option(exists=True, file_okay=False, help="Where another system's copies lie.")
     ] = None,
     folder: Annotated[str | None, typer.Option(help="With --copies: only this session folder of the share.")] = None,
-    sample_id: Annotated[
-        str | None, typer.Option("--sample", help="With --copies: id of the sample whose they are.")
+    sample: Annotated[str | None, typer.Option(help="With --copies: name or id of the sample whose they are.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Of the sample; needed for a name that several have, or that was never current.")
     ] = None,
     list_only: Annotated[bool, typer.Option("--list", help="Only list what was adopted.")] = False,
     home: HomeOption = None,
@@ -32,6 +33,8 @@ def adopt(
     system = answering_system(home)
     adopting = system.adopting(microscope)
     if copies is not None:
+        owner = None if sample is None else sample_meant(system, microscope, sample, experiment=experiment)
+        sample_id = None if owner is None else owner.id
         done = believe_copies(adopting, copies.absolute(), folder=folder, sample_id=sample_id, progress=print)
         print(f"equal: {done.equal}, different: {len(done.different)}, without a copy there: {done.missing}")
         for path in done.different:

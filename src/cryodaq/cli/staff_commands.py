@@ -57,7 +57,7 @@ def assign(
 
     system = answering_system(home)
     parts = system.assigning(microscope)
-    taker = _taker(system, microscope, sample, experiment=experiment)
+    taker = sample_meant(system, microscope, sample, experiment=experiment)
     account = decider(system, token_file, experiments=[taker.experiment])
     if experiment is not None:  # it may never have been current, and have no folders
         prepare_sample(system.preparation(microscope), taker)
@@ -66,7 +66,7 @@ def assign(
     print(f"{amount} given to {taker.name} of {taker.experiment}")
 
 
-def _taker(system: System, microscope: str, name: str, *, experiment: str | None) -> SampleRecord:
+def sample_meant(system: System, microscope: str, name: str, *, experiment: str | None) -> SampleRecord:
     """Return the sample that a person means. Raises `LedgerError`."""
     from cryodaq.ledger import samples
 
