@@ -145,10 +145,10 @@ def _mend_access(system: System) -> str:
     done = mend_access(system.access_keeping(), active_since=utc_now() - ACCESS_MENDED_FOR)
     if done.problems:
         raise StoreError("; ".join(done.problems))
-    return (
-        f"the rights of {done.changed} files and folders in {done.experiments} experiments were not as they should be, "
-        "and are now"
-    )
+    where = f"{done.experiments} experiment{'s' * (done.experiments != 1)}"
+    if not done.changed:
+        return f"all files of {where} have the rights that they should have"
+    return f"the rights of {done.changed} files and folders of {where} were mended"
 
 
 STEPS: Mapping[str, Callable[[System], str]] = {
