@@ -120,8 +120,8 @@ PLANTS = {
     "forgotten-names": Plant(
         "a copy that got its name before a crash is not known again",
         "cryodaq.app.transfer_window.copying",
-        "        if whole:\n",
-        "        if not made:\n",
+        "            copy_names.intend_names(connection, [",
+        "            len([",
     ),
     "kept-parts": Plant(
         "what a dead window left half stays",
@@ -202,18 +202,28 @@ PLANTS = {
 }
 
 
+def source_of(plant: Plant) -> Path:
+    """Return the file that an error is put into."""
+    return SOURCE.joinpath(*plant.module.split(".")).with_suffix(".py")
+
+
+def planted(plant: Plant, path: Path) -> str:
+    """Return a module's text with an error in it; end where the program has outgrown the plant."""
+    text = path.read_text()
+    for before, after in filter(None, [(plant.before, plant.after), plant.also]):
+        if text.count(before) != 1:
+            sys.exit(f"the plant does not fit {plant.module} any more: {before!r}")
+        text = text.replace(before, after)
+    return text
+
+
 class _Planted(importlib.machinery.SourceFileLoader):
     def __init__(self, plant: Plant, path: str) -> None:
         super().__init__(plant.module, path)
         self._plant = plant
 
     def get_code(self, fullname: str) -> CodeType:
-        text = Path(self.path).read_text()
-        for before, after in filter(None, [(self._plant.before, self._plant.after), self._plant.also]):
-            if text.count(before) != 1:
-                sys.exit(f"the plant does not fit {fullname} any more: {before!r}")
-            text = text.replace(before, after)
-        return compile(text, self.path, "exec", dont_inherit=True)
+        return compile(planted(self._plant, Path(self.path)), self.path, "exec", dont_inherit=True)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -225,7 +235,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._plant.module:
             return None
-        path = SOURCE.joinpath(*fullname.split(".")).with_suffix(".py")
+        path = source_of(self._plant)
         return importlib.machinery.ModuleSpec(fullname, _Planted(self._plant, str(path)), origin=str(path))
 
 

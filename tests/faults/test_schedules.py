@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.plants import PLANTS, planted, source_of
 
 ROOT = Path(__file__).parents[2]
 SCHEDULES = 300
@@ -34,6 +35,12 @@ def run_faults(*options: str) -> subprocess.CompletedProcess[str]:
     )
     print(done.stdout[-6000:], done.stderr[-3000:])  # begins with the seed; the README says how to run it again
     return done
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_every_error_can_still_be_planted(name: str) -> None:
+    plant = PLANTS[name]
+    compile(planted(plant, source_of(plant)), name, "exec", dont_inherit=True)
 
 
 @pytest.mark.timeout(600)
