@@ -99,6 +99,9 @@ class InlineWorker(ShareWorker):
             self._silent_since = self._world.t
         return future
 
+    def expect(self, source: str) -> None:
+        self._settings["expected_source"] = source
+
     def cancel(self, future: Future[dict[str, Any]]) -> None:
         for job in self._jobs:
             if job.future is future:

@@ -99,6 +99,10 @@ class ShareWorker:
         """Whether requests can be sent."""
         return not self._given_up and self.pid is not None
 
+    def expect(self, source: str) -> None:
+        """Have the next process refuse what is not mounted from there."""
+        self._hello["expected_source"] = source
+
     def start(self) -> None:
         """Start the process. Its environment carries no more than it needs."""
         self._given_up = False

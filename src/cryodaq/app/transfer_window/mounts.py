@@ -41,7 +41,7 @@ class Mount:
     """One share, or the gain root."""
 
     def __init__(self, session: Session, share: Share) -> None:
-        self.root = str(share.root)
+        self.root, self._share = str(share.root), share
         self._session = session
         with session.transfer.engine.connect() as connection:
             self._known = shares.find_share(connection, session.microscope, self.root)
@@ -146,6 +146,8 @@ class Mount:
             found=found,
         )
         self._seen_from, self._scanned, self._anew, self._mount = scan.began_at, True, False, mount
+        if self._share.mounted_from is None and found["mounted_from"] is not None:
+            self._worker.expect(found["mounted_from"])
         self._say(None)
         return scan
 
