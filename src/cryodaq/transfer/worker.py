@@ -82,11 +82,10 @@ class Worker:
     def check_share(self) -> int:
         """Return the mount's device number; raises `ShareMissingError`."""
         device = check_share(self._root, sentinel=self._sentinel, device=self._device)
-        if self._device is None:  # as long as the device stays, so does what it was mounted from
-            self._source = self._source_of(self._root)
-            check_source(self._root, expected=self._expected_source, found=self._source)
-        self._device = device
-        return self._device
+        source = self._source_of(self._root)  # each time: the kernel gives a new mount the device number of an old one
+        check_source(self._root, expected=self._expected_source or self._source, found=source)
+        self._device, self._source = device, source
+        return device
 
     def cancel(self, request: int) -> None:
         """Give up a copy that may be under way."""

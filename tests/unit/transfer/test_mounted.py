@@ -8,6 +8,7 @@ import pytest
 
 from cryodaq.errors import ShareMissingError
 from cryodaq.transfer.mounted import check_source, mounted_from
+from cryodaq.transfer.worker import Worker
 
 MOUNTS = r"""22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 22 0:50 / {root}/tem1 rw,relatime shared:7 - cifs //camera1/x rw,vers=3.1.1
@@ -55,3 +56,12 @@ def test_another_source_than_expected_is_refused_with_both_names() -> None:
         check_source(Path("/x"), expected="//camera1/x", found="//camera2/x")
     with pytest.raises(ShareMissingError, match="a local folder is there"):
         check_source(Path("/x"), expected="//camera1/x", found=None)
+
+
+def test_another_share_with_the_device_number_of_the_one_before_is_refused(tmp_path: Path) -> None:
+    """The kernel gives the number of what was unmounted to what is mounted next."""
+    sources = iter(["//camera1/x", "//camera1/x", "//camera2/x"])
+    worker = Worker(root=tmp_path, sentinel=None, excludes=[], source_of=lambda _folder: next(sources))
+    assert worker.check_share() == worker.check_share() == tmp_path.stat().st_dev
+    with pytest.raises(ShareMissingError, match="//camera2/x is there, not //camera1/x"):
+        worker.check_share()
