@@ -221,20 +221,18 @@ class Schedule:
         with at_rest(self.plan), self.engine.connect() as connection:
             return list(connection.execute(query, {"m": self.microscope.name}).scalars())
 
+    def _prepare_sample(self, sample: SampleRecord) -> None:
+        layout = SampleLayout(root=PurePosixPath(sample.folder))
+        make_folders([Path(sample.experiment_folder), Path(layout.raw), Path(layout.gain_references)])
+        self._keep_access(sample.experiment)
+
     def reassigning(self) -> Reassigning:
-        world = self.world
-
-        def prepare(sample: SampleRecord) -> None:
-            layout = SampleLayout(root=PurePosixPath(sample.folder))
-            make_folders([Path(sample.experiment_folder), Path(layout.raw), Path(layout.gain_references)])
-            self._keep_access(sample.experiment)
-
         return Reassigning(
             engine=self.engine,
             microscope=self.microscope.name,
-            storage_root=PurePosixPath(world.storage),
-            now=world.now,
-            prepare=prepare,
+            storage_root=PurePosixPath(self.world.storage),
+            now=self.world.now,
+            prepare=self._prepare_sample,
             grant_access=partial(grant_as_applied, self.engine, STAFF),
             open_worker=self._open_worker,
         )
@@ -265,6 +263,7 @@ class Schedule:
             microscope=self.microscope.name,
             storage_root=PurePosixPath(self.world.storage),
             now=self.world.now,
+            prepare=self._prepare_sample,
             grant_access=partial(grant_as_applied, self.engine, STAFF),
             open_worker=self._open_worker,
         )

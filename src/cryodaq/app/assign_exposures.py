@@ -24,7 +24,7 @@ from cryodaq.app.moving_copies import (
 from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout, quarantine_root
 from cryodaq.domain.ownership import Decision
-from cryodaq.errors import LedgerError, TransferError
+from cryodaq.errors import CryodaqError, LedgerError, StoreError, TransferError
 from cryodaq.ledger import assignments, exposures, files, leases, movies, reassignments, samples
 from cryodaq.ledger.assignments import Assignment
 from cryodaq.ledger.events import Subject, clear_alarm, raise_alarm, record_event
@@ -47,6 +47,8 @@ class Assigning:
     microscope: str
     storage_root: PurePosixPath
     now: Callable[[], datetime]
+    prepare: Callable[[SampleRecord], object]
+    """Makes the sample's folders, access and DAG file: it may never have been prepared. Raises `StoreError`."""
     grant_access: GrantAccess
     """Called before files are moved into a sample's folder."""
     open_worker: Callable[..., ShareWorker] = ShareWorker
@@ -83,6 +85,8 @@ def assign_exposures(
         There is no such sample, nothing waits, or another file has a place in the sample's folder.
     TransferError
         A copy could not be moved. The next pass of the microscope goes on, and finds by their hashes what was moved.
+    StoreError
+        The sample's folders cannot be made.
     """
     carried_on = resume_assignments(assigning)
     with assigning.engine.begin() as connection:
@@ -114,13 +118,16 @@ def resume_assignments(assigning: Assigning) -> list[Assigned]:
     for plan in left:
         try:
             done.append(_carry_out(assigning, plan))
-        except (LedgerError, TransferError) as error:
+        except (LedgerError, StoreError, TransferError) as error:
             _tell_failure(assigning, plan, error)
             raise
     return done
 
 
 def _carry_out(assigning: Assigning, plan: Assignment) -> Assigned:
+    with assigning.engine.connect() as connection:
+        sample = _sample(connection, plan.to_sample)
+    assigning.prepare(sample)
     worker = assigning.open_worker(assigning.storage_root, threads=1)
     worker.start()
     try:
@@ -177,7 +184,7 @@ def _record_done(
     record_event(connection, "exposures_assigned", at=at, subject=subject, facts=facts)
 
 
-def _tell_failure(assigning: Assigning, plan: Assignment, error: LedgerError | TransferError) -> None:
+def _tell_failure(assigning: Assigning, plan: Assignment, error: CryodaqError) -> None:
     """Raise the alarm of an assignment that stopped half-way and cannot go on."""
     with assigning.engine.begin() as connection:
         sample = _sample(connection, plan.to_sample)

@@ -147,6 +147,7 @@ def _settings(database_url: str, storage: Path, *, engine: Engine, access: Sessi
             microscope=microscope,
             storage_root=PurePosixPath(storage),
             now=lambda: datetime.now(UTC),
+            prepare=lambda _: None,
             grant_access=lambda *_: (),
         ),
         reprocessing=Reprocessing(

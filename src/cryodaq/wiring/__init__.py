@@ -312,6 +312,7 @@ class System(Connections):
     def assigning(self, microscope: str) -> Assigning:
         """Return what giving exposures to a sample needs."""
         from cryodaq.app.assign_exposures import Assigning
+        from cryodaq.app.prepare_sample import prepare_sample
         from cryodaq.app.reconcile_access import grant_as_applied
 
         return Assigning(
@@ -319,6 +320,7 @@ class System(Connections):
             microscope=self.facility.microscope(microscope).name,
             storage_root=PurePosixPath(self.facility.storage.root),
             now=utc_now,
+            prepare=partial(prepare_sample, self.preparation(microscope)),
             grant_access=partial(grant_as_applied, self.engine, self.always_readers),
         )
 

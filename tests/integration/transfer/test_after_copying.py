@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from tests.integration.transfer.conftest import EXPERIMENT, Stage, movie_bytes, 
 
 from cryodaq.app.assign_exposures import Assigning, assign_exposures, quarantined
 from cryodaq.app.clear_microscope import Clearing, clear_microscope, preview_clearing
+from cryodaq.app.moving_copies import GrantAccess
 from cryodaq.app.transfer_movies import Transfer, wait_for_work
 from cryodaq.domain.microscope import RetentionRule
 from cryodaq.errors import LedgerError
@@ -136,14 +138,7 @@ def test_quarantined_exposures_are_assigned_with_their_movies(stage: Stage) -> N
         granted.extend((sample.id, stage.quarantine in path.parents and path.exists()) for path in paths)
         return ()
 
-    assigning = Assigning(
-        engine=stage.engine,
-        microscope="tem1",
-        storage_root=PurePosixPath(stage.storage),
-        now=utc_now,
-        grant_access=grant,
-    )
-    done = assign_exposures(assigning, sample_id=sample_id, by="operator", acquisition_folder="Night")
+    done = assign_exposures(assigning(stage, grant), sample_id=sample_id, by="operator", acquisition_folder="Night")
     assert (done.exposures, done.files_moved, done.movies) == (1, 2, 1)
     assert granted == [(sample_id, True)] * 2  # before they were moved
     (movie,) = stage.movies("grid").values()
@@ -152,7 +147,7 @@ def test_quarantined_exposures_are_assigned_with_their_movies(stage: Stage) -> N
     assert not (stage.quarantine / "Night" / "grid_00001.tif").exists()
     assert quarantined(stage.engine) == []
     with pytest.raises(LedgerError, match="nothing waits"):
-        assign_exposures(assigning, sample_id=sample_id, by="operator")
+        assign_exposures(assigning(stage), sample_id=sample_id, by="operator")
     stage.logbook.switch(EXPERIMENT, instrument="TEM1")
     with running(stage.transfer()):
         stage.wait_for_scans()
@@ -166,15 +161,26 @@ def test_an_assignment_that_crashed_goes_on(stage: Stage) -> None:
     moved = stage.raw("grid") / "Night" / "grid_00001.tif"
     moved.parent.mkdir()
     (stage.quarantine / "Night" / "grid_00001.tif").rename(moved)  # and the ledger heard nothing of it
-    assigning = Assigning(
+    assert assign_exposures(assigning(stage), sample_id=sample_id, by="operator").files_moved == 2
+    assert set(stage.movies("grid")) == {"grid_00001@1"}
+
+
+def test_a_sample_that_was_never_prepared_gets_its_folders_when_exposures_are_given_to_it(stage: Stage) -> None:
+    sample_id = quarantined_stage(stage)
+    shutil.rmtree(stage.raw("grid").parent)
+    assert assign_exposures(assigning(stage), sample_id=sample_id, by="operator").files_moved == 2
+    assert (stage.raw("grid") / "Night" / "grid_00001.tif").read_bytes() == movie_bytes()
+
+
+def assigning(stage: Stage, grant: GrantAccess = lambda _sample, _paths: ()) -> Assigning:
+    return Assigning(
         engine=stage.engine,
         microscope="tem1",
         storage_root=PurePosixPath(stage.storage),
         now=utc_now,
-        grant_access=lambda _sample, _paths: (),
+        prepare=lambda sample: stage.prepare(sample.name),
+        grant_access=grant,
     )
-    assert assign_exposures(assigning, sample_id=sample_id, by="operator").files_moved == 2
-    assert set(stage.movies("grid")) == {"grid_00001@1"}
 
 
 def clearing(stage: Stage, **rule: object) -> Clearing:

@@ -45,7 +45,12 @@ def client(database_url: str, engine: Engine, storage: Path) -> Iterator[TestCli
 
     def assigning(microscope: str) -> Assigning:
         return Assigning(
-            engine=engine, microscope=microscope, storage_root=root, now=lambda: NOW, grant_access=lambda *_: ()
+            engine=engine,
+            microscope=microscope,
+            storage_root=root,
+            now=lambda: NOW,
+            prepare=lambda _: None,
+            grant_access=lambda *_: (),
         )
 
     def reassigning(microscope: str) -> Reassigning:
