@@ -127,6 +127,36 @@ def gone_and_back_before_it_is_verified(schedule: Directed) -> list[str]:
     return [f"it is taken for gone: {newest}"] * newest.gone
 
 
+def gone_before_its_next_copy(schedule: Directed) -> list[str]:
+    """A log that was copied goes on, and is gone when it is to be copied again; another sample's has its name later."""
+    world = schedule.world
+    world.choose("first")
+    schedule.window(20)
+    world._append(LOG, b"line 1\n")
+    schedule.window(60)
+
+    def take(call: str) -> None:
+        job = schedule.plan.job
+        if job is not None and (job.what, call) == ("copy", "open"):
+            schedule.plan.ambush = lambda _: None
+            with at_rest(schedule.plan):
+                world.take(LOG)
+
+    schedule.plan.ambush = take
+    world._append(LOG, b"line 1\nline 2\n")
+    schedule.plan.rate = 1e-12  # the ambush is heard; no fault is drawn
+    schedule.window(120)
+    schedule.plan.rate = 0.0
+    world.choose("second")
+    schedule.window(60)
+    before = _rows(schedule)
+    world._append(LOG, b"line 3\n")
+    schedule._settle()
+    facts = [(row.version, row.sample_id, row.state) for row in before]
+    expected = [(1, world.samples["first"], "verified")]
+    return [] if facts == expected else [f"after it was gone there is {facts}"]
+
+
 def _rows(schedule: Directed) -> list[Row]:
     return rows_of(schedule.engine, schedule.microscope.name)
 

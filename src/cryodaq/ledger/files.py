@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, not_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.file_roles import FileRole
@@ -150,7 +150,7 @@ def register_files(
         known = earlier.get(new.path)
         if known is None:
             fresh.append(_new_row(new, microscope, share, version=1, at=at))
-        elif known.state in HAS_COPY and not _is_same(known, new):
+        elif known.has_copy and not _is_same(known, new):
             fresh.append(_new_row(new, microscope, share, version=known.version + 1, at=at))
         else:
             again.append((known, new))
@@ -195,7 +195,9 @@ def _resume(connection: Connection, again: Sequence[tuple[FileRecord, NewFile]],
     resumed = []
     for known, new in again:
         values: dict[str, object] = {"gone_at": None, "inode": new.inode}
-        if known.state in UNCOPIED:
+        if known.has_copy and known.role == FileRole.LIVING:  # whose it is stays; its copy may be of an older state
+            values |= {"state": "seen"}
+        elif known.state in UNCOPIED:
             values |= {
                 "state": "seen",
                 "exposure_id": new.exposure_id,
@@ -342,14 +344,18 @@ def doubt_copies(connection: Connection, ids: Collection[int], *, problem: str) 
 
 
 def record_gone(connection: Connection, ids: Collection[int], *, at: datetime) -> None:
-    """Record that files are no longer on the share; those that were never copied have vanished."""
+    """Record that files are no longer on the share; those that were never copied have vanished.
+
+    Of a living file the copy of an earlier state stays, and is what there is; it is read again.
+    """
     wanted = file.c.id == func.any(list(ids))
     connection.execute(update(file).where(wanted).values(gone_at=at))
-    connection.execute(
-        update(file)
-        .where(wanted, file.c.state.in_(sorted(UNCOPIED)))
-        .values(state="vanished", problem="it disappeared from the share before it was copied")
-    )
+    uncopied = update(file).where(wanted, file.c.state.in_(sorted(UNCOPIED)))
+    earlier = (file.c.role == FileRole.LIVING, file.c.copied_at.is_not(None))
+    problem = "it disappeared from the share before its last state was copied"
+    connection.execute(uncopied.where(*earlier).values(state="copied", verified_at=None, problem=problem))
+    problem = "it disappeared from the share before it was copied"
+    connection.execute(uncopied.where(not_(and_(*earlier))).values(state="vanished", problem=problem))
 
 
 def reclassify(connection: Connection, file_id: int, *, role: str, exposure_id: int) -> None:
