@@ -92,6 +92,8 @@ def unsettled(world: World, engine: sa.Engine, microscope: str) -> list[str]:
 def broken_invariants(world: World, engine: sa.Engine, microscope: str) -> list[str]:
     """Return one sentence for everything that should not be."""
     rows = rows_of(engine, microscope)
+    if strange := sorted({row.path for row in rows} - world.sources.keys()):
+        return [f"{path} was never on this microscope's share" for path in strange]
     broken = [] if not (left := unsettled(world, engine, microscope)) else [f"not settled: {one}" for one in left]
     broken += _of_rows(world, rows)
     broken += _of_sources(world, rows)
