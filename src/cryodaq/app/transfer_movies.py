@@ -40,6 +40,8 @@ TICK_S = 0.25
 """Longest pause between two ticks; answers of workers end it early, and so does a file whose quiet time is over."""
 PUMP_EVERY_S = 0.5
 """Between two calls of the caller's hook."""
+PUMP_REST_S = 0.1
+"""Between two calls that copies ask for, so that a backlog of small files does not keep the ledger busy."""
 DRAIN_S = 300.0
 """How long a window goes on, after its time, for large files that are under way."""
 CHANGE_DRAIN_S = 3.0
@@ -174,6 +176,7 @@ class _Window:
         self._suspecter = Suspecter(session)
         self._pump = transfer.following.background(transfer.on_tick, every_s=PUMP_EVERY_S, name="pump")
         self._renewed_s = session.clock()
+        self._pump_due_s = self._renewed_s
         self._asked_for: float = 0.0
         self._judge.learn_expected_frames(list(session.known.values()))
 
@@ -301,9 +304,18 @@ class _Window:
             self._gains.tick(self._storage)
         self._teller.tell(current)
         self._suspecter.look(current)
-        self._pump.check()
+        self._hand_over()
         session.wake.wait(min(TICK_S, self._judge.due_in_s()))
         session.wake.clear()
+
+    def _hand_over(self) -> None:
+        """Have the caller's hook run at once after a movie, its metadata or a gain was copied."""
+        session = self._session
+        self._pump.check()
+        if session.to_hand_over and session.clock() >= self._pump_due_s:
+            session.to_hand_over = False
+            self._pump_due_s = session.clock() + PUMP_REST_S
+            self._pump.now()
 
     def _work_on_storage(self) -> None:
         """Copy, read again, repair."""

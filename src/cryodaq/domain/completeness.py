@@ -16,6 +16,8 @@ from cryodaq.domain.file_roles import FileRole
 
 QUIET_S = 2.0
 """Unchanged for so long: enough where the format says closed and the number of frames is as expected."""
+SEALED_QUIET_S = 0.5
+"""Unchanged for so long: enough for metadata that shows its own end, after which nothing can come (XML)."""
 CAUTIOUS_QUIET_S = 10.0
 """Unchanged for so long where nothing says what the finished file looks like."""
 HELD_AFTER_S = 60.0
@@ -48,6 +50,8 @@ class Look:
     frame_count: int | None
     taken_at_s: float
     """Our monotonic clock."""
+    sealed: bool = False
+    """Whether what was read cannot be the beginning of a longer file of its format."""
 
     def shows_the_same_file_as(self, other: Look) -> bool:
         """Whether nothing but the time of looking differs."""
@@ -146,6 +150,8 @@ def judge(previous: Look | None, latest: Look, *, role: FileRole, expected_frame
     wanted = expected_frames if role is FileRole.MOVIE else None
     frames_as_expected = role is not FileRole.MOVIE or (wanted is not None and found == wanted)
     quiet_s = QUIET_S if latest.closed is True and frames_as_expected else CAUTIOUS_QUIET_S
+    if latest.closed is True and latest.sealed and role is FileRole.METADATA:
+        quiet_s = SEALED_QUIET_S
     until_s: float | None = None
     if latest.size_bytes == 0:
         state, why = CompletenessState.GROWING, "the file is empty"

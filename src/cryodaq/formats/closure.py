@@ -32,6 +32,8 @@ class Closure:
     """Size through the handle that was inspected."""
     problem: str | None
     """Why it is not closed, or why nobody can say."""
+    sealed: bool = False
+    """Whether the content ends itself: it cannot be the beginning of a longer file of this format."""
 
 
 def inspect(source: Path | BinaryIO, *, name: PurePath | None = None) -> Closure:
@@ -117,7 +119,7 @@ def _judge_dm(handle: BinaryIO, size_bytes: int, path: PurePath) -> Closure:
 
 
 def _judge_xml(handle: BinaryIO, size_bytes: int, path: PurePath) -> Closure:
-    """It must be well-formed."""
+    """It must be well-formed: then its root has ended, and no element can follow."""
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
@@ -128,7 +130,7 @@ def _judge_xml(handle: BinaryIO, size_bytes: int, path: PurePath) -> Closure:
         fromstring(_read(handle, 0, size_bytes), forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise FormatError(path, problem=f"it is not well-formed XML: {error}") from error
-    return Closure(closed=True, frame_count=None, size_bytes=size_bytes, problem=None)
+    return Closure(closed=True, frame_count=None, size_bytes=size_bytes, problem=None, sealed=True)
 
 
 def _judge_jpeg(handle: BinaryIO, size_bytes: int, path: PurePath) -> Closure:

@@ -144,12 +144,17 @@ def wanted_gains(connection: Connection, microscope: str, root: str) -> list[Wan
 
 
 def record_gain_copy(connection: Connection, wanted: WantedGain, *, target: str, xxh3_128: str, at: datetime) -> None:
-    """Record a copied gain; its target is another one where a file of that name was there already."""
+    """Record a copied gain; its target is another one where a file of that name was there already.
+
+    What its sample's movies wait for is found out anew.
+    """
     connection.execute(
         update(gain_copy)
         .where(gain_copy.c.id == wanted.id)
         .values(target=target, xxh3_128=xxh3_128, copied_at=at, problem=None)
     )
+    waiting = (movie.c.sample_id == wanted.sample_id, movie.c.state == "waiting")
+    connection.execute(update(movie).where(*waiting).values(state="registered", problem=None))
     row = connection.execute(
         select(sample.c.microscope, sample.c.experiment).where(sample.c.id == wanted.sample_id)
     ).one()

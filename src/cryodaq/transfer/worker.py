@@ -156,6 +156,7 @@ class Worker:
             "size_bytes": found.st_size,
             "mtime_ns": found.st_mtime_ns,
             "closed": closure.closed if found.st_size == closure.size_bytes else False,
+            "sealed": closure.sealed,
             "frame_count": closure.frame_count,
             "problem": closure.problem,
         }

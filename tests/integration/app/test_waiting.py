@@ -133,6 +133,22 @@ def test_movies_that_wait_stand_in_nobodys_way(bench: Bench) -> None:
     assert new in found
 
 
+def test_movies_that_waited_for_a_gain_count_as_new_once_it_is_copied(bench: Bench) -> None:
+    bench.add_sample()
+    prepare_sample(bench.preparation, bench.sample)
+    bench.add_gain("right.mrc", hours_before_movie=2)
+    movie = bench.add_movie()
+    bench.wait(11)
+    assert admit_new_movies(bench.admission) == 0
+    assert bench.movie(movie).state == "waiting"
+    with bench.engine.begin() as connection:
+        (wanted,) = gains.wanted_gains(connection, "tem1", "/gains")
+        gains.record_gain_copy(connection, wanted, target=wanted.target, xxh3_128="0" * 32, at=bench.now)
+    assert bench.movie(movie).state == "registered"
+    assert bench.movie(movie).problem is None
+    assert admit_new_movies(bench.admission) == 1
+
+
 def test_a_gain_that_cannot_be_copied_is_named_and_forgotten_once_it_is_gone(bench: Bench) -> None:
     bench.add_sample()
     prepare_sample(bench.preparation, bench.sample)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from tests.integration.transfer.conftest import (
 )
 
 from cryodaq.app.transfer_movies import transfer_pass, transfer_window
+from cryodaq.app.transfer_window.background import Background
 from cryodaq.domain.microscope import Share
 from cryodaq.errors import LeaseLostError
 from cryodaq.ledger import leases
@@ -384,6 +386,30 @@ def test_hooks_are_called_all_the_time(stage: Stage) -> None:
     calls: list[float] = []
     transfer_window(stage.transfer(on_tick=lambda: calls.append(time.monotonic())), 10.0, lambda: False)
     assert len(calls) >= 2
+
+
+def test_a_copied_movie_and_its_metadata_call_the_hook_at_once(stage: Stage) -> None:
+    """The hook's own turn comes once an hour here."""
+    stage.make_current("grid")
+    wanted = {f"{fractions(1)}@1", f"{exposure(1)}.xml@1"}
+    seen: list[set[str]] = []
+
+    def hook() -> None:
+        states = stage.states()
+        seen.append({name for name in wanted if states.get(name) in {"copied", "verified"}})
+
+    def hourly(act: Callable[[], None], *, every_s: float, name: str) -> Background:
+        return Background(act, every_s=3600.0 if name == "pump" else every_s, name=name)
+
+    transfer = stage.transfer(on_tick=hook)
+    transfer = replace(transfer, following=replace(transfer.following, background=hourly))
+    with running(transfer) as window:
+        stage.wait_for_scans()
+        stage.write(fractions(1), movie_bytes())
+        until(lambda: {f"{fractions(1)}@1"} in seen, "the hook was not called for the movie")
+        stage.write(f"{exposure(1)}.xml", b"<a/>")
+        until(lambda: wanted in seen, "the hook was not called for its metadata")
+        window.end()
 
 
 def test_a_name_that_another_file_has_is_said_and_nothing_is_replaced(stage: Stage) -> None:

@@ -49,6 +49,25 @@ def test_a_movie_of_unknown_length_needs_ten_quiet_seconds() -> None:
     assert verdict(FINISHED, after(10.0), expected=None).complete
 
 
+def test_metadata_that_ends_itself_needs_half_a_second_between_two_looks() -> None:
+    sealed = replace(FINISHED, frame_count=None, sealed=True)
+    found = verdict(None, sealed, role=FileRole.METADATA)
+    assert found.state is CompletenessState.SETTLING
+    assert found.until_s == 100.5
+    assert not verdict(sealed, after(0.4, sealed), role=FileRole.METADATA).complete
+    assert verdict(sealed, after(0.5, sealed), role=FileRole.METADATA).complete
+    assert not verdict(sealed, after(0.5, sealed, mtime_ns=6), role=FileRole.METADATA).complete
+
+
+def test_no_movie_and_no_metadata_that_could_go_on_is_taken_earlier() -> None:
+    open_ended = replace(FINISHED, frame_count=None)
+    assert not verdict(open_ended, after(1.9, open_ended), role=FileRole.METADATA).complete
+    sealed = replace(FINISHED, sealed=True)
+    assert not verdict(sealed, after(1.9, sealed)).complete
+    unsure = replace(FINISHED, closed=None, sealed=True)
+    assert not verdict(unsure, after(9.9, unsure), role=FileRole.METADATA).complete
+
+
 def test_a_format_that_cannot_say_needs_ten_quiet_seconds() -> None:
     unsure = replace(FINISHED, closed=None)
     assert not verdict(unsure, after(5, unsure)).complete

@@ -130,6 +130,15 @@ def test_an_mrc_of_a_hundred_gigabytes_in_a_kilobyte_is_unfinished() -> None:
     assert look(bytes(header), "a.mrc") == (False, None)
 
 
+def test_only_what_ends_itself_is_called_sealed() -> None:
+    whole = b"<a><b>1</b></a>"
+    assert inspect(io.BytesIO(whole), name=PurePath("a.xml")).sealed
+    assert not any(inspect(io.BytesIO(whole[:size]), name=PurePath("a.xml")).sealed for size in range(len(whole)))
+    mdoc = b"[FrameSet = 0]\nNumSubFrames = 2\nDateTime = now\n"
+    assert not inspect(io.BytesIO(mdoc), name=PurePath("a.mdoc")).sealed, "another line may follow"
+    assert not inspect(io.BytesIO(tiff_bytes()), name=PurePath("a.tif")).sealed, "another page may follow"
+
+
 def test_texts_and_pictures_are_whole_at_their_end() -> None:
     assert look(b"<a><b/></a>", "a.xml")[0] is True
     assert look(b"<a><b/>", "a.xml")[0] is False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cryodaq.app.transfer_window.mounts import Mount
 from cryodaq.app.transfer_window.session import Destination, Session, Tracked
 from cryodaq.app.transfer_window.settling import Settler
+from cryodaq.domain.file_roles import FileRole
 from cryodaq.domain.layout import SampleLayout, quarantine_root
 from cryodaq.errors import (
     ShareStalledError,
@@ -266,6 +267,7 @@ class Copier:
                 subject = Subject(microscope=session.microscope)
                 record_event(connection, "files_copied", at=at, subject=subject, facts=facts)
         session.movies += len(made_movies)
+        session.to_hand_over |= any(record.role in {FileRole.MOVIE, FileRole.METADATA} for _, record in records)
         for copy, record in records:
             self._settle(copy, replace(record, copied_at=at))
         return [

@@ -22,7 +22,7 @@ from cryodaq.transfer.workers import ShareWorker
 
 log = logging.getLogger(__name__)
 SCAN_PAUSE_S = 2.0
-LOOK_EVERY_S = 2.5
+ORDER_EVERY_S = 0.5
 WAIT_S = 30.0
 LAST_VERSION = 100
 
@@ -62,7 +62,7 @@ class GainKeeper:
         self._settle()
         self._collect(publisher)
         if self._session.clock() >= self._due_s:
-            self._due_s = self._session.clock() + 1.0
+            self._due_s = self._session.clock() + ORDER_EVERY_S
             self._order()
 
     def _adopt(self, scan: Scan) -> None:
@@ -196,6 +196,7 @@ class GainKeeper:
                 xxh3_128=part["xxh3_128"],
                 at=self._session.now(),
             )
+        self._session.to_hand_over = True
 
     def _next_version(self, copy: _GainCopy, error: TargetExistsError) -> None:
         """Another gain of that name is there already: this one gets a name of its own."""

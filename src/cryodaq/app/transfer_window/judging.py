@@ -164,6 +164,7 @@ class Judge:
             closed=said["closed"],
             frame_count=said["frame_count"],
             taken_at_s=now_s,
+            sealed=said["sealed"],
         )
         if (record.size_bytes, record.mtime_ns) != (latest.size_bytes, latest.mtime_ns):
             tracked.record = replace(

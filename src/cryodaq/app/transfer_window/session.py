@@ -151,6 +151,8 @@ class Session:
     """Copied metadata whose facts are wanted again."""
     late_movies: list[int] = field(default_factory=list)
     """Copied files that turned out to be movies, by id."""
+    to_hand_over: bool = False
+    """Whether a movie, its metadata or a gain was copied since the caller's hook was last asked to run."""
     copied: int = 0
     copied_bytes: int = 0
     movies: int = 0
