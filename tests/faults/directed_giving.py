@@ -49,13 +49,13 @@ def assigned_half_way(schedule: Directed) -> list[str]:
 
 def _give_or_go_on(schedule: Directed, wish: Wish) -> None:
     """Do as a person, or the next pass of the microscope, does."""
-    reassigning = schedule.reassigning()
+    refiling = schedule.refiling()
     with at_rest(schedule.plan), schedule.engine.connect() as connection:
-        begun = reassignments.open_plans(connection, reassigning.microscope)
+        begun = reassignments.open_plans(connection, refiling.microscope)
     if begun:
-        resume_reassignments(reassigning)
+        resume_reassignments(refiling)
     else:
-        reassign_exposures(reassigning, wish)
+        reassign_exposures(refiling, wish)
 
 
 def reassigned_half_way(schedule: Directed) -> list[str]:

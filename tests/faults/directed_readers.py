@@ -32,7 +32,7 @@ def _give(schedule: Directed) -> None:
     """Give what lies in a folder to the other experiment, as a person does."""
     giver, taker = schedule.world.samples["first"], schedule.world.samples["other"]
     wish = Wish(to_sample=taker, asked_by="operator", folder="one", from_sample=giver)
-    reassign_exposures(schedule.reassigning(), wish)
+    reassign_exposures(schedule.refiling(), wish)
 
 
 def _strike(schedule: Directed, what: str, call: str, act: Callable[[], None]) -> list[str]:
@@ -136,7 +136,7 @@ def given_half_way_while_somebody_leaves(schedule: Directed) -> list[str]:
 
     struck = _strike(schedule, "move", "renameat2", leave)
     schedule.process(lambda: schedule.refused(lambda: _give(schedule)))
-    schedule.process(lambda: resume_reassignments(schedule.reassigning()))
+    schedule.process(lambda: resume_reassignments(schedule.refiling()))
     return _whoever_left_reads_nothing(schedule, struck)
 
 

@@ -23,10 +23,11 @@ from tests.faults.power import Power
 from tests.faults.readers import STAFF, Collaborations
 from tests.faults.world import EPOCH, World
 
-from cryodaq.app.assign_exposures import Assigning, assign_exposures, resume_assignments
+from cryodaq.app.assign_exposures import assign_exposures, resume_assignments
 from cryodaq.app.clear_microscope import Clearing, clear_microscope
 from cryodaq.app.follow_logbook import Following
-from cryodaq.app.reassign_exposures import Reassigning, Wish, reassign_exposures, resume_reassignments
+from cryodaq.app.moving_copies import Refiling
+from cryodaq.app.reassign_exposures import Wish, reassign_exposures, resume_reassignments
 from cryodaq.app.reconcile_access import AccessKeeping, grant_as_applied, keep_access
 from cryodaq.app.transfer_movies import Transfer, transfer_window, wait_for_work
 from cryodaq.domain.layout import SampleLayout, experiment_layout
@@ -226,8 +227,8 @@ class Schedule:
         make_folders([Path(sample.experiment_folder), Path(layout.raw), Path(layout.gain_references)])
         self._keep_access(sample.experiment)
 
-    def reassigning(self) -> Reassigning:
-        return Reassigning(
+    def refiling(self) -> Refiling:
+        return Refiling(
             engine=self.engine,
             microscope=self.microscope.name,
             storage_root=PurePosixPath(self.world.storage),
@@ -249,24 +250,13 @@ class Schedule:
             begun = reassignments.open_plans(connection, self.microscope.name)
         try:
             if begun:
-                resume_reassignments(self.reassigning())
+                resume_reassignments(self.refiling())
             else:
-                reassign_exposures(self.reassigning(), wish)
+                reassign_exposures(self.refiling(), wish)
         except LeaseLostError:
             raise
         except (LedgerError, TransferError, TimeoutError) as error:
             self.world.note(f"reassigning ended: {error}")
-
-    def assigning(self) -> Assigning:
-        return Assigning(
-            engine=self.engine,
-            microscope=self.microscope.name,
-            storage_root=PurePosixPath(self.world.storage),
-            now=self.world.now,
-            prepare=self._prepare_sample,
-            grant_access=partial(grant_as_applied, self.engine, STAFF),
-            open_worker=self._open_worker,
-        )
 
     def _assign(self) -> None:
         """Give everything in quarantine to a sample; what was begun goes on first."""
@@ -274,7 +264,7 @@ class Schedule:
         if not known:
             return
         try:
-            assign_exposures(self.assigning(), sample_id=self.plan.rng.choice(known), by="operator")
+            assign_exposures(self.refiling(), sample_id=self.plan.rng.choice(known), by="operator")
         except LeaseLostError:
             raise
         except (LedgerError, TransferError, TimeoutError) as error:
@@ -350,8 +340,8 @@ class Schedule:
     def _go_on_giving(self) -> None:
         """Do what each pass does first: carry on what a crash interrupted."""
         for carry_on in (
-            lambda: resume_assignments(self.assigning()),
-            lambda: resume_reassignments(self.reassigning()),
+            lambda: resume_assignments(self.refiling()),
+            lambda: resume_reassignments(self.refiling()),
         ):
             try:
                 carry_on()
@@ -375,8 +365,8 @@ class Schedule:
             world.pass_time(plan.rng.choice([0.5, 3.0, 20.0]))
         plan.rate = 0.0
         world.logbook.is_down = world.logbook.lists_are_cut = False
-        self.process(lambda: resume_assignments(self.assigning()))
-        self.process(lambda: resume_reassignments(self.reassigning()))
+        self.process(lambda: resume_assignments(self.refiling()))
+        self.process(lambda: resume_reassignments(self.refiling()))
         self._settle()
         self.process(self._clear)
         self.process(self._keep_all_access)

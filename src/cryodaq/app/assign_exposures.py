@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Never
 
 from cryodaq.app.compare_clocks import holder_name
 from cryodaq.app.moving_copies import (
-    GrantAccess,
     Handover,
     Move,
+    Refiling,
     discard_parts,
     doubt_damaged,
     move_files,
@@ -40,22 +40,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assigning:
-    """What assigning needs."""
-
-    engine: Engine
-    microscope: str
-    storage_root: PurePosixPath
-    now: Callable[[], datetime]
-    prepare: Callable[[SampleRecord], object]
-    """Makes the sample's folders, access and DAG file: it may never have been prepared. Raises `StoreError`."""
-    grant_access: GrantAccess
-    """Called before files are moved into a sample's folder."""
-    open_worker: Callable[..., ShareWorker] = ShareWorker
-    """Opens what does the I/O on one mount."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Assigned:
     """What was given to a sample."""
 
@@ -71,9 +55,7 @@ def quarantined(engine: Engine, microscope: str | None = None) -> list[UnownedFo
         return exposures.unowned_folders(connection, microscope)
 
 
-def assign_exposures(
-    assigning: Assigning, *, sample_id: str, by: str, acquisition_folder: str | None = None
-) -> Assigned:
+def assign_exposures(refiling: Refiling, *, sample_id: str, by: str, acquisition_folder: str | None = None) -> Assigned:
     """Give the exposures in quarantine, of one acquisition folder or all, to a sample; `by` is who says so.
 
     What is meant stands in the ledger first. Then all of it goes in one transaction that holds the microscope's lease:
@@ -88,67 +70,67 @@ def assign_exposures(
     StoreError
         The sample's folders cannot be made.
     """
-    carried_on = resume_assignments(assigning)
-    with assigning.engine.begin() as connection:
+    carried_on = resume_assignments(refiling)
+    with refiling.engine.begin() as connection:
         sample = _sample(connection, sample_id)
-        waiting = exposures.unowned(connection, assigning.microscope, acquisition_folder=acquisition_folder)
+        waiting = exposures.unowned(connection, refiling.microscope, acquisition_folder=acquisition_folder)
         numbers = [one.id for one in waiting]
         if not numbers:
             mine = [one for one in carried_on if one.sample_id == sample_id]
-            return mine[-1] if mine else _refuse(assigning.microscope, acquisition_folder)
+            return mine[-1] if mine else _refuse(refiling.microscope, acquisition_folder)
         moves = moves_into(PurePosixPath(sample.folder), files.files_of_exposures(connection, numbers))
         places = [str(move.target) for move in moves.values()]
         if taken := reassignments.occupied(connection, places, except_exposures=numbers):
             message = f"{taken[0]} is another file already; {sample.name} cannot take what is meant"
             raise LedgerError(message)
         plan = assignments.write_assignment(
-            connection, assigning.microscope, to_sample=sample_id, asked_by=by, exposures=numbers, at=assigning.now()
+            connection, refiling.microscope, to_sample=sample_id, asked_by=by, exposures=numbers, at=refiling.now()
         )
-    return _carry_out(assigning, plan)
+    return _carry_out(refiling, plan)
 
 
-def resume_assignments(assigning: Assigning) -> list[Assigned]:
+def resume_assignments(refiling: Refiling) -> list[Assigned]:
     """Carry on what a crash interrupted; an alarm stands while that fails.
 
     Raises what `assign_exposures` raises.
     """
-    with assigning.engine.connect() as connection:
-        left = assignments.open_assignments(connection, assigning.microscope)
+    with refiling.engine.connect() as connection:
+        left = assignments.open_assignments(connection, refiling.microscope)
     done = []
     for plan in left:
         try:
-            done.append(_carry_out(assigning, plan))
+            done.append(_carry_out(refiling, plan))
         except (LedgerError, StoreError, TransferError) as error:
-            _tell_failure(assigning, plan, error)
+            _tell_failure(refiling, plan, error)
             raise
     return done
 
 
-def _carry_out(assigning: Assigning, plan: Assignment) -> Assigned:
-    with assigning.engine.connect() as connection:
+def _carry_out(refiling: Refiling, plan: Assignment) -> Assigned:
+    with refiling.engine.connect() as connection:
         sample = _sample(connection, plan.to_sample)
-    assigning.prepare(sample)
-    worker = assigning.open_worker(assigning.storage_root, threads=1)
+    refiling.prepare(sample)
+    worker = refiling.open_worker(refiling.storage_root, threads=1)
     worker.start()
     try:
-        with assigning.engine.begin() as connection:
-            return _assign(assigning, connection, worker, plan)
+        with refiling.engine.begin() as connection:
+            return _assign(refiling, connection, worker, plan)
     finally:
         worker.close()
 
 
-def _assign(assigning: Assigning, connection: Connection, worker: ShareWorker, plan: Assignment) -> Assigned:
-    at = assigning.now()
+def _assign(refiling: Refiling, connection: Connection, worker: ShareWorker, plan: Assignment) -> Assigned:
+    at = refiling.now()
     holder = f"{holder_name()} (assigning exposures)"
-    lease = leases.acquire(connection, assigning.microscope, holder=holder, at=at)
+    lease = leases.acquire(connection, refiling.microscope, holder=holder, at=at)
     sample = _sample(connection, plan.to_sample)
     is_open = assignments.lock_open(connection, plan.id)  # else another process has just carried it out
     known = exposures.exposures_by_id(connection, plan.exposures) if is_open else {}
     numbers = [number for number, one in known.items() if one.decision is Decision.QUARANTINE]
     held = files.files_of_exposures(connection, numbers)
     moves = _moves(connection, sample, held, numbers=numbers, token=lease.token)
-    root = quarantine_root(assigning.storage_root, assigning.microscope)
-    handover = Handover(connection, sample, assigning.grant_access)
+    root = quarantine_root(refiling.storage_root, refiling.microscope)
+    handover = Handover(connection, sample, refiling.grant_access)
     to_move = [move for move in moves.values() if move.source.is_relative_to(root)]
     came = move_files(worker, to_move, grant=handover.grant)
     handover.end(connection)
@@ -184,16 +166,16 @@ def _record_done(
     record_event(connection, "exposures_assigned", at=at, subject=subject, facts=facts)
 
 
-def _tell_failure(assigning: Assigning, plan: Assignment, error: CryodaqError) -> None:
+def _tell_failure(refiling: Refiling, plan: Assignment, error: CryodaqError) -> None:
     """Raise the alarm of an assignment that stopped half-way and cannot go on."""
-    with assigning.engine.begin() as connection:
+    with refiling.engine.begin() as connection:
         sample = _sample(connection, plan.to_sample)
         message = (
             f"what {plan.asked_by} gave from quarantine on {plan.microscope} to {sample.name} of {sample.experiment} "
             f"is not there yet: {error}; each pass tries again"
         )
         subject = Subject(microscope=plan.microscope)
-        now = assigning.now()
+        now = refiling.now()
         raise_alarm(connection, _alarm_key(plan), severity="warning", message=message, at=now, subject=subject)
 
 

@@ -21,7 +21,7 @@ from cryodaq.transfer.wire import error_from_message
 from cryodaq.transfer.workers import ShareWorker
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 AT_ONCE = 100
 """Files moved in one request."""
@@ -43,6 +43,22 @@ class Move:
 
 GrantAccess = Callable[[SampleRecord, Sequence[Path]], Sequence[Person]]
 """Lets a sample's readers, and nobody else, read some files, and returns who they are. Raises `StoreError`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refiling:
+    """What giving files to another sample needs."""
+
+    engine: Engine
+    microscope: str
+    storage_root: PurePosixPath
+    now: Callable[[], datetime]
+    prepare: Callable[[SampleRecord], object]
+    """Makes the sample's folders, access and DAG file: it may never have been prepared. Raises `StoreError`."""
+    grant_access: GrantAccess
+    """Called before files are moved into the sample's folder."""
+    open_worker: Callable[..., ShareWorker] = ShareWorker
+    """Opens what does the I/O on one mount."""
 
 
 class Handover:

@@ -8,7 +8,7 @@ Every step may run twice: a copy that was moved is known by its hash, a product 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -19,8 +19,8 @@ from cryodaq.app.exporting.keeping import ExportedBranch, write_exports_anew
 from cryodaq.app.exporting.movie_files import write_motion
 from cryodaq.app.giving_movies import Giving, give_movies
 from cryodaq.app.moving_copies import (
-    GrantAccess,
     Handover,
+    Refiling,
     discard_parts,
     doubt_damaged,
     duplicate_files,
@@ -41,24 +41,9 @@ from cryodaq.ledger.samples import SampleRecord
 from cryodaq.transfer.workers import ShareWorker
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reassigning:
-    """What reassigning needs."""
-
-    engine: Engine
-    microscope: str
-    storage_root: PurePosixPath
-    now: Callable[[], datetime]
-    prepare: Callable[[SampleRecord], object]
-    """Makes the other sample's folders, access and DAG file. Raises `StoreError`."""
-    grant_access: GrantAccess
-    """Called before files are moved into a sample's folder."""
-    open_worker: Callable[..., ShareWorker] = ShareWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +72,7 @@ class Reassigned:
     """Movies whose results went along; the others are processed anew, with the other sample's parameters."""
 
 
-def reassign_exposures(reassigning: Reassigning, wish: Wish) -> Reassigned:
+def reassign_exposures(refiling: Refiling, wish: Wish) -> Reassigned:
     """Carry a wish out.
 
     Raises
@@ -97,25 +82,25 @@ def reassign_exposures(reassigning: Reassigning, wish: Wish) -> Reassigned:
     StoreError, TransferError
         The plan stays open and is carried on by the next pass of the microscope, or by `resume_reassignments`.
     """
-    with reassigning.engine.begin() as connection:
-        found = _meant(reassigning, connection, wish)
+    with refiling.engine.begin() as connection:
+        found = _meant(refiling, connection, wish)
         plan = reassignments.write_plan(
             connection,
-            reassigning.microscope,
+            refiling.microscope,
             from_sample=found.from_sample.id,
             to_sample=found.to_sample.id,
             asked={"folder": wish.folder, "since": wish.since.isoformat() if wish.since else None},
             asked_by=wish.asked_by,
             exposures=found.exposures,
-            at=reassigning.now(),
+            at=refiling.now(),
         )
-    return _carry_out(reassigning, plan)
+    return _carry_out(refiling, plan)
 
 
-def preview_reassignment(reassigning: Reassigning, wish: Wish) -> Reassigned:
+def preview_reassignment(refiling: Refiling, wish: Wish) -> Reassigned:
     """Return what a wish would move; how many results go along is known only then. Raises `LedgerError`."""
-    with reassigning.engine.connect() as connection:
-        found = _meant(reassigning, connection, wish)
+    with refiling.engine.connect() as connection:
+        found = _meant(refiling, connection, wish)
         held = files.files_of_exposures(connection, found.exposures)
     return Reassigned(
         from_sample=found.from_sample,
@@ -127,11 +112,11 @@ def preview_reassignment(reassigning: Reassigning, wish: Wish) -> Reassigned:
     )
 
 
-def resume_reassignments(reassigning: Reassigning) -> list[Reassigned]:
+def resume_reassignments(refiling: Refiling) -> list[Reassigned]:
     """Carry on what a crash interrupted. Raises what `reassign_exposures` raises; an alarm stands until it is done."""
-    with reassigning.engine.connect() as connection:
-        left = reassignments.open_plans(connection, reassigning.microscope)
-    return [_carry_out(reassigning, plan) for plan in left]
+    with refiling.engine.connect() as connection:
+        left = reassignments.open_plans(connection, refiling.microscope)
+    return [_carry_out(refiling, plan) for plan in left]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +126,15 @@ class _Meant:
     exposures: tuple[int, ...]
 
 
-def _meant(reassigning: Reassigning, connection: Connection, wish: Wish) -> _Meant:
+def _meant(refiling: Refiling, connection: Connection, wish: Wish) -> _Meant:
     to_sample = _sample(connection, wish.to_sample)
     if wish.folder is None and wish.since is None:
         raise LedgerError("say which session folder, or since when: --folder F or --since T")
-    found = reassignments.filed_exposures(connection, reassigning.microscope, folder=wish.folder, since=wish.since)
+    found = reassignments.filed_exposures(connection, refiling.microscope, folder=wish.folder, since=wish.since)
     owners = [wish.from_sample] if wish.from_sample else [one for one in found if one != to_sample.id]
     owners = [one for one in owners if one in found]
     if not owners:
-        message = f"nothing of another sample was filed on {reassigning.microscope} that this describes"
+        message = f"nothing of another sample was filed on {refiling.microscope} that this describes"
         raise LedgerError(message)
     if len(owners) > 1:
         names = ", ".join(f"{_sample(connection, one).name} ({len(found[one])} exposures)" for one in owners)
@@ -176,24 +161,24 @@ def _sample(connection: Connection, sample_id: str) -> SampleRecord:
     return found
 
 
-def _carry_out(reassigning: Reassigning, plan: Plan) -> Reassigned:
+def _carry_out(refiling: Refiling, plan: Plan) -> Reassigned:
     """Go on with a plan from wherever it is; its alarm stands until it is done."""
     key = f"reassign:{plan.id}"
-    with reassigning.engine.begin() as connection:
+    with refiling.engine.begin() as connection:
         givers, takers = _sample(connection, plan.from_sample), _sample(connection, plan.to_sample)
         message = f"{givers.name} of {givers.experiment} is being given to {takers.name} of {takers.experiment}"
         subject = Subject(microscope=plan.microscope)
-        now = reassigning.now()
+        now = refiling.now()
         events.raise_alarm(connection, key, severity="notice", message=message, at=now, subject=subject)
     if plan.state == "planned":
-        reassigning.prepare(takers)
-        plan = _move(reassigning, plan)
-    _write_exports(reassigning, givers, came=())
-    _write_exports(reassigning, takers, came=plan.exposures)
+        refiling.prepare(takers)
+        plan = _move(refiling, plan)
+    _write_exports(refiling, givers, came=())
+    _write_exports(refiling, takers, came=plan.exposures)
     for sample in (givers, takers):
-        write_sample_manifest(reassigning.engine, sample)
-    with reassigning.engine.begin() as connection:
-        now = reassigning.now()
+        write_sample_manifest(refiling.engine, sample)
+    with refiling.engine.begin() as connection:
+        now = refiling.now()
         reassignments.set_state(connection, plan.id, "done", at=now)
         events.clear_alarm(connection, key, at=now)
     log.info("exposures went to another sample", extra={"sample": takers.id, "movies": plan.facts["movies"]})
@@ -207,10 +192,10 @@ def _carry_out(reassigning: Reassigning, plan: Plan) -> Reassigned:
     )
 
 
-def _write_exports(reassigning: Reassigning, sample: SampleRecord, *, came: Sequence[int]) -> None:
+def _write_exports(refiling: Refiling, sample: SampleRecord, *, came: Sequence[int]) -> None:
     """Write a sample's tables anew; `came` are exposures whose movies' motion is told from their new place."""
     layout = SampleLayout(root=PurePosixPath(sample.folder))
-    with reassigning.engine.connect() as connection:
+    with refiling.engine.connect() as connection:
         live = samples.live_branch(connection, sample.id)
         numbers = reassignments.published_movies(connection, came) if live else []
         found = [movie_to_process(connection, number, live.id) for number in numbers] if live else []
@@ -223,8 +208,8 @@ def _write_exports(reassigning: Reassigning, sample: SampleRecord, *, came: Sequ
         if movie is not None
     }
     branch = ExportedBranch(branch_id=live.id, layout=layout.branch(live.name), sample_folder=layout.root)
-    with reassigning.engine.begin() as connection:
-        write_exports_anew(reassigning.engine, connection, branch, has_motion=has_motion)
+    with refiling.engine.begin() as connection:
+        write_exports_anew(refiling.engine, connection, branch, has_motion=has_motion)
 
 
 def _tell_motion(movie: MovieToProcess, layout: BranchLayout, stored: Mapping[str, Mapping[str, object]]) -> bool:
@@ -236,19 +221,19 @@ def _tell_motion(movie: MovieToProcess, layout: BranchLayout, stored: Mapping[st
         return False
 
 
-def _move(reassigning: Reassigning, plan: Plan) -> Plan:
+def _move(refiling: Refiling, plan: Plan) -> Plan:
     """Move files and rows, in one transaction under the leases of the transfer and of the removal."""
-    worker = reassigning.open_worker(reassigning.storage_root, threads=1)
+    worker = refiling.open_worker(refiling.storage_root, threads=1)
     worker.start()
     holder = f"{holder_name()} (reassigning exposures)"
-    names = (reassigning.microscope, leases.clearing(reassigning.microscope))
+    names = (refiling.microscope, leases.clearing(refiling.microscope))
     try:
-        with reassigning.engine.begin() as connection:
-            at = reassigning.now()
+        with refiling.engine.begin() as connection:
+            at = refiling.now()
             held = [leases.acquire(connection, name, holder=holder, at=at) for name in names]
             now = reassignments.lock_plan(connection, plan.id)
             if now.state == "planned":
-                facts = _move_under_lease(reassigning, connection, now, worker=worker, token=held[0].token)
+                facts = _move_under_lease(refiling, connection, now, worker=worker, token=held[0].token)
                 reassignments.set_state(connection, plan.id, "moved", at=at, facts=facts)
                 now = replace(now, state="moved", facts=facts)
             for lease in held:
@@ -259,9 +244,9 @@ def _move(reassigning: Reassigning, plan: Plan) -> Plan:
 
 
 def _move_under_lease(
-    reassigning: Reassigning, connection: Connection, plan: Plan, *, worker: ShareWorker, token: str
+    refiling: Refiling, connection: Connection, plan: Plan, *, worker: ShareWorker, token: str
 ) -> dict[str, object]:
-    at = reassigning.now()
+    at = refiling.now()
     giving = Giving(
         from_sample=_sample(connection, plan.from_sample), to_sample=_sample(connection, plan.to_sample), plan=plan
     )
@@ -274,7 +259,7 @@ def _move_under_lease(
     exposures.assign(connection, plan.exposures, sample_id=giving.to_sample.id, at=at)
     files.retarget(connection, {number: str(move.target) for number, move in moves.items()})
     given = give_movies(connection, giving, movies, at=at)
-    handover = Handover(connection, giving.to_sample, reassigning.grant_access)
+    handover = Handover(connection, giving.to_sample, refiling.grant_access)
     moved = move_files(worker, [*moves.values(), *given.moves], grant=handover.grant)
     handover.end(connection)
     duplicate_files(worker, given.gains, token=token)

@@ -45,7 +45,7 @@ def reassign(
     system = answering_system(home)
     only = system.facility.microscopes[0].name if len(system.facility.microscopes) == 1 else None
     taker = system.find_or_register_sample(experiment, sample, microscope=microscope or only)
-    parts = system.reassigning(microscope or taker.microscope)
+    parts = system.refiling(microscope or taker.microscope)
     moment = None if since is None else _time(since, ZoneInfo(system.facility.site.zone))
     wish = Wish(to_sample=taker.id, asked_by="", folder=folder, since=moment, from_sample=giver)
     found = preview_reassignment(parts, wish)

@@ -56,7 +56,7 @@ def assign(
     from cryodaq.app.prepare_sample import prepare_sample
 
     system = answering_system(home)
-    parts = system.assigning(microscope)
+    parts = system.refiling(microscope)
     taker = sample_meant(system, microscope, sample, experiment=experiment)
     account = decider(system, token_file, experiments=[taker.experiment])
     if experiment is not None:  # it may never have been current, and have no folders

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
-from cryodaq.app.assign_exposures import Assigning
+from cryodaq.app.moving_copies import Refiling
 from cryodaq.app.reprocess_sample import Reprocessing
 from cryodaq.database import open_engine
 from cryodaq.domain.experiment import ParameterValue
@@ -142,7 +142,7 @@ def _settings(database_url: str, storage: Path, *, engine: Engine, access: Sessi
         microscopes=("tem1",),
         stands={"tem1": tem1},
         storage_root=storage,
-        assigning=lambda microscope: Assigning(
+        refiling=lambda microscope: Refiling(
             engine=engine,
             microscope=microscope,
             storage_root=PurePosixPath(storage),

@@ -38,7 +38,7 @@ def show_quarantine(request: Request, who: LoggedIn) -> HTMLResponse:
     values: dict[str, object] = {
         "folders": quarantined(engine),
         "offered": offered,
-        "may_assign": web_settings(request).assigning is not None,
+        "may_assign": web_settings(request).refiling is not None,
     }
     return render(request, "quarantine.html", visitor=who, topic="board", since=since, values=values)
 
@@ -48,12 +48,12 @@ def assign(request: Request, microscope: str, folder: Text, sample: Text, who: L
     """Give one acquisition folder's exposures to a sample."""
     _require_staff(who)
     settings = web_settings(request)
-    if settings.assigning is None or microscope not in settings.microscopes:
+    if settings.refiling is None or microscope not in settings.microscopes:
         raise NotThereError("microscope")
     chosen = _sample(request, sample)
     try:
         assign_exposures(
-            settings.assigning(microscope), sample_id=chosen.id, by=who.person.user, acquisition_folder=folder
+            settings.refiling(microscope), sample_id=chosen.id, by=who.person.user, acquisition_folder=folder
         )
     except (LedgerError, TransferError, StoreError) as error:
         message = f"Not everything was assigned: {error}."
@@ -88,7 +88,7 @@ def ask_to_reassign(
         "preview": None,
         "problem": None,
     }
-    making = web_settings(request).reassigning
+    making = web_settings(request).refiling
     if to and making is not None:
         try:
             wish = _wish(request, giver, to=to, folder=folder, since=since, who=who)
@@ -109,7 +109,7 @@ def reassign(
 ) -> Response:
     """Give it to the other sample."""
     _require_staff(who)
-    giver, making = _sample(request, sample_id), web_settings(request).reassigning
+    giver, making = _sample(request, sample_id), web_settings(request).refiling
     if making is None:
         raise NotThereError("page")
     try:

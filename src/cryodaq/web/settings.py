@@ -9,8 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from cryodaq.app.assign_exposures import Assigning
-from cryodaq.app.reassign_exposures import Reassigning
+from cryodaq.app.moving_copies import Refiling
 from cryodaq.app.reprocess_sample import Reprocessing
 from cryodaq.domain.microscope import Microscope
 from cryodaq.logbook.desk import Desk
@@ -40,10 +39,8 @@ class WebSettings:
     """Where operators' decisions go; None where the site's own elogbook has the pages for them."""
     mails_log: bool = False
     """Whether people can have the entries of logs by e-mail."""
-    assigning: Callable[[str], Assigning] | None = None
-    """What giving a microscope's unowned exposures to a sample needs; None: these pages cannot."""
-    reassigning: Callable[[str], Reassigning] | None = None
-    """What giving filed exposures to another sample needs; None: these pages cannot."""
+    refiling: Callable[[str], Refiling] | None = None
+    """What giving a microscope's exposures to another sample, or to a first one, needs; None: these pages cannot."""
     reprocessing: Reprocessing | None = None
     """What processing samples with other parameters needs; None: these pages cannot."""
     storage_root: Path | None = None

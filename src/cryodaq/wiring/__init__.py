@@ -18,12 +18,11 @@ from cryodaq.wiring.connections import Connections
 
 if TYPE_CHECKING:
     from cryodaq.app.adopt_share import Adopting
-    from cryodaq.app.assign_exposures import Assigning
     from cryodaq.app.clear_microscope import Cleared, Clearing
     from cryodaq.app.follow_logbook import Following
+    from cryodaq.app.moving_copies import Refiling
     from cryodaq.app.notify_people import Notifying
     from cryodaq.app.prepare_sample import Preparation
-    from cryodaq.app.reassign_exposures import Reassigning
     from cryodaq.app.rebuild_ledger import Rebuilding
     from cryodaq.app.reconcile_access import AccessKeeping
     from cryodaq.app.reconcile_movies import Reconciled
@@ -241,10 +240,10 @@ class System(Connections):
         from cryodaq.app.reassign_exposures import resume_reassignments
 
         def assign() -> None:
-            resume_assignments(self.assigning(microscope))
+            resume_assignments(self.refiling(microscope))
 
         def reassign() -> None:
-            resume_reassignments(self.reassigning(microscope))
+            resume_reassignments(self.refiling(microscope))
 
         for carry_on in (assign, reassign):
             try:
@@ -309,21 +308,6 @@ class System(Connections):
             progress=progress,
         )
 
-    def assigning(self, microscope: str) -> Assigning:
-        """Return what giving exposures to a sample needs."""
-        from cryodaq.app.assign_exposures import Assigning
-        from cryodaq.app.prepare_sample import prepare_sample
-        from cryodaq.app.reconcile_access import grant_as_applied
-
-        return Assigning(
-            engine=self.engine,
-            microscope=self.facility.microscope(microscope).name,
-            storage_root=PurePosixPath(self.facility.storage.root),
-            now=utc_now,
-            prepare=partial(prepare_sample, self.preparation(microscope)),
-            grant_access=partial(grant_as_applied, self.engine, self.always_readers),
-        )
-
     def reprocessing(self) -> Reprocessing:
         """Return what processing a sample once more needs."""
         from cryodaq.app.reprocess_sample import Reprocessing
@@ -334,13 +318,13 @@ class System(Connections):
             now=utc_now,
         )
 
-    def reassigning(self, microscope: str) -> Reassigning:
-        """Return what giving filed exposures to another sample needs."""
+    def refiling(self, microscope: str) -> Refiling:
+        """Return what giving exposures to another sample, or out of quarantine, needs."""
+        from cryodaq.app.moving_copies import Refiling
         from cryodaq.app.prepare_sample import prepare_sample
-        from cryodaq.app.reassign_exposures import Reassigning
         from cryodaq.app.reconcile_access import grant_as_applied
 
-        return Reassigning(
+        return Refiling(
             engine=self.engine,
             microscope=self.facility.microscope(microscope).name,
             storage_root=PurePosixPath(self.facility.storage.root),

@@ -21,9 +21,9 @@ from tests.integration.custody.conftest import (
     Points,
 )
 
+from cryodaq.app.moving_copies import Refiling
 from cryodaq.app.preprocess_movie import Engines, Processing, run_stage
 from cryodaq.app.reassign_exposures import (
-    Reassigning,
     Wish,
     preview_reassignment,
     reassign_exposures,
@@ -39,8 +39,8 @@ from cryodaq.ledger.triggers import waiting_movies
 FOLDER = Wish(to_sample=GRID2, asked_by="operator", folder="session")
 
 
-def parts(custody: Custody, points: Points | None = None) -> Reassigning:
-    return Reassigning(
+def parts(custody: Custody, points: Points | None = None) -> Refiling:
+    return Refiling(
         engine=custody.engine,
         microscope="tem1",
         storage_root=PurePosixPath(custody.storage),

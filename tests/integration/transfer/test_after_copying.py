@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 from tests.integration.transfer.conftest import EXPERIMENT, Stage, movie_bytes, running, until
 
-from cryodaq.app.assign_exposures import Assigning, assign_exposures, quarantined
+from cryodaq.app.assign_exposures import assign_exposures, quarantined
 from cryodaq.app.clear_microscope import Clearing, clear_microscope, preview_clearing
-from cryodaq.app.moving_copies import GrantAccess
+from cryodaq.app.moving_copies import GrantAccess, Refiling
 from cryodaq.app.transfer_movies import Transfer, wait_for_work
 from cryodaq.domain.microscope import RetentionRule
 from cryodaq.errors import LedgerError
@@ -138,7 +138,7 @@ def test_quarantined_exposures_are_assigned_with_their_movies(stage: Stage) -> N
         granted.extend((sample.id, stage.quarantine in path.parents and path.exists()) for path in paths)
         return ()
 
-    done = assign_exposures(assigning(stage, grant), sample_id=sample_id, by="operator", acquisition_folder="Night")
+    done = assign_exposures(refiling(stage, grant), sample_id=sample_id, by="operator", acquisition_folder="Night")
     assert (done.exposures, done.files_moved, done.movies) == (1, 2, 1)
     assert granted == [(sample_id, True)] * 2  # before they were moved
     (movie,) = stage.movies("grid").values()
@@ -147,7 +147,7 @@ def test_quarantined_exposures_are_assigned_with_their_movies(stage: Stage) -> N
     assert not (stage.quarantine / "Night" / "grid_00001.tif").exists()
     assert quarantined(stage.engine) == []
     with pytest.raises(LedgerError, match="nothing waits"):
-        assign_exposures(assigning(stage), sample_id=sample_id, by="operator")
+        assign_exposures(refiling(stage), sample_id=sample_id, by="operator")
     stage.logbook.switch(EXPERIMENT, instrument="TEM1")
     with running(stage.transfer()):
         stage.wait_for_scans()
@@ -161,19 +161,19 @@ def test_an_assignment_that_crashed_goes_on(stage: Stage) -> None:
     moved = stage.raw("grid") / "Night" / "grid_00001.tif"
     moved.parent.mkdir()
     (stage.quarantine / "Night" / "grid_00001.tif").rename(moved)  # and the ledger heard nothing of it
-    assert assign_exposures(assigning(stage), sample_id=sample_id, by="operator").files_moved == 2
+    assert assign_exposures(refiling(stage), sample_id=sample_id, by="operator").files_moved == 2
     assert set(stage.movies("grid")) == {"grid_00001@1"}
 
 
 def test_a_sample_that_was_never_prepared_gets_its_folders_when_exposures_are_given_to_it(stage: Stage) -> None:
     sample_id = quarantined_stage(stage)
     shutil.rmtree(stage.raw("grid").parent)
-    assert assign_exposures(assigning(stage), sample_id=sample_id, by="operator").files_moved == 2
+    assert assign_exposures(refiling(stage), sample_id=sample_id, by="operator").files_moved == 2
     assert (stage.raw("grid") / "Night" / "grid_00001.tif").read_bytes() == movie_bytes()
 
 
-def assigning(stage: Stage, grant: GrantAccess = lambda _sample, _paths: ()) -> Assigning:
-    return Assigning(
+def refiling(stage: Stage, grant: GrantAccess = lambda _sample, _paths: ()) -> Refiling:
+    return Refiling(
         engine=stage.engine,
         microscope="tem1",
         storage_root=PurePosixPath(stage.storage),

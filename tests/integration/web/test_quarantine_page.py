@@ -12,8 +12,7 @@ from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 from tests.integration.web.conftest import sign_in
 
-from cryodaq.app.assign_exposures import Assigning
-from cryodaq.app.reassign_exposures import Reassigning
+from cryodaq.app.moving_copies import Refiling
 from cryodaq.ledger import tables as t
 from cryodaq.ledger.events import Subject, raise_alarm
 from cryodaq.ledger.notifications import silences
@@ -43,18 +42,8 @@ def storage(engine: Engine, tmp_path: Path) -> Path:
 def client(database_url: str, engine: Engine, storage: Path) -> Iterator[TestClient]:
     root = PurePosixPath(storage)
 
-    def assigning(microscope: str) -> Assigning:
-        return Assigning(
-            engine=engine,
-            microscope=microscope,
-            storage_root=root,
-            now=lambda: NOW,
-            prepare=lambda _: None,
-            grant_access=lambda *_: (),
-        )
-
-    def reassigning(microscope: str) -> Reassigning:
-        return Reassigning(
+    def refiling(microscope: str) -> Refiling:
+        return Refiling(
             engine=engine,
             microscope=microscope,
             storage_root=root,
@@ -75,8 +64,7 @@ def client(database_url: str, engine: Engine, storage: Path) -> Iterator[TestCli
         access=access,
         microscopes=("tem1",),
         zone=ZoneInfo("Europe/Berlin"),
-        assigning=assigning,
-        reassigning=reassigning,
+        refiling=refiling,
         clock=lambda: NOW,
     )
     with TestClient(create_app(settings), follow_redirects=False, headers=OURS) as made:
