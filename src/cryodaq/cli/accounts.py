@@ -1,4 +1,4 @@
-"""Accounts that an embedded system needs from its first start: this program's own, and one for an operator."""
+"""What an embedded elogbook needs from its first start: the microscopes, accounts for programs and an operator."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from cryodaq.launch.secrets import secret
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from cryodaq.config import Facility
 
 PROGRAM = "cryodaq"
 WEB = "cryodaq-web"
@@ -25,6 +27,18 @@ def operator_password_file(home: Home) -> Path:
 def operator_token_file(home: Home) -> Path:
     """Return the file with the first operator's token for the elogbook's API."""
     return home.secrets / "operator-token"
+
+
+def ensure_instruments(engine: Engine, facility: Facility) -> None:
+    """Have the embedded elogbook know the facility's microscopes; what it knows of them already is left alone."""
+    from cryodaq.elogbook.book import instruments
+
+    wanted: dict[str, dict[str, object]] = {}
+    for microscope in sorted(facility.microscopes, key=lambda one: one.station):
+        said = {"num_stations": microscope.station + 1, "cs": microscope.cs_mm, "keV": microscope.voltage_kv}
+        wanted[microscope.instrument] = {key: value for key, value in said.items() if value is not None}
+    with engine.begin() as connection:
+        instruments.add_missing(connection, wanted)
 
 
 def ensure_accounts(engine: Engine, home: Home, *, token_file: Path | None = None) -> None:

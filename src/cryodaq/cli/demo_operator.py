@@ -37,7 +37,6 @@ class DemoOperator:
 
     def begin_session(self, instrument: str, experiment: str, *, sample_name: str, plan: SessionPlan) -> str:
         """Register what is missing, switch to the experiment and make a new sample current; return its id."""
-        self._ensure_instrument(instrument)
         self._ensure_experiment(instrument, experiment)
         self._call(
             "POST",
@@ -57,13 +56,6 @@ class DemoOperator:
     def login_ticket(self) -> str:
         """Return a one-time ticket that logs a browser in."""
         return str(self._call("POST", "/session/tickets", json={"user": self._user})["ticket"])
-
-    def _ensure_instrument(self, instrument: str) -> None:
-        if any(known["_id"] == instrument for known in self._call("GET", "/lgbk/ws/instruments")):
-            return
-        params = {"num_stations": 1, "cs": 2.7, "keV": 300}
-        body = {"_id": instrument, "description": "simulated microscope", "params": params}
-        self._call("POST", "/lgbk/ws/instruments/", json=body)
 
     def _ensure_experiment(self, instrument: str, experiment: str) -> None:
         if self._client.get(f"/lgbk/{quote(experiment)}/ws/info").status_code == 200:

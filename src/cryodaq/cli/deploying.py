@@ -104,7 +104,7 @@ def prepare(
 ) -> None:
     """Bring tables, DAG files and pools up to date; the stack does it at each start."""
     from cryodaq import config
-    from cryodaq.cli.accounts import ensure_accounts
+    from cryodaq.cli.accounts import ensure_accounts, ensure_instruments
     from cryodaq.cli.log_records import write_log
     from cryodaq.database import open_engine
     from cryodaq.domain.home import Home
@@ -121,13 +121,14 @@ def prepare(
         raise
     write_log(facility.site.log_format)
 
-    def make_accounts(url: str) -> None:
+    def fill_elogbook(url: str) -> None:
         engine = open_engine(url)
         ensure_accounts(engine, Home(folder), token_file=facility.elogbook.token_file)
+        ensure_instruments(engine, facility)
         engine.dispose()
 
     secret(Home(folder).metrics_token)
-    preparing = Preparing(home=Home(folder), facility=facility, make_accounts=make_accounts)
+    preparing = Preparing(home=Home(folder), facility=facility, fill_elogbook=fill_elogbook)
     preparing.run()
     _tell_of_mistake(folder, None)
     print("prepared")

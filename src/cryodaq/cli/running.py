@@ -72,19 +72,20 @@ def _tell_full_disks(system: EmbeddedSystem) -> None:
 
 
 def make_system(home: Path, facility: Facility, claims: PortClaims | None = None) -> EmbeddedSystem:
-    """Return the embedded system with the accounts that it needs; nothing is started yet."""
-    from cryodaq.cli.accounts import ensure_accounts
+    """Return the embedded system with the accounts and instruments that its elogbook needs; nothing is started yet."""
+    from cryodaq.cli.accounts import ensure_accounts, ensure_instruments
     from cryodaq.database import open_engine
     from cryodaq.domain.home import Home
     from cryodaq.launch.system import EmbeddedSystem
 
-    def make_accounts(database_url: str) -> None:
+    def fill_elogbook(database_url: str) -> None:
         engine = open_engine(database_url)
         ensure_accounts(engine, Home(home.resolve()))
+        ensure_instruments(engine, facility)
         engine.dispose()
 
     embedded = facility.elogbook.kind == "embedded"
-    on_database = make_accounts if embedded else lambda _: None
+    on_database = fill_elogbook if embedded else lambda _: None
     return EmbeddedSystem(home, facility, on_event=_tell, on_database=on_database, claims=claims)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from cryodaq.elogbook import tables as t
 from cryodaq.elogbook.book.work import Document, Work, require_keys, require_name, require_object, require_text
@@ -37,6 +39,18 @@ def create(work: Work, body: object) -> None:
             extra=_extra(document),
         )
     )
+
+
+def add_missing(connection: Connection, wanted: Mapping[str, Document]) -> None:
+    """Add instruments, by name, with these parameters; those that are there, in whatever case, stay as they are."""
+    known = {name.lower() for name in connection.scalars(sa.select(t.instrument.c.id))}
+    rows = [
+        {"id": name, "description": "", "params": params, "extra": {}}
+        for name, params in wanted.items()
+        if name.lower() not in known
+    ]
+    if rows:
+        connection.execute(sa.insert(t.instrument), rows)
 
 
 def update(work: Work, name: str, body: object) -> None:

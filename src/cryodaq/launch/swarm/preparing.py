@@ -33,8 +33,8 @@ class Preparing:
 
     home: Home
     facility: Facility
-    make_accounts: Callable[[str], None]
-    """Makes the elogbook's first accounts in a database."""
+    fill_elogbook: Callable[[str], None]
+    """Makes the first accounts and the instruments of the embedded elogbook in a database."""
 
     def run(self) -> None:
         """Do all of it in order.
@@ -48,7 +48,7 @@ class Preparing:
         _create_database(url, "airflow")
         bring_up_to_date(url, postgres=EmbeddedPostgres(self.home.root), backups=self.home.backups)
         if self.facility.elogbook.kind == "embedded":
-            self.make_accounts(url)
+            self.fill_elogbook(url)
         _migrate_airflow()
         copy_dag_files(self.facility.storage.dag_folder or self.home.dag_folder)
         mark_prepared(self.home)
