@@ -150,10 +150,11 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
     system = make_system(home, facility, claims)
     with system:
         engine = open_engine(system.database_url)
+        begun_at = datetime.now(UTC)
         collect(system, facility, plan)
         rows, load = times_of(engine, movies=options.movies), os.getloadavg()[0]
         with engine.connect() as connection:
-            gaps = [float(gap) for gap in connection.execute(sa.text(GAPS)).scalars()]
+            gaps = [float(gap) for gap in connection.execute(sa.text(GAPS), {"since": begun_at}).scalars()]
         engine.dispose()
     size_bytes = rows[0][0]
     bound_s = QUIET_S + size_bytes / rate

@@ -42,12 +42,12 @@ LATENCIES = """
 select extract(epoch from t.sent_at - t.created_at), extract(epoch from min(s.started_at) - t.sent_at),
        extract(epoch from max(s.ended_at) - min(s.started_at)), extract(epoch from max(s.ended_at) - t.created_at)
 from ledger.trigger t join ledger.stage_result s on s.movie_id = t.movie_id
-where t.outcome = 'published' group by t.id
+where t.outcome = 'published' and t.created_at >= :since group by t.id
 """
 GAPS = """
 select gap from (
     select extract(epoch from started_at - lag(ended_at) over (partition by movie_id order by id)) as gap
-    from ledger.stage_result) as gaps
+    from ledger.stage_result where started_at >= :since) as gaps
 where gap is not null
 """
 STEPS = """
@@ -57,14 +57,14 @@ from task_instance where dag_id = :dag and state = 'success' and try_number = 1
 """
 STARTS = """
 select t.run_id, s.stage, extract(epoch from s.started_at), extract(epoch from s.ended_at)
-from ledger.trigger t join ledger.stage_result s on s.movie_id = t.movie_id
+from ledger.trigger t join ledger.stage_result s on s.movie_id = t.movie_id where t.created_at >= :since
 """
 STAGES = ("align", "ctf", "pick", "publish")
 PARTS = ("recorded to ended", "ended to scheduled", "scheduled to queued", "queued to started", "started to recorded")
 """Of what passes between two tasks: two by the task's process, the three between by the scheduler and its executor."""
 STEP_UP = 1.5
-FLAT = 0.02
-"""A backlog of so many of a load's movies, or of 20, at its end is none."""
+FLAT_S, FEW = 15.0, 5
+"""A backlog of what comes in so many seconds, or of so few movies, at a load's end is none."""
 NAMES = ("copied to triggered", "triggered to first task", "first task to published", "copied to published")
 
 
@@ -164,17 +164,24 @@ def add_movie(engine: sa.Engine, number: int, *, branch: int) -> None:
         )
 
 
-def cpu_s(home: Path) -> float:
-    """CPU seconds of all processes of the system, with those of children that ended and were waited for."""
-    total = 0.0
+def cpu_s(home: Path) -> dict[str, float]:
+    """CPU seconds of each service of the system, with those of children that ended and were waited for."""
+    totals: dict[str, float] = {}
     for record in sessions.read_records(home / "run"):
+        totals[record.name] = 0.0
         for process in sessions.members(record):
             try:
                 times = process.cpu_times()
             except psutil.NoSuchProcess:
                 continue
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+            totals[record.name] += times.user + times.system + times.children_user + times.children_system
+    return totals
+
+
+def cores(before: dict[str, float], after: dict[str, float], *, took_s: float) -> dict[str, float]:
+    """Return how many cores each service kept busy, the busiest first."""
+    used = {name: round((after[name] - before.get(name, 0.0)) / took_s, 2) for name in after}
+    return dict(sorted(used.items(), key=lambda one: -one[1]))
 
 
 def published(engine: sa.Engine) -> int:
@@ -199,10 +206,13 @@ def offer(engine: sa.Engine, *, first: int, per_hour: float, minutes: float, bra
     return number, [*backlog, number - published(engine)]
 
 
-def between_tasks(engine: sa.Engine, airflow_url: str) -> dict[str, list[float]]:
+def between_tasks(engine: sa.Engine, airflow_url: str, *, since: datetime) -> dict[str, list[float]]:
     """Return what passes between two tasks, s, in its parts: the clocks of Airflow and of the ledger are one."""
     with engine.connect() as connection:
-        recorded = {(run, stage): (float(a), float(b)) for run, stage, a, b in connection.execute(sa.text(STARTS))}
+        recorded = {
+            (run, stage): (float(a), float(b))
+            for run, stage, a, b in connection.execute(sa.text(STARTS), {"since": since})
+        }
     orders = open_engine(airflow_url)
     with orders.connect() as connection:
         rows = connection.execute(sa.text(STEPS), {"dag": f"{EXPERIMENT}_{SAMPLE}"}).all()
@@ -232,12 +242,13 @@ class Trial:
     def load(self, *, per_hour: float, minutes: float) -> dict[str, object]:
         """Put one load on it, wait until all is done, and return what it cost."""
         first = published(self.engine)
-        before, at = cpu_s(self.home), time.monotonic()
+        before, at, since = cpu_s(self.home), time.monotonic(), datetime.now(UTC)
         last, backlog = offer(self.engine, first=first, per_hour=per_hour, minutes=minutes, branch=self.branch)
         while published(self.engine) < last and time.monotonic() - at < DRAIN_LIMIT_S:
             time.sleep(0.5)
         took_s, count, done = time.monotonic() - at, last - first, published(self.engine) - first
-        used = cpu_s(self.home) - before - self.idle_cores * took_s
+        after = cpu_s(self.home)
+        used = sum(after.values()) - sum(before.values()) - self.idle_cores * took_s
         return {
             "offered_per_hour": per_hour,
             "movies": count,
@@ -245,18 +256,20 @@ class Trial:
             "seconds": round(took_s, 1),
             "movies_per_hour": round(3600 * done / took_s),
             "backlog_each_30_s": backlog,
-            "sustained": backlog[-1] <= max(20, FLAT * count),
+            "sustained": backlog[-1] <= max(FEW, per_hour * FLAT_S / 3600),
             "cpu_s_per_movie": round(used / max(done, 1), 2),
             "load": os.getloadavg()[0],
+            "cores_by_service": cores(before, after, took_s=took_s),
+            "latency_s": self._latencies(since=since),
         }
 
-    def latencies(self) -> dict[str, dict[str, float]]:
-        """Return percentiles of all movies so far, s."""
+    def _latencies(self, *, since: datetime) -> dict[str, dict[str, float]]:
+        """Return percentiles of the movies since then, s."""
         with self.engine.connect() as connection:
-            rows = connection.execute(sa.text(LATENCIES)).all()
-            gaps = [float(gap) for gap in connection.execute(sa.text(GAPS)).scalars()]
+            rows = connection.execute(sa.text(LATENCIES), {"since": since}).all()
+            gaps = [float(gap) for gap in connection.execute(sa.text(GAPS), {"since": since}).scalars()]
         columns = {name: [float(row[place]) for row in rows] for place, name in enumerate(NAMES)}
-        columns |= {"task to task": gaps, **between_tasks(self.engine, self.airflow_url)}
+        columns |= {"task to task": gaps, **between_tasks(self.engine, self.airflow_url, since=since)}
         return {name: percentiles(sorted(values)) for name, values in columns.items()}
 
 
@@ -272,11 +285,10 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
         time.sleep(SETTLE_S)
         before, at = cpu_s(home), time.monotonic()
         time.sleep(IDLE_S)
-        idle = (cpu_s(home) - before) / (time.monotonic() - at)
+        idle = (sum(cpu_s(home).values()) - sum(before.values())) / (time.monotonic() - at)
         airflow_url = system.postgres.url("airflow")
         trial = Trial(home=home, engine=engine, airflow_url=airflow_url, branch=branch, idle_cores=idle)
         loads, per_hour = [trial.load(per_hour=options.per_hour, minutes=options.minutes)], options.per_hour
-        latencies = trial.latencies()
         while options.until_it_breaks and loads[-1]["sustained"]:
             per_hour *= STEP_UP
             loads.append(trial.load(per_hour=per_hour, minutes=options.minutes))
@@ -287,7 +299,6 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, object]:
         "cores": os.cpu_count(),
         "idle_cores": round(idle, 3),
         "loads": loads,
-        "latency_s of the first load": latencies,
     }
 
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cryodaq.domain.home import Home
-from cryodaq.errors import LaunchError
+from cryodaq.launch.cluster import make_cluster, served
 from cryodaq.launch.postgres import EmbeddedPostgres
 from cryodaq.launch.schema import bring_up_to_date
-from cryodaq.launch.socket_folders import remove_socket_folder
 from cryodaq.launch.system import DATABASE
-
-START_LIMIT_S = 60.0
-STOP_LIMIT_S = 30.0
 
 
 @contextmanager
@@ -42,33 +35,9 @@ def embedded_database(home: Path) -> Iterator[str]:
     if running:
         yield _url(server)
         return
-    server.initialise()
-    log_path = Home(home).logs / "postgres.log"
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("a") as log:
-        process = subprocess.Popen(
-            server.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _wait(server, process, log_path)
-            yield _url(server)
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGQUIT)
-                process.wait(STOP_LIMIT_S)
-            remove_socket_folder(server.socket_folder)
-
-
-def _wait(server: EmbeddedPostgres, process: subprocess.Popen[bytes], log_path: Path) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    while not server.is_ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            message = f"the embedded database did not start; see {log_path}"
-            raise LaunchError(message)
-        time.sleep(0.05)
+    make_cluster(server)
+    with served(server):
+        yield _url(server)
 
 
 def _url(server: EmbeddedPostgres) -> str:

