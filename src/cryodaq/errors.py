@@ -277,11 +277,9 @@ class LeaseLostError(LedgerError):
 class SchemaVersionError(LedgerError):
     """The database was made by a newer cryodaq."""
 
-    def __init__(self, *, found: str, known: str) -> None:
-        super().__init__(
-            f"the database has schema {found}, this program knows up to {known}; install the newer cryodaq"
-        )
-        self.found, self.known = found, known
+    def __init__(self, *, where: str, found: str, known: str) -> None:
+        super().__init__(f"{where} has schema {found}, this program knows up to {known}; install the newer cryodaq")
+        self.where, self.found, self.known = where, found, known
 
 
 class LaunchError(CryodaqError):

@@ -153,6 +153,7 @@ def _database(system: System) -> Iterator[Finding]:
     from sqlalchemy.exc import OperationalError
 
     from cryodaq.app.compare_clocks import clock_problem
+    from cryodaq.database import address
     from cryodaq.migrations import current_revision, newest_revision
     from cryodaq.wiring import utc_now
 
@@ -162,9 +163,12 @@ def _database(system: System) -> Iterator[Finding]:
         reason = str(error.orig).strip().splitlines()[0]
         yield Finding(what="database", good=False, sentence=f"it does not answer ({reason}); is the system running?")
         return
-    good = found == newest_revision()
-    advice = "" if good else f"; this program needs {newest_revision()}: start the system, which upgrades it"
-    yield Finding(what="database", good=good, sentence=f"schema {found or 'missing'}{advice}")
+    good, place = found == newest_revision(), address(system.engine.url)
+    if not good:
+        advice = f"this program needs {newest_revision()}: start the system, which upgrades it"
+        yield Finding(what="database", good=False, sentence=f"{place} has schema {found or 'none'}; {advice}")
+        return
+    yield Finding(what="database", good=True, sentence=f"schema {found}, {place}")
     with system.engine.connect() as connection:
         problem = clock_problem(connection, at=utc_now())
     yield Finding(what="clock", good=problem is None, sentence=problem or "it is the database's")

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, MetaData
+    from sqlalchemy import URL, Engine, MetaData
 
 NAMING_CONVENTION = {
     "ix": "ix_%(column_0_label)s",
@@ -29,6 +29,12 @@ def schema_metadata(schema: str) -> MetaData:
     from sqlalchemy import MetaData
 
     return MetaData(schema=schema, naming_convention=NAMING_CONVENTION)
+
+
+def address(url: URL) -> str:
+    """Return which database a URL means, for people: its name, and its server or the folder of its socket."""
+    place = url.host or url.query.get("host") or "this machine"
+    return f"{url.database} at {place}{f':{url.port}' if url.port else ''}"
 
 
 def open_engine(url: str, *, pool_size: int = 5, trusted_s: float = 0.0) -> Engine:

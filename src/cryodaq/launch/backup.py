@@ -126,7 +126,7 @@ def restore_backup(place: BackupPlace, source: Path, *, at: datetime) -> Path | 
     with tempfile.TemporaryDirectory(prefix="cryodaq-") as name:
         folder = Path(name)
         label = _unpacked(source, folder)
-        require_known(str(label.get("schema")))
+        require_known(str(label.get("schema")), where=f"the backup {source}")
         _require_unused(place.url)
         before = make_backup(place, place.home.backups, at=at) if _stored_revision(place.url) else None
         _replace_tables(place, folder / DUMP)

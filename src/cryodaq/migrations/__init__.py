@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryodaq.database import address
 from cryodaq.errors import SchemaVersionError
 
 if TYPE_CHECKING:
@@ -47,17 +48,23 @@ def current_revision(engine: Engine) -> str | None:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         found = context.get_current_revision()
     if found is not None:
-        require_known(found)
+        require_known(found, where=f"the database {address(engine.url)}")
     return found
 
 
-def require_known(revision: str) -> None:
-    """Raise `SchemaVersionError` for a revision that this program does not know: a newer cryodaq made it."""
+def require_known(revision: str, *, where: str) -> None:
+    """Raise `SchemaVersionError` for a revision that this program does not know: a newer cryodaq made it.
+
+    Parameters
+    ----------
+    where
+        What has that revision, for people.
+    """
     from alembic.script import ScriptDirectory
 
     known = {one.revision for one in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     if revision not in known:
-        raise SchemaVersionError(found=revision, known=newest_revision())
+        raise SchemaVersionError(where=where, found=revision, known=newest_revision())
 
 
 def upgrade(engine: Engine) -> None:
