@@ -15,6 +15,7 @@ from motion_profile import READY, REST_OF_DECODING, Stopwatch
 from numpy.typing import NDArray
 
 from cryodaq.engines.fresh_memory import fitting_pages
+from cryodaq.engines.lasting_code import lasting_code
 
 
 def main() -> None:
@@ -29,25 +30,23 @@ def main() -> None:
 
 def align(folder: Path, watch: Stopwatch, *, profile: bool) -> None:
     """Read, align, and write both sums."""
-    from cryodaq.formats.movie import read_frames
+    from cryodaq.formats.gain import read_gain
+    from cryodaq.formats.movie import load_decoder, read_frames
     from cryodaq.formats.mrc import write_micrograph
+    from cryodaq.imaging.cores import for_each
+    from cryodaq.imaging.motion import AlignmentOptions, align_movie, make_ready
 
     order = json.loads((folder / "order.json").read_text())
-    with ThreadPoolExecutor(1) as reader:
-        reading = reader.submit(read_frames, folder / "movie.tif")
+    with ThreadPoolExecutor(2) as readers, lasting_code():
+        reading = readers.submit(read_frames, folder / "movie.tif")
+        reading_gain = readers.submit(read_gain, folder / "gain.mrc")
         with watch.step(READY):
-            from cryodaq.imaging.motion import make_ready
-
+            load_decoder(folder / "movie.tif")
             make_ready(np.dtype(np.uint8))
         if profile:
             watch.watch()
-        from cryodaq.formats.gain import read_gain
-        from cryodaq.imaging.compiled import for_each
-        from cryodaq.imaging.motion import AlignmentOptions, align_movie
-
-        gain = read_gain(folder / "gain.mrc")
         with watch.step(REST_OF_DECODING):
-            frames = reading.result()
+            gain, frames = reading_gain.result(), reading.result()
     aligned = align_movie(
         frames,
         gain=gain,

@@ -17,7 +17,7 @@ import scipy.fft
 
 from cryodaq.engines.fresh_memory import fitting_pages
 from cryodaq.formats.movie import read_frames
-from cryodaq.imaging.compiled import available_cores
+from cryodaq.imaging.cores import available_cores
 
 RUNS = 3
 

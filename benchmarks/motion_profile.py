@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-READY, REST_OF_DECODING = "make ready (beside decoding)", "decode, what is left"
+READY, REST_OF_DECODING = "make ready (beside reading)", "decode and read gain, what is left"
 WARP = "warp and add"
 TRANSFORMS, COMBINE = "final transforms", "combine, rest of summing"
 STEPS = (
-    ("read gain", "cryodaq.formats.gain", "read_gain"),
     ("plain sum", "cryodaq.imaging.detector", "_checked_sum"),
     ("fit gain", "cryodaq.imaging.detector", "fit_gain"),
     ("hot pixels", "cryodaq.imaging.detector", "find_hot_pixels"),

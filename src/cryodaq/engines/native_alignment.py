@@ -13,6 +13,7 @@ from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.products import AlignmentProducts
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.engines.fresh_memory import fitting_pages
+from cryodaq.engines.lasting_code import lasting_code
 from cryodaq.engines.movie_input import check_frame_count
 from cryodaq.engines.native import NAME
 
@@ -61,8 +62,9 @@ class NativeMotionCorrection:
             return self._align(movie, gain=gain, parameters=parameters, folder=folder)
 
     def _align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
-        from cryodaq.formats.movie import read_header
-        from cryodaq.imaging.compiled import available_cores
+        from cryodaq.formats.movie import load_decoder, read_header
+        from cryodaq.imaging.cores import available_cores
+        from cryodaq.imaging.motion import align_movie, make_ready
 
         started = time.monotonic()
         header = read_header(movie)
@@ -71,13 +73,13 @@ class NativeMotionCorrection:
         finer = self.eer_upsampling if events else 1
         options = self._options(parameters, finer=finer)
         gathered = header.stored_frame_count // header.frame_count
-        with ThreadPoolExecutor(1) as reader:
-            reading = reader.submit(_read_frames, movie, finer=finer, threads=available_cores())
-            # Importing and loading take a core as long as reading a movie does.
-            from cryodaq.imaging.motion import align_movie, make_ready
-
+        with ThreadPoolExecutor(2) as readers, lasting_code():
+            reading = readers.submit(_read_frames, movie, finer=finer, threads=available_cores())
+            reading_gain = None if gain is None else readers.submit(_read_gain, gain, events=events)
+            # Importing and loading take a core as long as reading a movie does; decoding waits for the first part.
+            load_decoder(movie)
             make_ready(header.dtype)
-            factors = None if gain is None else _read_gain(gain, events=events)
+            factors = None if reading_gain is None else reading_gain.result()
             frames = reading.result()
         aligned = align_movie(
             frames,
@@ -110,7 +112,7 @@ class NativeMotionCorrection:
 
     def _write(self, aligned: AlignedMovie, folder: Path, *, pixel_size_ang: float) -> None:
         from cryodaq.formats.mrc import write_micrograph
-        from cryodaq.imaging.compiled import for_each
+        from cryodaq.imaging.cores import for_each
 
         sums = {MICROGRAPH: aligned.unweighted, DOSE_WEIGHTED: aligned.dose_weighted, UNALIGNED: aligned.unaligned}
         if aligned.even_odd is not None:

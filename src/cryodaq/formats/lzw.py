@@ -20,6 +20,9 @@ HEAD = 256
 SLACK = 16
 """Bytes behind the last one that may be overwritten."""
 
+_STRIP_OF_ONE_BYTE = b"\x80\0\x20\x20"
+"""The codes `CLEAR`, 0 and `END`."""
+
 # Unsigned numbers spare the compiled loop the tests for indices that count from the end.
 _U = np.uint64
 _ONE, _BYTE, _WORD, _AT = _U(1), _U(8), _U(32), _U(20)
@@ -42,6 +45,13 @@ def decode_strips(
     # One byte of room more than a full strip, so that one that decodes to too much is noticed.
     done, gave = _decode_strips(data, places, strip_bytes, target, np.empty(HEAD + strip_bytes + 1 + SLACK, np.uint8))
     return int(done), int(gave)
+
+
+def load() -> None:
+    """Load the compiled loops, by decoding a strip of one byte."""
+    done, _ = decode_strips(np.frombuffer(_STRIP_OF_ONE_BYTE, np.uint8), np.array([[0, 4]]), 1, np.empty(1, np.uint8))
+    if done != 1:
+        raise AssertionError("a strip of one byte was not decoded")
 
 
 @numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]  # numba is not typed

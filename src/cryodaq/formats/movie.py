@@ -7,6 +7,7 @@ Rows come in the order in which the file stores them.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from cryodaq.errors import FormatError, TruncatedFileError
 from cryodaq.formats.mrc import HEADER_BYTES, parse_mrc_header, read_sections
 from cryodaq.formats.tiff_pages import EER_COMPRESSIONS, TiffPage, TiffReader
-from cryodaq.formats.tiff_strips import FileStrips, decode_page
+from cryodaq.formats.tiff_strips import LZW, FileStrips, decode_page
 
 MAX_STACK_BYTES = 64_000_000_000
 MAX_EXPANSION = 5_000
@@ -81,6 +82,20 @@ def read_header(path: Path) -> MovieHeader:
     )
 
 
+def load_decoder(path: Path) -> None:
+    """Load the compiled loops that decode this movie, which threads that read it would wait for.
+
+    Raises `FormatError` when it is no movie that can be read.
+    """
+    compression = _pages(path)[0][0].compression if _is_tiff(path) else None
+    if compression == LZW:
+        from cryodaq.formats import lzw  # numba, needed for LZW only
+
+        lzw.load()
+    elif compression in EER_COMPRESSIONS:
+        from cryodaq.formats import eer  # noqa: F401  # numba, needed for EER only
+
+
 def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
     """Return all frames (frame, y, x) in the type in which they are stored.
 
@@ -101,6 +116,8 @@ def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
         return _render(path, pages, group=raw_frames_per_fraction(len(pages)), doublings=0, threads=threads)
     frames = np.empty((len(pages), first.height, first.width), dtype=_dtype(first, path=path, frame=1))
     with path.open("rb") as handle, ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(_find_memory, frames):
+            pass
 
         def decode(number: int) -> None:
             decode_page(FileStrips(path, handle.fileno(), number + 1), pages[number], frames[number])
@@ -140,6 +157,11 @@ def render_fractions(
 def raw_frames_per_fraction(stored_frame_count: int) -> int:
     """Return how many raw EER frames `read_frames` gathers into one."""
     return max(1, stored_frame_count // EER_FRACTIONS)
+
+
+def _find_memory(frame: NDArray[np.generic]) -> None:
+    """Have the system find a frame's memory; nothing else is to do while another thread still loads what decodes."""
+    frame.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE] = 0
 
 
 def _is_tiff(path: Path) -> bool:

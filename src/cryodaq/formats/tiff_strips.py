@@ -20,7 +20,8 @@ Bytes = NDArray[np.uint8]
 TOGETHER_BYTES = 1_000_000
 """Compressed strips that are read and decoded in one go, without Python's lock; they stay in the processor's cache."""
 
-_UNCOMPRESSED, _LZW, _DEFLATES, _PACKBITS = 1, 5, frozenset({8, 32946}), 32773
+LZW = 5
+_UNCOMPRESSED, _DEFLATES, _PACKBITS = 1, frozenset({8, 32946}), 32773
 _HORIZONTAL_DIFFERENCES = 2
 
 
@@ -59,7 +60,7 @@ def decode_page(strips: FileStrips, page: TiffPage, target: NDArray[np.generic])
     _check_layout(strips, page)
     pixels = target.reshape(-1).view(np.uint8)
     strip_bytes = page.rows_per_strip * page.width * target.dtype.itemsize
-    number, usual = 0, page.compression == _LZW
+    number, usual = 0, page.compression == LZW
     while number < len(page.strips):
         rest = pixels[number * strip_bytes :]
         done = _decode_usual_lzw(strips, page, number, strip_bytes, rest) if usual else 0
@@ -142,7 +143,7 @@ def _unpacked(data: bytes, compression: int, *, room: int) -> Bytes | None:
         return np.frombuffer(data, np.uint8)
     import imagecodecs  # heavy, and not needed for the usual movies
 
-    if compression == _LZW:
+    if compression == LZW:
         return np.frombuffer(imagecodecs.lzw_decode(data, out=room), np.uint8)
     if compression == _PACKBITS:
         return np.frombuffer(imagecodecs.packbits_decode(data, out=room), np.uint8)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
 
 import numba
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
-Item = TypeVar("Item")
 
 
 def compiled(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
@@ -34,15 +31,3 @@ def inlined(function: Callable[Parameters, Returned]) -> Callable[Parameters, Re
     """Compile a piece that other compiled loops call."""
     loop = numba.njit(cache=True, nogil=True, fastmath=True, inline="always")(function)
     return cast("Callable[Parameters, Returned]", loop)  # numba has no types
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return max(1, len(os.sched_getaffinity(0)))
-
-
-def for_each(job: Callable[[Item], object], items: Iterable[Item]) -> None:
-    """Do a job for each item, on all cores; the first exception is raised here."""
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for done in [pool.submit(job, item) for item in items]:
-            done.result()

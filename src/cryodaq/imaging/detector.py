@@ -23,6 +23,8 @@ MOST_DEFECTIVE = 0.25
 """Largest share of pixels that may be bad; no camera is sold with more."""
 TILE_PX = 64
 DONORS = 8
+ROWS_AT_ONCE = 128
+"""Rows of a picture that one thread looks at in one go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +130,12 @@ def sum_frames(
     total, counts_per_frame = _checked_sum(frames)
     fitted = fit_gain(gain, total, frames=frames, usual=usual_gain_orientation)
     factors = fitted.factors
-    total *= factors
-    defects = factors == 0
+    defects = _multiplied(total, factors)
     hot = find_hot_pixels(total, defects=defects)
     hot_pixels = int(np.count_nonzero(hot))
     detector = make_detector(factors, bad=np.logical_or(hot, defects, out=hot), hot_pixels=hot_pixels)
     sum_bad_pixels(countable(frames)[0], *detector.correction, total)
-    mean = float(total.mean(dtype=np.float64)) / frames.shape[0]
+    mean = float(total.mean(axis=1).mean(dtype=np.float64)) / frames.shape[0]
     return CorrectedSum(
         total=total,
         detector=detector,
@@ -152,7 +153,7 @@ def row_blocks(height: int, rows: int) -> Iterator[tuple[int, int]]:
 
 
 def _checked_sum(frames: NDArray[np.generic]) -> tuple[Float, NDArray[np.float64]]:
-    from cryodaq.imaging.compiled import available_cores, for_each
+    from cryodaq.imaging.cores import available_cores, for_each
     from cryodaq.imaging.movie_kernels import sum_count_rows, sum_rows
 
     counts, limit = countable(frames)
@@ -187,6 +188,21 @@ def _checked_sum(frames: NDArray[np.generic]) -> tuple[Float, NDArray[np.float64
     return total, counts_per_frame
 
 
+def _multiplied(total: Float, factors: Float) -> NDArray[np.bool_]:  # (y, x)
+    """Apply the gain to a sum, in place; returns where the factors are 0, which marks a defect."""
+    from cryodaq.imaging.cores import for_each
+
+    defects = np.empty(total.shape, np.bool_)
+
+    def multiply(rows: tuple[int, int]) -> None:
+        some = slice(*rows)
+        total[some] *= factors[some]
+        np.equal(factors[some], 0, out=defects[some])
+
+    for_each(multiply, row_blocks(len(total), ROWS_AT_ONCE))
+    return defects
+
+
 def find_hot_pixels(
     total: Float,  # (y, x)
     *,
@@ -198,7 +214,7 @@ def find_hot_pixels(
     counts (the ratio of variance to mean). A bad pixel is far from the mean of its surroundings and from the
     median of its 5 x 5 neighbours, so an edge of carbon or of the beam is not taken for one.
     """
-    from cryodaq.imaging.compiled import available_cores, for_each
+    from cryodaq.imaging.cores import for_each
     from cryodaq.imaging.movie_kernels import find_outside
 
     background, electron = _surroundings(total)
@@ -210,9 +226,13 @@ def find_hot_pixels(
     low = electron * (np.maximum(root - limit, 0) ** 2 - 0.375)
     places = [_between_tiles(n, count) for n, count in zip(total.shape, background.shape, strict=True)]
     suspects = np.empty(total.shape, np.bool_)
-    blocks = row_blocks(len(total), -(-len(total) // (4 * available_cores())))
-    for_each(lambda rows: find_outside(total, low, high, (places[0], places[1]), suspects, rows), blocks)
-    suspects &= ~defects
+
+    def look(rows: tuple[int, int]) -> None:
+        some = slice(*rows)
+        find_outside(total, low, high, (places[0], places[1]), suspects, rows)
+        np.greater(suspects[some], defects[some], out=suspects[some])
+
+    for_each(look, row_blocks(len(total), ROWS_AT_ONCE))
     return _confirmed(suspects, total, electron=electron, limit=limit) if suspects.any() else suspects
 
 
@@ -238,13 +258,15 @@ def _between_tiles(size: int, tiles: int) -> Float:
 
 def _confirmed(suspects: NDArray[np.bool_], total: Float, *, electron: float, limit: float) -> NDArray[np.bool_]:
     """Suspects that also differ from the median of their neighbours; `electron` is what one of them counts."""
-    y, x = np.nonzero(suspects)
+    y, x = np.divmod(np.flatnonzero(suspects), suspects.shape[1])
     reach = np.arange(-2, 3)
     near_y = np.clip(y[:, None, None] + reach[:, None], 0, suspects.shape[0] - 1)
     near_x = np.clip(x[:, None, None] + reach[None, :], 0, suspects.shape[1] - 1)
     roots = np.sqrt(np.maximum(total[near_y, near_x].reshape(len(y), -1) / electron, 0) + 0.375)
     # The middle of the 25 is the suspect itself.
-    far = np.abs(roots[:, 12] - np.median(roots, axis=1)) > limit
+    own = roots[:, 12].copy()
+    roots.partition(12, axis=1)
+    far = np.abs(own - roots[:, 12]) > limit
     suspects[y[~far], x[~far]] = False
     return suspects
 
@@ -262,7 +284,7 @@ def make_detector(
     ImagingError
         When so much of the detector is bad that its picture would be made up.
     """
-    rows, columns = np.nonzero(bad)
+    rows, columns = np.divmod(np.flatnonzero(bad), bad.shape[1])
     if len(rows) > MOST_DEFECTIVE * bad.size:
         problem = (
             f"{len(rows) / bad.size:.0%} of the pixels are defective or hot; "

@@ -13,7 +13,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from cryodaq.imaging.compiled import for_each
+from cryodaq.imaging.cores import for_each
 from cryodaq.imaging.movie_kernels import add_squares
 from cryodaq.imaging.path_kernels import best_ways
 from cryodaq.imaging.shift_kernels import add_moved, correlate_with_others

@@ -18,6 +18,8 @@ ROWS_OF_SUM = 256
 ROWS_OF_SCATTER = 1024
 OUTLIER = 6 * 1.4826
 """In median absolute values: hot pixels, and defects that nobody marked, would speak too loud."""
+ENOUGH_FOR_A_MEDIAN = 200_000
+"""Values whose median is as good as that of all of them."""
 KERNEL = np.array([1, -4, 6, -4, 1], np.float32) / np.float32(np.sqrt(70))
 """Keeps the noise of single pixels as strong as it is, and next to nothing that is coarser, such as a specimen."""
 SURE = 5.0
@@ -100,7 +102,9 @@ def reference_pattern(factors: Float) -> float:
 
 
 def _usual(values: Float) -> NDArray[np.bool_]:
-    return np.asarray(np.abs(values) <= OUTLIER * float(np.median(np.abs(values))), np.bool_)
+    sizes = np.abs(values)
+    some = sizes.ravel()[:: max(1, sizes.size // ENOUGH_FOR_A_MEDIAN)]
+    return np.asarray(sizes <= OUTLIER * float(np.median(some)), np.bool_)
 
 
 def _fine(counted: Float) -> Float:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cryodaq.imaging.compiled import for_each
+from cryodaq.imaging.cores import for_each
 from cryodaq.imaging.detector import Detector, row_blocks
 from cryodaq.imaging.drift import FrameSpectra, binned_spectra
 from cryodaq.imaging.movie_kernels import bin_rows

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cryodaq.imaging.compiled import for_each
+from cryodaq.imaging.cores import for_each
 from cryodaq.imaging.patch_kernels import cut_pair, take_apart
 from cryodaq.imaging.shift_kernels import patch_derivatives, patch_products
 from cryodaq.imaging.workspace import Workspace

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cryodaq.imaging.compiled import available_cores, for_each
+from cryodaq.imaging.cores import available_cores, for_each
 from cryodaq.imaging.detector import Detector, row_blocks
 from cryodaq.imaging.motion_field import MotionField
 from cryodaq.imaging.movie_kernels import sum_moved_tiles

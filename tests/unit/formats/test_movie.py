@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cryodaq.errors import FormatError, TruncatedFileError
 from cryodaq.formats.closure import inspect
 from cryodaq.formats.metadata import read_metadata
-from cryodaq.formats.movie import read_frames, read_header, render_fractions
+from cryodaq.formats.movie import load_decoder, read_frames, read_header, render_fractions
 
 MAKE_EER = Path(__file__).parents[4] / "shared" / "tools" / "make_eer.py"
 
@@ -253,3 +253,19 @@ def test_what_only_bears_the_name_of_a_movie_is_refused_by_name(tmp_path: Path, 
     path.write_bytes(content)
     with pytest.raises(FormatError, match=sentence):
         read_header(path)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib", None])
+def test_the_decoder_of_a_movie_can_be_loaded_before_it_is_read(tmp_path: Path, compression) -> None:
+    frames = np.arange(3 * 8 * 10, dtype=np.uint8).reshape(3, 8, 10)
+    movie = tmp_path / "movie.tif"
+    tifffile.imwrite(movie, frames, compression=compression, photometric="minisblack")
+    load_decoder(movie)
+    np.testing.assert_array_equal(read_frames(movie), frames)
+
+
+def test_there_is_no_decoder_for_what_is_no_movie(tmp_path: Path) -> None:
+    movie = tmp_path / "movie.tif"
+    movie.write_bytes(b"no movie")
+    with pytest.raises(FormatError, match="does not begin like"):
+        load_decoder(movie)
