@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cryodaq.app.compare_clocks import CLOCK_TOLERANCE_S, node_name, tell_clock_of_node
 from cryodaq.app.notify_people import Notifying, notify, send_at_once
 from cryodaq.domain.notifications import MessageKind
+from cryodaq.domain.wording import say_size
 from cryodaq.errors import NotificationError
 from cryodaq.ledger import events, notifications, observations
 from cryodaq.ledger.events import Severity, Subject
@@ -148,7 +149,7 @@ class Watcher:
                 continue
             message = (
                 f"{room.microscope.upper()}: {room.share} is full in {hours:.1f} h at the present rate "
-                f"({room.new_bytes / 1e9:.1f} GB in the last hour, {room.free_bytes / 1e9:.0f} GB free)"
+                f"({say_size(room.new_bytes)} in the last hour, {say_size(room.free_bytes)} free)"
             )
             subject = Subject(microscope=room.microscope)
             events.raise_alarm(connection, key, severity="error", message=message, at=at, subject=subject)
@@ -189,10 +190,10 @@ def state_disks(folders: Sequence[Path]) -> list[tuple[str, bool]]:
     for folder in sorted(by_disk.values()):
         free = shutil.disk_usage(folder).free
         full = free < LEAST_STATE_BYTES
-        sentence = f"{folder}: {free / 1e9:.0f} GB free"
+        sentence = f"{folder}: {say_size(free)} free"
         if full:
             sentence = (
-                f"the disk of {folder} has {free / 1e9:.2f} GB free: logs and backups cannot be written, and tasks "
+                f"the disk of {folder} has {say_size(free)} free: logs and backups cannot be written, and tasks "
                 "without a log fail; make room, such as by removing old files of its logs and backups"
             )
         found.append((sentence, full))

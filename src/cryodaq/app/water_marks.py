@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryodaq.domain.microscope import Microscope
 from cryodaq.domain.retention import bytes_to_free
+from cryodaq.domain.wording import say_size
 from cryodaq.ledger import events, shares
 from cryodaq.ledger.events import Subject
 from cryodaq.ledger.removals import RemovableFile
@@ -64,7 +65,7 @@ class WaterMarks:
                 name = self.microscope.name
                 message = (
                     f"{name.upper()}: verified movies go from {share} until it is no more than "
-                    f"{self.microscope.retention.until_below:.0%} full; {left / 1e9:.0f} GB are left to go"
+                    f"{self.microscope.retention.until_below:.0%} full; {say_size(left)} are left to go"
                 )
                 subject = Subject(microscope=name)
                 events.raise_alarm(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cryodaq.cli.places import facility_file, home_folder
+from cryodaq.domain.wording import count_of
 
 app = typer.Typer(help="Check, describe and show the facility file.", no_args_is_help=True)
 ConfigOption = Annotated[
@@ -29,7 +30,8 @@ def check(
     file = facility_file(path)
     facility = config.activate(file, home=home_folder(home)) if activate else config.load(file)
     names = ", ".join(table.name for table in facility.microscopes)
-    print(f"{file} is correct: {len(facility.microscopes)} microscopes ({names})")
+    microscopes = count_of(len(facility.microscopes), "microscope")
+    print(f"{file} is correct: {microscopes} ({names})")
 
 
 @app.command()

@@ -10,7 +10,7 @@ import typer
 from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
 from cryodaq.cli.staff_commands import MicroscopeArgument, sample_meant
-from cryodaq.cli.wording import count_of, say_size
+from cryodaq.domain.wording import count_of, say_size
 
 
 def adopt(

@@ -13,6 +13,7 @@ import typer
 
 from cryodaq.cli.places import home_folder, running_system
 from cryodaq.cli.running import HomeOption
+from cryodaq.domain.wording import say_size
 from cryodaq.errors import ConfigError, CryodaqError, StoreError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def backup(
     with _opened(home) as system:
         target = (folder or _backup_folder(system)).expanduser().absolute()
         made = make_backup(_place(system), target, at=utc_now())
-    print(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
+    print(f"{made}: {say_size(made.stat().st_size)}")
 
 
 def restore(
@@ -111,7 +112,7 @@ def _prune_logs(system: System) -> str:
 
     days = system.facility.maintenance.log_days
     files, size_bytes = prune_logs(system.home.logs / "airflow", older_than=timedelta(days=days))
-    return f"{files} logs older than {days} days, {size_bytes / 1e6:.1f} MB, are removed"
+    return f"{files} logs older than {days} days, {say_size(size_bytes)}, are removed"
 
 
 def _verify_copies(system: System) -> str:
@@ -135,7 +136,7 @@ def _make_backup(system: System) -> str:
     folder = _backup_folder(system)
     made = make_backup(_place(system), folder, at=utc_now())
     old = prune_backups(folder, keep=system.facility.maintenance.backups_kept)
-    return f"{made}, {made.stat().st_size / 1e6:.1f} MB; {len(old)} old ones are removed"
+    return f"{made}, {say_size(made.stat().st_size)}; {len(old)} old ones are removed"
 
 
 def _mend_access(system: System) -> str:

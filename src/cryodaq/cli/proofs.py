@@ -12,7 +12,7 @@ import typer
 
 from cryodaq.cli.places import running_system
 from cryodaq.cli.running import HomeOption
-from cryodaq.cli.wording import count_of, say_size
+from cryodaq.domain.wording import count_of, say_size
 
 if TYPE_CHECKING:
     from cryodaq.app.prove_copies import Certificate, Finding

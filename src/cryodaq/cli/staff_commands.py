@@ -9,7 +9,7 @@ import typer
 from cryodaq.cli.deciding import TokenOption, decider
 from cryodaq.cli.places import answering_system
 from cryodaq.cli.running import HomeOption
-from cryodaq.cli.wording import count_of, say_size
+from cryodaq.domain.wording import count_of, say_size
 from cryodaq.errors import ConfigError, LedgerError
 
 if TYPE_CHECKING:

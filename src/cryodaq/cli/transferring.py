@@ -17,7 +17,7 @@ import typer
 
 from cryodaq.cli.places import home_folder
 from cryodaq.cli.running import HomeOption
-from cryodaq.cli.wording import say_size
+from cryodaq.domain.wording import say_size
 
 if TYPE_CHECKING:
     from cryodaq.ledger.custody import Backlog

@@ -10,6 +10,7 @@ from typing import Any
 from cryodaq.app.follow_logbook import Current
 from cryodaq.app.transfer_window.session import Session
 from cryodaq.domain.file_roles import FileRole
+from cryodaq.domain.wording import say_size
 from cryodaq.errors import TransferError
 from cryodaq.ledger import acceptances, exposures, files
 from cryodaq.ledger.events import PROCESSING_PAUSED
@@ -66,8 +67,7 @@ class Teller:
 
     def _unassigned(self, current: Current, movies: int, size_bytes: int) -> str:
         name = self._session.microscope.upper()
-        size = f"{size_bytes / 1e9:.3g} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.3g} MB"
-        amount = f"{movies} movie{'s' * (movies > 1)}, {size}"
+        amount = f"{movies} movie{'s' * (movies > 1)}, {say_size(size_bytes)}"
         if current.sample_id is None:
             return f"{name} is collecting and nothing is assigned: {amount}"
         return f"{name}: {amount} in quarantine until somebody says whose they are (cryodaq quarantine list)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cryodaq.cli.wording import count_of, say_size
+from cryodaq.domain.wording import count_of, say_size
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Counts and sizes as the command line says them."""
+"""Counts and sizes as sentences say them."""
 
 from __future__ import annotations
 
