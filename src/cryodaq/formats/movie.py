@@ -87,13 +87,8 @@ def load_decoder(path: Path) -> None:
 
     Raises `FormatError` when it is no movie that can be read.
     """
-    compression = _pages(path)[0][0].compression if _is_tiff(path) else None
-    if compression == LZW:
-        from cryodaq.formats import lzw  # numba, needed for LZW only
-
-        lzw.load()
-    elif compression in EER_COMPRESSIONS:
-        from cryodaq.formats import eer  # noqa: F401  # numba, needed for EER only
+    if _is_tiff(path):
+        _load_loops(_pages(path)[0][0])
 
 
 def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
@@ -116,8 +111,12 @@ def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
         return _render(path, pages, group=raw_frames_per_fraction(len(pages)), doublings=0, threads=threads)
     frames = np.empty((len(pages), first.height, first.width), dtype=_dtype(first, path=path, frame=1))
     with path.open("rb") as handle, ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(_find_memory, frames):
-            pass
+        loading = pool.submit(_load_loops, first)
+        for frame in frames:
+            if loading.done():
+                break
+            _find_memory(frame)
+        loading.result()
 
         def decode(number: int) -> None:
             decode_page(FileStrips(path, handle.fileno(), number + 1), pages[number], frames[number])
@@ -160,8 +159,17 @@ def raw_frames_per_fraction(stored_frame_count: int) -> int:
 
 
 def _find_memory(frame: NDArray[np.generic]) -> None:
-    """Have the system find a frame's memory; nothing else is to do while another thread still loads what decodes."""
+    """Have the system find a frame's memory, which decoding would wait for."""
     frame.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE] = 0
+
+
+def _load_loops(page: TiffPage) -> None:
+    if page.compression == LZW:
+        from cryodaq.formats import lzw  # numba, needed for LZW only
+
+        lzw.load()
+    elif _is_eer(page):
+        from cryodaq.formats import eer  # noqa: F401  # numba, needed for EER only
 
 
 def _is_tiff(path: Path) -> bool:

@@ -35,6 +35,8 @@ USUAL_STEP_ANG = 2.0
 JUMP_ANG = 5.0
 JUMP_RATIO = 5.0
 SMALLEST_PX = 32
+ROWS_AT_ONCE = 64
+"""Rows of frequencies that one thread adds up in one go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +67,16 @@ class FrameSpectra:
         ramp_y, ramp_x = (np.exp(2j * np.pi * turn).astype(np.complex64) for turn in turns)
         return ramp_y, ramp_x
 
-    def total(self, track_yx: Float64, which: range) -> Complex:
-        """Sum of some frames, moved back."""
+    def total(self, track_yx: Float64) -> Complex:
+        """Sum of all frames, moved back."""
         total = np.zeros(self.spectra.shape[1:], np.complex64)
-        for frame in which:
-            add_moved(self.spectra[frame], *self.ramps(track_yx[frame]), total)
+        ramps = [self.ramps(displacement_yx) for displacement_yx in track_yx]
+
+        def add(rows: slice) -> None:
+            for frame, (ramp_y, ramp_x) in enumerate(ramps):
+                add_moved(self.spectra[frame, rows], ramp_y[rows], ramp_x, total[rows])
+
+        for_each(add, [slice(first, first + ROWS_AT_ONCE) for first in range(0, len(total), ROWS_AT_ONCE)])
         return total
 
 
@@ -217,7 +224,7 @@ def _correlation_maps(coarse: FrameSpectra, track: Float64, weight: Float, reach
 
     Only the rows around are transformed back along x.
     """
-    total = coarse.total(track, range(len(track)))
+    total = coarse.total(track)
     near = np.arange(-reach, reach + 1)
     maps = np.empty((len(track), len(near), len(near)), np.float32)
 

@@ -165,13 +165,14 @@ class PatchPlan:
         frequency_x = scipy.fft.rfftfreq(self.sizes_yx[1]) / self.bin_px
         return frequency_y.astype(np.float32), frequency_x.astype(np.float32)
 
-    def phases_of_short(self) -> Iterator[tuple[int, int, Complex]]:
-        """Give patches, by frame and number, that stayed inside the frame the phases (y, x) of those that followed."""
+    def phases_of_short(self, frame: int) -> Iterator[tuple[int, Complex]]:
+        """Give a frame's patches, by number, that stayed inside it the phases (y, x) of those that followed."""
         frequency_y, frequency_x = self.frequencies
-        for frame, patch in np.argwhere(self.short_px_yx.any(axis=2)):
+        for patch in np.flatnonzero(self.short_px_yx[frame].any(axis=1)):
             y, x = self.short_px_yx[frame, patch]
-            along_y, along_x = np.exp(2j * np.pi * y * frequency_y), np.exp(2j * np.pi * x * frequency_x)
-            yield int(frame), int(patch), np.outer(along_y, along_x).astype(np.complex64)
+            turns = (y * frequency_y, x * frequency_x)
+            along_y, along_x = (np.exp(2j * np.pi * turn).astype(np.complex64) for turn in turns)
+            yield int(patch), np.outer(along_y, along_x)
 
 
 def fitting_patches(patches_yx: tuple[int, int], *, binned_shape_yx: tuple[int, int]) -> tuple[int, int]:
@@ -242,10 +243,10 @@ def cut_patches(binned: Float, plan: PatchPlan, *, workspace: Workspace) -> Patc
             cut_pair(binned[frame], (*corners[one], *corners[other]), windows, pair)
             pair = scipy.fft.fft2(pair, overwrite_x=True)
             take_apart(pair, spectra[one, frame], spectra[other, frame])
+        for patch, phases in plan.phases_of_short(frame):
+            spectra[patch, frame] *= phases
 
     for_each(transform, range(frame_count))
-    for frame, patch, phases in plan.phases_of_short():
-        spectra[patch, frame] *= phases
     frequency_y, frequency_x = plan.frequencies
     return PatchSpectra(
         spectra=spectra,

@@ -55,8 +55,8 @@ class FramesOnDevice:
                 binned = self._binned[frame]
                 cuts = torch.stack([binned[y : y + height, x : x + width] for y, x in corners])
                 spectra[:, frame] = torch.fft.rfft2((cuts - cuts.mean(dim=(1, 2), keepdim=True)) * window)
-            for frame, patch, phases in plan.phases_of_short():
-                spectra[patch, frame] *= torch.as_tensor(phases, device=self._device)
+                for patch, phases in plan.phases_of_short(frame):
+                    spectra[patch, frame] *= torch.as_tensor(phases, device=self._device)
         del self._binned
         frequency_y, frequency_x = plan.frequencies
         return DevicePatches(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryodaq.domain.results import MotionStatistics
+from cryodaq.imaging.cores import for_each
 
 Float64 = NDArray[np.float64]
 
@@ -22,6 +23,8 @@ JITTER_RATIOS = (1.0, 1e1, 1e2, 1e4)
 """Displacements of single frames, as a shaking stage makes them; tried with these walks."""
 WALKS_WITH_JITTER = (0.0, 1e-1, 1e1)
 BEND_RATIOS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1e1)
+KINDS_AT_ONCE = 64
+"""Kinds of motion that one thread prepares in one go."""
 SMOOTH_KINDS = len(SETTLING_RATIOS) * len(WALK_RATIOS) * len(BEND_RATIOS)
 SHAKEN_KINDS = len(SETTLING_RATIOS) * len(WALKS_WITH_JITTER) * len(JITTER_RATIOS)
 
@@ -178,18 +181,25 @@ def _track_priors(frames: FrameErrors, noise_walk: float, jumps: tuple[int, ...]
     noise = _noise_covariance(frames, noise_walk)
     frame_count = len(noise)
     free = np.stack([np.arange(frame_count) >= first for first in (0, *jumps)], axis=1).astype(float)
-    precision = np.linalg.inv(_covariances(frame_count) + noise)
-    heard = precision @ free
-    inner = free.T @ heard
-    contrasts = precision - heard @ np.linalg.solve(inner, heard.transpose(0, 2, 1))
-    # Track, offset and jumps are what is left when the noise is taken away.
-    gains = np.eye(frame_count) - noise @ contrasts
-    volume = np.linalg.slogdet(inner)[1] - np.linalg.slogdet(precision)[1]
-    return TrackPriors(
-        contrasts=contrasts.astype(np.float32),
-        gains=gains.astype(np.float32),
-        log_volume=np.asarray(volume),
+    covariances = _covariances(frame_count)
+    priors = TrackPriors(
+        contrasts=np.empty(covariances.shape, np.float32),
+        gains=np.empty(covariances.shape, np.float32),
+        log_volume=np.empty(len(covariances)),
     )
+
+    def fill(kinds: slice) -> None:
+        precision = np.linalg.inv(covariances[kinds] + noise)
+        heard = precision @ free
+        inner = free.T @ heard
+        contrasts = precision - heard @ np.linalg.solve(inner, heard.transpose(0, 2, 1))
+        priors.contrasts[kinds] = contrasts
+        # Track, offset and jumps are what is left when the noise is taken away.
+        priors.gains[kinds] = np.eye(frame_count) - noise @ contrasts
+        priors.log_volume[kinds] = np.linalg.slogdet(inner)[1] - np.linalg.slogdet(precision)[1]
+
+    for_each(fill, [slice(first, first + KINDS_AT_ONCE) for first in range(0, len(covariances), KINDS_AT_ONCE)])
+    return priors
 
 
 def _noise_covariance(frames: FrameErrors, walk: float) -> Float64:
