@@ -59,6 +59,10 @@ STARTS = """
 select t.run_id, s.stage, extract(epoch from s.started_at), extract(epoch from s.ended_at)
 from ledger.trigger t join ledger.stage_result s on s.movie_id = t.movie_id where t.created_at >= :since
 """
+DATABASES = """
+select datname, xact_commit, pg_database_size(datname) / 1000.0 from pg_stat_database
+where datname in ('airflow', 'cryodaq')
+"""
 STAGES = ("align", "ctf", "pick", "publish")
 PARTS = ("recorded to ended", "ended to scheduled", "scheduled to queued", "queued to started", "started to recorded")
 """Of what passes between two tasks: two by the task's process, the three between by the scheduler and its executor."""
@@ -206,6 +210,13 @@ def offer(engine: sa.Engine, *, first: int, per_hour: float, minutes: float, bra
     return number, [*backlog, number - published(engine)]
 
 
+def database_use(engine: sa.Engine) -> dict[str, tuple[float, float]]:
+    """Return the transactions so far and the kB of each database."""
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text(DATABASES)).all()
+    return {str(name): (float(transactions), float(size_kb)) for name, transactions, size_kb in rows}
+
+
 def between_tasks(engine: sa.Engine, airflow_url: str, *, since: datetime) -> dict[str, list[float]]:
     """Return what passes between two tasks, s, in its parts: the clocks of Airflow and of the ledger are one."""
     with engine.connect() as connection:
@@ -243,6 +254,7 @@ class Trial:
         """Put one load on it, wait until all is done, and return what it cost."""
         first = published(self.engine)
         before, at, since = cpu_s(self.home), time.monotonic(), datetime.now(UTC)
+        stored = database_use(self.engine)
         last, backlog = offer(self.engine, first=first, per_hour=per_hour, minutes=minutes, branch=self.branch)
         while published(self.engine) < last and time.monotonic() - at < DRAIN_LIMIT_S:
             time.sleep(0.5)
@@ -260,8 +272,17 @@ class Trial:
             "cpu_s_per_movie": round(used / max(done, 1), 2),
             "load": os.getloadavg()[0],
             "cores_by_service": cores(before, after, took_s=took_s),
+            "database_per_movie": self._database_per_movie(stored, movies=max(done, 1)),
             "latency_s": self._latencies(since=since),
         }
+
+    def _database_per_movie(self, before: dict[str, tuple[float, float]], *, movies: int) -> dict[str, float]:
+        """Return by how much each database grew, and how often it committed."""
+        found = {}
+        for name, (transactions, size_kb) in database_use(self.engine).items():
+            found[f"{name}_kb"] = round((size_kb - before[name][1]) / movies, 1)
+            found[f"{name}_transactions"] = round((transactions - before[name][0]) / movies)
+        return found
 
     def _latencies(self, *, since: datetime) -> dict[str, dict[str, float]]:
         """Return percentiles of the movies since then, s."""
