@@ -26,7 +26,7 @@ _STRIP_OF_ONE_BYTE = b"\x80\0\x20\x20"
 # Unsigned numbers spare the compiled loop the tests for indices that count from the end.
 _U = np.uint64
 _ONE, _BYTE, _WORD, _AT = _U(1), _U(8), _U(32), _U(20)
-_FIRST_WIDTH, _LAST_WIDTH, _FIRST_FREE, _FULL = _U(9), _U(12), _U(258), _U(4096)
+_FIRST_WIDTH, _LAST_WIDTH, _FULL = _U(9), _U(12), _U(4096)
 _FIRST_MASK, _LENGTH = _U(511), _U(0xFFFFF)
 _WIDE, _HEAD, _SLACK = _U(16), _U(HEAD), _U(SLACK)
 
@@ -72,74 +72,79 @@ def _copy_sixteen(target: NDArray[np.uint8], source: np.uint64, to: np.uint64) -
     target[t], target[t + _ONE], target[t + _U(2)], target[t + _U(3)] = b4, b5, b6, b7
 
 
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]  # numba is not typed
+def _four_bytes(data: NDArray[np.uint8], at: np.uint64) -> np.uint64:
+    """Return them as one number, the first one highest."""
+    upper = _U(data[at]) << _U(24) | _U(data[at + _ONE]) << _U(16)
+    return upper | _U(data[at + _U(2)]) << _BYTE | _U(data[at + _U(3)])
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]  # numba is not typed
+def _copy_string(target: NDArray[np.uint8], source: np.uint64, to: np.uint64, length: np.uint64) -> None:
+    """Repeat a string that was written, or is just being written."""
+    if length <= _WIDE and source + _WIDE <= to:
+        _copy_sixteen(target, source, to)
+    else:
+        for k in range(length):
+            target[to + k] = target[source + k]
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]  # numba is not typed
+def _strings_of_one_byte(target: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Write them before the output; returns the code table: where a string stands, and in 20 bits how long it is."""
+    entries = np.empty(4096, np.uint64)
+    for value in range(HEAD):
+        target[value] = value
+        entries[value] = (_U(value) << _AT) | _ONE
+    return entries
+
+
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba is not typed
-def decode_lzw(  # noqa: C901, PLR0912, PLR0915  # one loop over codes, which a compiler must see whole
+def decode_lzw(
     data: NDArray[np.uint8],  # (byte,)
     target: NDArray[np.uint8],  # (byte,), written behind the first `HEAD` bytes
 ) -> int:
     """Decode one strip; the last `SLACK` bytes of the target are spare.
 
-    One loop, because all that one code leaves to the next (bits that are held, their width, where the output
-    stands) then stays in the processor's registers.
+    What one code leaves to the next (bits that are held, their width, where the output stands) has to stay in the
+    processor's registers, so all that is called here becomes part of the loop.
 
     Returns
     -------
     Bytes written; `DAMAGED` for codes that mean nothing, `TOO_LONG` when they do not fit into `target`.
     """
-    # Where a string stands, and in the lowest 20 bits how long it is.
-    entries = np.empty(4096, np.uint64)
-    for value in range(HEAD):
-        target[value] = value
-        entries[value] = (_U(value) << _AT) | _ONE
+    entries = _strings_of_one_byte(target)
     written, room, size = _HEAD, _U(target.shape[0]) - _SLACK, _U(data.shape[0])
-    bits, held, at = _U(0), _U(0), _U(0)
-    width, mask, following = _FIRST_WIDTH, _FIRST_MASK, _FIRST_FREE
-    before, fresh = _U(0), True
+    bits, held, at, before = _U(0), _U(0), _U(0), _U(0)
+    width, mask, following = _FIRST_WIDTH, _FIRST_MASK, END
     while True:
         if held < width:
             if at + _U(4) <= size:
-                four = _U(data[at]) << _U(24) | _U(data[at + _ONE]) << _U(16)
-                four |= _U(data[at + _U(2)]) << _BYTE | _U(data[at + _U(3)])
-                bits = (bits << _WORD) | four
-                at += _U(4)
-                held += _WORD
+                bits = (bits << _WORD) | _four_bytes(data, at)
+                at, held = at + _U(4), held + _WORD
             else:
                 while at < size and held < width:
                     bits = (bits << _BYTE) | _U(data[at])
-                    at += _ONE
-                    held += _BYTE
-                if held < width:
-                    # Some writers leave the last code out.
-                    return int(np.int64(written) - HEAD)
+                    at, held = at + _ONE, held + _BYTE
+        # Some writers leave the last code out.
+        code = END if held < width else (bits >> (held - width)) & mask
         held -= width
-        code = (bits >> held) & mask
-        if code >> _ONE == CLEAR >> _ONE:
-            if code == END:
-                return int(np.int64(written) - HEAD)
-            width, mask, following, fresh = _FIRST_WIDTH, _FIRST_MASK, _FIRST_FREE, True
+        if code == END:
+            return int(np.int64(written) - HEAD)
+        if code == CLEAR:
+            width, mask, following = _FIRST_WIDTH, _FIRST_MASK, END
             continue
-        if fresh:
-            if code > CLEAR:
-                return DAMAGED
-            fresh = False
-        else:
-            if following < _FULL:
-                # The string before, and the first byte of this one: both stand, or will stand, where it was written.
-                entries[following] = before + _ONE
-                following += _ONE
-                if following == mask and width < _LAST_WIDTH:
-                    width += _ONE
-                    mask = (mask << _ONE) | _ONE
-            if code >= following:
-                return DAMAGED
+        if following < _FULL:
+            # The string before, and the first byte of this one: both stand, or will stand, where it was written.
+            # The first code after `CLEAR` has none before it: what it adds has the number of `END`, and is not used.
+            entries[following] = before + _ONE
+            following += _ONE
+            if following == mask and width < _LAST_WIDTH:
+                width, mask = width + _ONE, (mask << _ONE) | _ONE
         source, length = entries[code] >> _AT, entries[code] & _LENGTH
-        if written + length > room:
-            return TOO_LONG
-        if length <= _WIDE and source + _WIDE <= written:
-            _copy_sixteen(target, source, written)
-        else:
-            for k in range(length):
-                target[written + k] = target[source + k]
+        if code >= following or written + length > room:
+            return DAMAGED if code >= following else TOO_LONG
+        _copy_string(target, source, written, length)
         before = written << _AT | length
         written += length
 
