@@ -24,7 +24,7 @@ LEAST_UNEVEN_ANG2 = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Height of rings along frequency: a sum of decays exp(-B k² / 2), uneven over directions."""
+    """Height of rings along frequency: a sum of decays exp(-B k² / 2), and a drift within frames."""
 
     decays_ang2: tuple[float, ...]
     """Every B, Å²."""
@@ -32,7 +32,7 @@ class Envelope:
     """How much of the height each of them has."""
     uneven_cosine_ang2: float = 0.0
     uneven_sine_ang2: float = 0.0
-    """What is added to B with cos and sin of twice the direction: motion blurs along itself, not across."""
+    """What drift adds to B at low frequencies with cos and sin of twice the direction: it blurs along itself only."""
 
     def height(self, frequency: Float64) -> Float64:  # (frequency,)
         """Where it is largest."""
@@ -45,7 +45,9 @@ class Envelope:
         """In directions given in radians from x towards +y."""
         uneven = self.uneven_cosine_ang2 * np.cos(2 * angle) + self.uneven_sine_ang2 * np.sin(2 * angle)
         most = np.sqrt(self.uneven_cosine_ang2**2 + self.uneven_sine_ang2**2 + LEAST_UNEVEN_ANG2**2)
-        return np.asarray(self.height(frequency) * np.exp(-0.5 * (most + uneven)[:, None] * frequency**2))
+        # A steady drift over this length leaves sinc², which begins to fall as that decay does.
+        drift_ang = np.sqrt(1.5 * np.maximum(most + uneven, 0)) / np.pi
+        return np.asarray(self.height(frequency) * np.sinc(drift_ang[:, None] * frequency) ** 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
