@@ -19,6 +19,8 @@ from cryodaq.launch.system import ended_by_sigterm
 
 FOLDER = Path("/var/tmp/cryodaq-swarm")  # noqa: S108  # keeps the image for the next time
 
+MOST_NODES = 5
+
 
 def stand_up(lab: Lab) -> None:
     """Build the image, start the engines and form the swarm."""
@@ -59,7 +61,7 @@ def _unequal(folder: Path, tem: str) -> list[str]:
 def main() -> int:
     """Run the trial; status 0 when nothing was lost or doubled, and when no engine can run here, which is said."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, default=3, help="engines, 3 to 5")
+    parser.add_argument("--nodes", type=int, default=3, help=f"engines, 3 to {MOST_NODES}")
     parser.add_argument("--steps", default=",".join(STEPS), help="some of the steps; those before must have been done")
     parser.add_argument("--keep", action="store_true", help="leave the swarm standing, its containers frozen")
     parser.add_argument("--down", action="store_true", help="only take a standing swarm down")
@@ -68,10 +70,10 @@ def main() -> int:
     if (why := why_not()) is not None:
         print(f"SKIPPED: the swarm test did not run: {why}", file=sys.stderr)
         return 0
-    lab = Lab(options.folder / "lab", nodes=options.nodes)
     if options.down:
-        lab.remove()
+        Lab(options.folder / "lab", nodes=MOST_NODES).remove()  # however many stand
         return 0
+    lab = Lab(options.folder / "lab", nodes=options.nodes)
     with ended_by_sigterm():
         return _try(lab, options.steps.split(","), keep=options.keep)
 
