@@ -128,10 +128,10 @@ class Ambushes:
         content = bytearray(target.read_bytes())
         if not content or bytes(content) != (self._world.disk / source.path).read_bytes():
             return False
+        self._world.rotten.add(bytes(content))
         content[len(content) // 2] ^= 0x10
         status = target.stat()
         target.write_bytes(content)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-        self._world.rotten.add(str(target))
         self._world.note(f"rot {target.name}")
         return True

@@ -70,7 +70,7 @@ def _damaged(schedule: Directed, act: Callable[[Directed], None]) -> list[str]:
         struck.append(target)
         with at_rest(schedule.plan):
             target.write_bytes(first[:-1] + bytes([first[-1] ^ 1]))
-            schedule.world.rotten.add(str(target))
+            schedule.world.rotten.add(first)
             act(schedule)
 
     schedule.plan.ambush = strike

@@ -160,9 +160,13 @@ def _of_rows(world: World, rows: list[Row]) -> list[str]:
     return broken
 
 
+def _rotten(world: World) -> set[str]:
+    return {hash_of(content) for content in world.rotten}
+
+
 def _beyond_repair(world: World, row: Row, latest: Row) -> bool:
     """Whether the storage damaged a copy before it was verified, and the source has another content by now."""
-    return row.state == "copied" and row.target in world.rotten and (row.gone or latest.id != row.id)
+    return row.state == "copied" and row.xxh3_128 in _rotten(world) and (row.gone or latest.id != row.id)
 
 
 def _expects_frames(row: Row) -> bool:
@@ -172,12 +176,13 @@ def _expects_frames(row: Row) -> bool:
 
 def lost_copies(world: World, engine: sa.Engine, microscope: str) -> list[str]:
     """Return what the ledger calls copied and the storage does not have, wherever it lies just now."""
+    rotten = _rotten(world)
     kept = {hash_of(path.read_bytes()) for path in world.storage.rglob("*") if path.is_file()}
     copied = [row for row in rows_of(engine, microscope) if row.state in {"copied", "verified", "removed"}]
     return [
         f"{row.path}@{row.version} ({row.state}) did not survive the loss of power"
         for row in copied
-        if row.role != "living" and row.xxh3_128 not in kept and row.target not in world.rotten
+        if row.role != "living" and row.xxh3_128 not in kept and row.xxh3_128 not in rotten
     ]
 
 

@@ -118,8 +118,8 @@ class World:
         """When those scans were asked for that the ledger has on record."""
         self.reborn: set[str] = set()
         """Exposures with a file that came again: without any other file there it is another exposure."""
-        self.rotten: set[str] = set()
-        """Copies that the storage damaged."""
+        self.rotten: set[bytes] = set()
+        """What the copies were that the storage damaged, wherever they lie by now."""
         self.strays: list[str] = []
         """What was written into the empty mount point of a share."""
         self.workers: list[InlineWorker] = []

@@ -16,6 +16,7 @@ from cryodaq.engines.fresh_memory import fitting_pages
 from cryodaq.engines.lasting_code import lasting_code
 from cryodaq.engines.movie_input import check_frame_count
 from cryodaq.engines.native import NAME
+from cryodaq.errors import ImagingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,10 +57,16 @@ class NativeMotionCorrection:
     def align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
         """Align a movie's frames and write both sums and the unaligned one. See `ports.MotionCorrection`.
 
-        Super-resolution frames become micrographs of physical pixels.
+        Super-resolution frames become micrographs of physical pixels. Raises `ImagingError`, too, when there is too
+        little memory for the frames.
         """
-        with fitting_pages():
-            return self._align(movie, gain=gain, parameters=parameters, folder=folder)
+        try:
+            with fitting_pages():
+                return self._align(movie, gain=gain, parameters=parameters, folder=folder)
+        except MemoryError as error:
+            less = ", or place EER electrons in fewer pixels (eer_upsampling)" if self.eer_upsampling > 1 else ""
+            message = f"there is too little memory for this movie ({error or 'none is left'}); give the task more{less}"
+            raise ImagingError(message) from error
 
     def _align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
         from cryodaq.formats.movie import load_decoder, read_header

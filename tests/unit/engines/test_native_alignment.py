@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cryodaq.formats.movie
 from cryodaq.domain.parameters import ImagingParameters, Source, Sourced
 from cryodaq.domain.products import AlignmentProducts
 from cryodaq.engines.native_alignment import NativeMotionCorrection
+from cryodaq.errors import ImagingError
 from cryodaq.formats.mrc import read_micrograph
 from cryodaq.formats.star import read_star
 
@@ -142,3 +144,13 @@ def test_finer_places_of_electrons_leave_micrographs_of_the_sensors_pixels(upsam
     assert sums[1].mean() == pytest.approx(sums[0].mean(), rel=1e-3)
     assert np.corrcoef(sums[0].ravel(), sums[1].ravel())[0, 1] > 0.6
     assert np.abs(np.array(finer.motion.displacement_px_xy)).max() < 1.0
+
+
+def test_too_little_memory_is_said_with_what_to_do(movie, parameters, tmp_path, monkeypatch) -> None:
+    def refuse(*_args, **_options) -> None:
+        message = "Unable to allocate 4.00 GiB"
+        raise MemoryError(message)
+
+    monkeypatch.setattr(cryodaq.formats.movie, "load_decoder", refuse)
+    with pytest.raises(ImagingError, match=r"too little memory.*4\.00 GiB.*give the task more.*eer_upsampling"):
+        NativeMotionCorrection(eer_upsampling=4).align(movie, gain=None, parameters=parameters, folder=tmp_path)
