@@ -71,6 +71,8 @@ compute_slots = 2
 [[microscopes]]
 name = "tem1"
 instrument = "TEM1"
+voltage_kv = 300
+cs_mm = 2.7
 shares = [{{ root = "{home}/share" }}]
 gain_root = "{home}/share-gainrefs"
 """)
