@@ -84,7 +84,7 @@ class Trial:
         """Write facility file, secrets, stack and env file."""
         tables = "".join(
             f'[[microscopes]]\nname = "{tem}"\ninstrument = "{tem.upper()}"\nwindow_s = 60\n'
-            'voltage_kv = 300\ncs_mm = 2.7\n'
+            "voltage_kv = 300\ncs_mm = 2.7\n"
             f'shares = [{{ root = "{self.folder}/mnt/{tem}" }}]\ngain_root = "{self.folder}/mnt/{tem}-gainrefs"\n'
             for tem in TEMS
         )
