@@ -53,14 +53,11 @@ def assign(
 ) -> None:
     """Give exposures to a sample: copies, records and runs move together. The ledger keeps who said so."""
     from cryodaq.app.assign_exposures import assign_exposures
-    from cryodaq.app.prepare_sample import prepare_sample
 
     system = answering_system(home)
     parts = system.refiling(microscope)
     taker = sample_meant(system, microscope, sample, experiment=experiment)
     account = decider(system, token_file, experiments=[taker.experiment])
-    if experiment is not None:  # it may never have been current, and have no folders
-        prepare_sample(system.preparation(microscope), taker)
     assigned = assign_exposures(parts, sample_id=taker.id, by=account, acquisition_folder=folder)
     amount = f"{count_of(assigned.exposures, 'exposure')} with {count_of(assigned.movies, 'movie')}"
     print(f"{amount} given to {taker.name} of {taker.experiment}")
