@@ -20,6 +20,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import motion_profile
 import numpy as np
@@ -110,10 +111,17 @@ def measure(case: MovieCase, args: argparse.Namespace) -> None:
 
 def _print_profile(folder: Path, *, wall_s: float) -> None:
     spent_s = json.loads((folder / "profile.json").read_text())
-    relion_peer.timed([sys.executable, str(Path(__file__).with_name("motion_floor.py")), str(folder)], folder)
-    alone_s = json.loads((folder / "output.txt").read_text().splitlines()[-1])
+    alone_s = _told_by("motion_floor.py", str(folder))
+    forked_s, forked_cpu_s = _told_by("motion_child.py", str(folder), "--forked")
     print(motion_profile.table(spent_s))
-    print(motion_profile.floor(spent_s, alone_s, wall_s=wall_s), flush=True)
+    print(motion_profile.floor(spent_s, alone_s, wall_s=wall_s, forked_s=forked_s))
+    print(f"  a fork of a loaded worker: {forked_s:.2f} s, {forked_cpu_s:.2f} CPU s", flush=True)
+
+
+def _told_by(script: str, folder: str, *options: str) -> Any:  # Any: what the script prints
+    """Last line of a script's output, JSON."""
+    relion_peer.timed([sys.executable, str(Path(__file__).with_name(script)), folder, *options], Path(folder))
+    return json.loads((Path(folder) / "output.txt").read_text().splitlines()[-1])
 
 
 def laid_out(case: MovieCase, folder: Path, keep: Path | None) -> tuple[MadeMovie, NDArray[np.float64]]:

@@ -1,12 +1,15 @@
 """The process that is timed: aligns the movie in a folder and leaves sums and track beside it.
 
-It imports what a stage imports and nothing else.
+It imports what a stage imports and nothing else. With `--forked` it does so first, as the worker does from which tasks
+fork, and times a fork that aligns: what a movie takes in a facility.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,12 +23,38 @@ from cryodaq.engines.lasting_code import lasting_code
 
 def main() -> None:
     folder = Path(sys.argv[1])
+    if "--forked" in sys.argv[2:]:
+        timed_fork(folder)
+    else:
+        align_here(folder, profile="--profile" in sys.argv[2:])
+
+
+def align_here(folder: Path, *, profile: bool) -> None:
+    """Align as a stage does; leave what each step took."""
     watch = Stopwatch()
-    profile = sys.argv[2:] == ["--profile"]
     with fitting_pages():
         align(folder, watch, profile=profile)
     if profile:
         (folder / "profile.json").write_text(json.dumps({name: list(s) for name, s in watch.spent_s.items()}))
+
+
+def timed_fork(folder: Path) -> None:
+    """Load everything, then align in a fork; print its wall and CPU seconds."""
+    from cryodaq.formats.movie import load_decoder
+    from cryodaq.imaging.motion import make_ready
+
+    load_decoder(folder / "movie.tif")
+    make_ready(np.dtype(np.uint8))
+    started = time.perf_counter()
+    child = os.fork()
+    if not child:
+        align_here(folder, profile=False)
+        sys.stdout.flush()
+        os._exit(0)
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        raise RuntimeError("the fork failed")
+    print(json.dumps([time.perf_counter() - started, usage.ru_utime + usage.ru_stime]))
 
 
 def align(folder: Path, watch: Stopwatch, *, profile: bool) -> None:

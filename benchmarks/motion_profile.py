@@ -90,7 +90,9 @@ def table(spent_s: Mapping[str, Sequence[float]]) -> str:
     return "\n".join(f"  {row[0]:36s}" + "".join(f"{cell:>9s}" for cell in row[1:]) for row in rows)
 
 
-def floor(spent_s: Mapping[str, Sequence[float]], alone_s: Mapping[str, float], *, wall_s: float) -> str:
+def floor(
+    spent_s: Mapping[str, Sequence[float]], alone_s: Mapping[str, float], *, wall_s: float, forked_s: float
+) -> str:
     """What no motion correction can leave out, wall seconds, and the whole process against it.
 
     Parameters
@@ -99,10 +101,15 @@ def floor(spent_s: Mapping[str, Sequence[float]], alone_s: Mapping[str, float], 
         Wall seconds of what `motion_floor` measures by itself.
     wall_s
         Of the whole process.
+    forked_s
+        Of a fork of a worker that has loaded everything.
     """
     parts = dict(alone_s)
     parts["moving and adding"] = spent_s[WARP][0]
     parts["dose weighting"] = spent_s[TRANSFORMS][0] + spent_s[COMBINE][0]
     least = sum(parts.values())
     listed = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items())
-    return f"  floor: {listed}: {least:.2f} s; the whole process took {wall_s / least:.2f} times that"
+    return (
+        f"  floor: {listed}: {least:.2f} s; the whole process took {wall_s / least:.2f} times that, "
+        f"a fork of a loaded worker {forked_s / least:.2f} times"
+    )

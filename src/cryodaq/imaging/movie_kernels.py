@@ -193,6 +193,7 @@ def spline_taps(fraction: float) -> tuple[np.float32, np.float32, np.float32, np
 def corrected_piece(
     frames: Counts,  # (frame, y, x)
     which: tuple[int, int, int],  # frame, y, first x; the latter may lie outside
+    whole: int,  # pixels after which the row begins anew; beyond its end it shows what it begins with
     correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
     piece: Float,  # written
     length: int,
@@ -207,13 +208,14 @@ def corrected_piece(
             piece[x] = np.float32(frames[f, y, at]) * gain[y, at]
     else:
         for x in range(length):
-            at = unsigned((first + x) % width)
+            at = unsigned((first + x) % whole % width)
             piece[x] = np.float32(frames[f, y, at]) * gain[y, at]
     for bad in range(bad_start[y], bad_start[y + 1]):
         source = donors[bad, (f + bad) % donors.shape[1]]
         donor_y, donor_x = source // width, source % width
-        for place in range((bad_columns[bad] - first) % width, length, width):
-            piece[place] = np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
+        for column in range(bad_columns[bad], whole, width):
+            for place in range((column - first) % whole, length, whole):
+                piece[place] = np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]
 
 
 @inlined
@@ -263,6 +265,7 @@ def move_tile(
 def move_area(
     frames: Counts,  # (frame, y, x)
     place: tuple[int, int, int, int],  # frame, first row and column, rows
+    whole_yx: tuple[int, int],  # after which the frame begins anew
     moved_yx: NDArray[np.float64],  # (tile, yx)
     correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
     across: Float,  # scratch, (rows + 3) * columns of a tile
@@ -276,8 +279,8 @@ def move_area(
     length = moved_yx.shape[0] * wide + 3 + high_x - low_x
     counted = np.empty((tall + 3 + high_y - low_y, length), np.float32)
     for r in range(counted.shape[0]):
-        y = (top + r + low_y - 1) % frames.shape[1]
-        corrected_piece(frames, (f, y, left + low_x - 1), correction, counted[r], length)
+        y = (top + r + low_y - 1) % whole_yx[0] % frames.shape[1]
+        corrected_piece(frames, (f, y, left + low_x - 1), whole_yx[1], correction, counted[r], length)
     for number in range(moved_yx.shape[0]):
         y, x = np.floor(moved_yx[number, 0]), np.floor(moved_yx[number, 1])
         seen = counted[int(y) - low_y :, number * wide + int(x) - low_x :]
@@ -314,7 +317,7 @@ def sum_moved_tiles(
     Two sums are the real and the imaginary part of one picture. The area stays in cache while all frames pass
     by. Taps are cubic B-spline values of the raw pixels; the spline's prefilter is left to be applied once, to the
     sums (it commutes with the shifts). What moves out at one side comes in at the other, as with a shift in
-    Fourier space.
+    Fourier space; where the pictures are larger than the frames, these show at their end what they begin with.
     """
     tall, wide, first_column = area[1] - area[0], tile_yx[1], area[2]
     tile_count = -(-(area[3] - first_column) // wide)
@@ -329,7 +332,8 @@ def sum_moved_tiles(
         share[: len(weights), :count] = weights[:, first : first + count]
         for k in range(count):
             moved_yx = displacement[first + k, row, column : column + tile_count]
-            move_area(frames, (first + k, area[0], first_column, tall), moved_yx, correction, across, moved[k])
+            place = first + k, area[0], first_column, tall
+            move_area(frames, place, pairs.shape[1:], moved_yx, correction, across, moved[k])
         add_weighted(moved, share, terms[: len(weights)])
     for pair in range(pairs.shape[0]):
         for number in range(tile_count):

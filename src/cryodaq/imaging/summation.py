@@ -69,10 +69,10 @@ def sum_aligned(
     pairs = _sum_terms(frames, detector, plan, workspace)
     for pair in pairs:
         _transform_in_place(scipy.fft.fft2, pair)
-    both = workspace.empty(plan.kept_yx, np.complex64)
+    both = workspace.empty(plan.whole_kept_yx, np.complex64)
     curves = plan.plain_factors, plan.dose_curves, plan.shares
     given = curves, plan.power, plan.waves, (*plan.axes, plan.per_step)
-    rows = plan.kept_yx[0] // 2 + 1
+    rows = len(both) // 2 + 1
     for_each(
         lambda block: combine_pairs(pairs, *given, both, block), row_blocks(rows, -(-rows // (4 * available_cores())))
     )
@@ -103,12 +103,12 @@ def _sum_terms(
     frames: NDArray[np.generic], detector: Detector, plan: SumPlan, workspace: Workspace
 ) -> Complex:  # (pair, y, x)
     """Terms of the sums, two of them as the real and the imaginary part of one picture."""
-    pairs = workspace.empty(((len(plan.weights) + 1) // 2, *frames.shape[1:]), np.complex64)
+    pairs = workspace.empty(((len(plan.weights) + 1) // 2, *plan.whole_yx), np.complex64)
     wide = max(plan.tile_yx[1], CACHED_COLUMNS // plan.tile_yx[1] * plan.tile_yx[1])
     areas = [
         (*rows, *columns)
-        for rows in row_blocks(frames.shape[1], plan.tile_yx[0])
-        for columns in row_blocks(frames.shape[2], wide)
+        for rows in row_blocks(plan.whole_yx[0], plan.tile_yx[0])
+        for columns in row_blocks(plan.whole_yx[1], wide)
     ]
     given = plan.tile_yx, plan.displacement, plan.weights, detector.correction, pairs
     for_each(lambda area: sum_moved_tiles(frames, area, *given), areas)
@@ -122,9 +122,9 @@ def _transform_in_place(transform: Callable[..., Any], picture: Complex) -> None
 
 
 def _split(pair: Complex, pictures: Float, rows: tuple[int, int]) -> None:
-    """Real and imaginary part of some rows as two pictures (2, y, x)."""
-    some = slice(*rows)
-    pictures[0, some], pictures[1, some] = pair[some].real, pair[some].imag
+    """Real and imaginary part of some rows as two pictures (2, y, x), which are perhaps a little smaller."""
+    some, columns = slice(*rows), slice(pictures.shape[2])
+    pictures[0, some], pictures[1, some] = pair[some, columns].real, pair[some, columns].imag
 
 
 def _cropped(transform: Complex, rows: NDArray[np.int64], columns: int) -> Complex:

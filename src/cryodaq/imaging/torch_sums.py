@@ -36,33 +36,32 @@ def sum_on_device(
 
 
 def _sum_terms(frames: NDArray[np.generic], detector: Detector, plan: SumPlan, device: str) -> Tensor:
-    height, width = plan.shape_yx
-    sums = torch.zeros((len(plan.weights), height, width), dtype=torch.float32, device=device)
+    sums = torch.zeros((len(plan.weights), *plan.whole_yx), dtype=torch.float32, device=device)
     for frame, picture in enumerate(corrected_frames(frames, detector, device)):
-        moved = _moved(picture, torch.as_tensor(plan.displacement[frame], device=device), plan.tile_yx)
+        moved = _moved(picture, torch.as_tensor(plan.displacement[frame], device=device), plan)
         for term, weight in zip(sums, plan.weights[:, frame], strict=True):
             term.add_(moved, alpha=float(weight))
     return sums
 
 
-def _moved(picture: Tensor, displacement: Tensor, tile_yx: tuple[int, int]) -> Tensor:
-    """One frame (y, x), each tile moved back by its displacement (tile y, tile x, yx)."""
-    height, width = picture.shape
+def _moved(picture: Tensor, displacement: Tensor, plan: SumPlan) -> Tensor:
+    """One frame (y, x), each tile moved back by its displacement (tile y, tile x, yx), going round at the ends."""
+    (height, width), (rows, columns) = picture.shape, plan.whole_yx
 
     def everywhere(of_tiles: Tensor) -> Tensor:
-        wide = of_tiles.repeat_interleave(tile_yx[1], dim=1)[:, :width]
-        return wide.repeat_interleave(tile_yx[0], dim=0)[:height]
+        wide = of_tiles.repeat_interleave(plan.tile_yx[1], dim=1)[:, :columns]
+        return wide.repeat_interleave(plan.tile_yx[0], dim=0)[:rows]
 
     whole = torch.floor(displacement)
     taps = [_spline_taps(displacement[..., axis] - whole[..., axis]) for axis in (0, 1)]
-    y = torch.arange(height, device=picture.device)[:, None] + everywhere(whole[..., 0].long())
-    x = torch.arange(width, device=picture.device)[None, :] + everywhere(whole[..., 1].long())
-    flat, total = picture.view(-1), torch.zeros_like(picture)
+    y = torch.arange(rows, device=picture.device)[:, None] + everywhere(whole[..., 0].long())
+    x = torch.arange(columns, device=picture.device)[None, :] + everywhere(whole[..., 1].long())
+    flat, total = picture.view(-1), picture.new_zeros((rows, columns))
     for row, weight_y in enumerate(taps[0]):
-        start = (y + (row - 1)).remainder_(height).mul_(width)
-        across = torch.zeros_like(picture)
+        start = (y + (row - 1)).remainder_(rows).remainder_(height).mul_(width)
+        across = torch.zeros_like(total)
         for column, weight_x in enumerate(taps[1]):
-            across += everywhere(weight_x) * flat[(x + (column - 1)).remainder_(width).add_(start)]
+            across += everywhere(weight_x) * flat[(x + (column - 1)).remainder_(columns).remainder_(width).add_(start)]
         total += everywhere(weight_y) * across
     return total
 
@@ -99,8 +98,9 @@ def _combined(sums: Tensor, plan: SumPlan, device: str) -> tuple[Float, Float]:
         even += power * float(share[0])
         uneven += power * read(share)
     pictures = [
-        torch.fft.irfft2(spectrum / torch.sqrt(noise.clamp(min=float(FLATTEST_POWER))), s=plan.kept_yx)
+        torch.fft.irfft2(spectrum / torch.sqrt(noise.clamp(min=float(FLATTEST_POWER))), s=plan.whole_kept_yx)
         for spectrum, noise in ((plain, even), (weighted, uneven))
     ]
-    unweighted, dose_weighted = (np.asarray(picture.cpu().numpy(), np.float32) for picture in pictures)
+    inside = tuple(slice(size) for size in plan.kept_yx)
+    unweighted, dose_weighted = (np.asarray(picture[inside].cpu().numpy(), np.float32) for picture in pictures)
     return unweighted, dose_weighted
