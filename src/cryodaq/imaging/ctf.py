@@ -36,7 +36,6 @@ LARGEST_ASTIGMATISM = 0.5
 BACKGROUND_CURVES = 14
 WHOLE_RANGE_CURVES = 10
 REFINEMENTS = 2
-FINEST_ANG = 0.1
 PICTURE_PX = 512
 """Edge of the pictures of spectrum and fit, at least."""
 
@@ -166,12 +165,11 @@ def _measure(spectrum: PowerSpectrum, lens: Lens, options: CtfOptions) -> CtfMea
     if not options.min_defocus_ang < options.max_defocus_ang:
         raise ImagingError("the smallest defocus is not below the largest; correct the range of the CTF fit")
     phase_shifts = ANY_PHASE_SHIFT if options.search_phase_shift else NO_PHASE_PLATE
-    fitted_range = polar(spectrum, coarsest_ang=options.min_resolution_ang, finest_ang=options.max_resolution_ang)
-    rings = Rings(fitted_range.in_sectors(), lens)
+    whole_range = polar(spectrum, coarsest_ang=options.min_resolution_ang)
+    rings = Rings(whole_range.until(options.max_resolution_ang).in_sectors(), lens)
     found = find_rings(
         rings, least_ang=options.min_defocus_ang, most_ang=options.max_defocus_ang, phase_shifts=phase_shifts
     )
-    whole_range = polar(spectrum, coarsest_ang=options.min_resolution_ang, finest_ang=FINEST_ANG)
     found = _refined_on(whole_range, found, lens=lens, free_phase=options.search_phase_shift)
     score = rings.score(found)
     curve = measure_curve(whole_range, model=found, lens=lens)
@@ -227,25 +225,27 @@ def _credible(defocus: Defocus, curve: RingCurve, options: CtfOptions) -> bool:
 
 def _flattened(spectrum: PowerSpectrum, *, coarsest_ang: float) -> Float:
     """Logarithm of the power less its average at each frequency, smoothed; 0 at low frequencies."""
+    from cryodaq.imaging.power_spectrum import logarithm_of
     from cryodaq.imaging.ring_profiles import smooth_curves
 
-    size = len(spectrum.power)
-    radius = np.hypot(*np.ogrid[-(size // 2) : size - size // 2, -(size // 2) : size - size // 2])
-    logarithm = np.log(np.maximum(spectrum.power, 1e-6 * float(np.median(spectrum.power))))
+    along = np.square(_pixels_from_middle(spectrum))
+    logarithm = logarithm_of(spectrum.power)
     first = max(1, int(1 / (coarsest_ang * spectrum.step_per_ang)))
-    rings = np.rint(radius).astype(np.int64)
+    rings = np.rint(np.sqrt(along[:, None] + along[None, :])).astype(np.int64)
     mean = np.bincount(rings.ravel(), logarithm.ravel()) / np.maximum(np.bincount(rings.ravel()), 1)
     curves = smooth_curves(len(mean) - first, BACKGROUND_CURVES)
     coefficients, *_ = np.linalg.lstsq(curves, mean[first:], rcond=None)
-    background = np.concatenate([mean[:first], curves @ coefficients])
-    flat = np.where(rings < first, 0, logarithm - background[rings])
+    background = np.concatenate([mean[:first], curves @ coefficients]).astype(np.float32)
+    flat = np.where(rings < first, np.float32(0), logarithm - background[rings])
     return np.asarray(flat / max(float(flat.std()), 1e-12), dtype=np.float32)
+
+
+def _pixels_from_middle(spectrum: PowerSpectrum) -> Float:  # (size,)
+    size = len(spectrum.power)
+    return np.arange(-(size // 2), size - size // 2, dtype=np.float32)
 
 
 def _model(spectrum: PowerSpectrum, defocus: Defocus, lens: Lens) -> Float:
     """Squared CTF (y, x) on the pixels of the spectrum."""
-    size = len(spectrum.power)
-    along = (np.arange(size) - size // 2) * spectrum.step_per_ang
-    square = along[:, None] ** 2 + along[None, :] ** 2
-    angle = np.arctan2(along[:, None], along[None, :])
-    return np.asarray(np.sin(lens.phase(square, defocus.along(angle))) ** 2, dtype=np.float32)
+    along = _pixels_from_middle(spectrum) * np.float32(spectrum.step_per_ang)
+    return np.asarray(np.square(np.sin(lens.phase_at(along[:, None], along[None, :], defocus))), dtype=np.float32)

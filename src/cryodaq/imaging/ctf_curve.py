@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from cryodaq.imaging.ctf_model import Defocus, Lens
-from cryodaq.imaging.power_spectrum import PolarSpectrum
+from cryodaq.imaging.power_spectrum import PolarSpectrum, logarithm_of
 from cryodaq.imaging.ring_profiles import RingModel, smooth_curves
 
 Float64 = NDArray[np.float64]
@@ -79,7 +79,7 @@ def _equal_phase_mean(spectrum: PolarSpectrum, *, defocus: Defocus, lens: Lens) 
     place = np.clip((equivalent - spectrum.frequency[0]) / step, 0, count - 1 - 1e-9).ravel()
     lower = place.astype(np.int64)
     share = place - lower
-    values = np.log(np.maximum(spectrum.power, 1e-6 * np.median(spectrum.power))).ravel()
+    values = logarithm_of(spectrum.power).ravel()
     total = np.bincount(lower, values * (1 - share), count) + np.bincount(lower + 1, values * share, count)
     weight = np.bincount(lower, 1 - share, count) + np.bincount(lower + 1, share, count)
     filled = weight > 0

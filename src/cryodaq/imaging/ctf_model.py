@@ -12,7 +12,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defocus:
+    """Defocus as the mean and a vector of astigmatism that has no jumps where an angle would."""
+
+    mean_ang: float
+    cosine_ang: float = 0.0
+    """Half of U - V times cos(2 angle)."""
+    sine_ang: float = 0.0
+
+    def along(self, angle: Float64) -> Float64:
+        """Å, in directions given in radians from x towards +y."""
+        return np.asarray(self.mean_ang + self.cosine_ang * np.cos(2 * angle) + self.sine_ang * np.sin(2 * angle))
+
+    @property
+    def u_ang(self) -> float:
+        """The larger defocus."""
+        return self.mean_ang + float(np.hypot(self.cosine_ang, self.sine_ang))
+
+    @property
+    def v_ang(self) -> float:
+        """The smaller defocus."""
+        return self.mean_ang - float(np.hypot(self.cosine_ang, self.sine_ang))
+
+    @property
+    def angle_deg(self) -> float:
+        """Direction of U, in [0, 180)."""
+        return float(np.rad2deg(np.arctan2(self.sine_ang, self.cosine_ang)) / 2 % 180)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +75,14 @@ class Lens:
             lead * (defocus_ang - 0.5 * self.wavelength_ang**2 * self.cs_ang * frequency_squared) + self.constant_phase
         )
 
+    def phase_at(self, y: Float, x: Float, defocus: Defocus) -> Float:
+        """Radians at frequencies along both axes (1/Å, broadcast), in single precision: enough for a picture."""
+        square = x * x + y * y
+        # Defocus along a direction times k², without the direction.
+        turned = defocus.mean_ang * square + defocus.cosine_ang * (x * x - y * y) + 2 * defocus.sine_ang * (x * y)
+        bend = 0.5 * self.wavelength_ang**2 * self.cs_ang
+        return np.asarray(np.pi * self.wavelength_ang * (turned - bend * square * square) + self.constant_phase)
+
     def turns_per_frequency(self, frequency: Float64, defocus_ang: Float64) -> Float64:
         """How fast the squared CTF oscillates, periods per (1/Å)."""
         cs_part = self.wavelength_ang**2 * self.cs_ang * frequency**2
@@ -57,32 +95,3 @@ class Lens:
         # The smaller root of bend·q² - other·q + turned = 0, in the form that stays exact for small bend.
         root = np.sqrt(np.maximum(other_ang**2 - 4 * bend * turned, 0))
         return np.asarray(2 * turned / (other_ang + root))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defocus:
-    """Defocus as the mean and a vector of astigmatism that has no jumps where an angle would."""
-
-    mean_ang: float
-    cosine_ang: float = 0.0
-    """Half of U - V times cos(2 angle)."""
-    sine_ang: float = 0.0
-
-    def along(self, angle: Float64) -> Float64:
-        """Å, in directions given in radians from x towards +y."""
-        return np.asarray(self.mean_ang + self.cosine_ang * np.cos(2 * angle) + self.sine_ang * np.sin(2 * angle))
-
-    @property
-    def u_ang(self) -> float:
-        """The larger defocus."""
-        return self.mean_ang + float(np.hypot(self.cosine_ang, self.sine_ang))
-
-    @property
-    def v_ang(self) -> float:
-        """The smaller defocus."""
-        return self.mean_ang - float(np.hypot(self.cosine_ang, self.sine_ang))
-
-    @property
-    def angle_deg(self) -> float:
-        """Direction of U, in [0, 180)."""
-        return float(np.rad2deg(np.arctan2(self.sine_ang, self.cosine_ang)) / 2 % 180)

@@ -50,10 +50,11 @@ def find_rings(rings: Rings, *, least_ang: float, most_ang: float, phase_shifts:
     best = RingModel(defocus=Defocus(mean_ang=float(grid[0])), envelope=Envelope(decays_ang2=ENVELOPES_ANG2[:1]))
     best_score = -np.inf
     profiles = rings.profiles.astype(np.float32)
+    waves = [rings.waves(grid, phase_shift=shift) for shift in phase_shifts]
     for decay in ENVELOPES_ANG2:
         envelope = Envelope(decays_ang2=(decay,))
         height = envelope.height(rings.frequency)
-        models = [rings.models(grid, height, phase_shift=shift) for shift in phase_shifts]
+        models = [rings.without_background(wave * height) for wave in waves]
         products = np.stack([_products(profiles, one.astype(np.float32)) for one in models])
         squares = np.mean([(one**2).sum(axis=1) for one in models], axis=0).astype(np.float32)
         for astigmatism in _astigmatisms():
@@ -159,10 +160,12 @@ def refine_rings(rings: Rings, start: RingModel, *, free_phase: bool) -> RingMod
         # The best height of the rings is their correlation.
         return np.asarray((seen - (seen * expected).sum() * expected).ravel())
 
-    found = scipy.optimize.least_squares(
-        misfit, np.zeros(len(scale)), method="lm", diff_step=[1e-3], xtol=1e-3, ftol=1e-6, max_nfev=12 * len(scale)
+    # `least_squares` would do the same with products whose threads burn 60 ms waiting for more.
+    even = np.ones(len(scale))
+    found, *_ = scipy.optimize.leastsq(
+        misfit, 0 * even, epsfcn=1e-6, xtol=1e-3, ftol=1e-6, maxfev=12 * len(scale), diag=even, full_output=True
     )
-    return model(found.x)
+    return model(found)
 
 
 def measure_envelope(rings: Rings, model: RingModel) -> Envelope:

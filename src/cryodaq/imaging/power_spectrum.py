@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import scipy.fft
@@ -16,6 +17,7 @@ from cryodaq.imaging.soundness import check_micrograph
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 SMALLEST_PX = 128
 LARGEST_PX = 2048
@@ -30,6 +32,8 @@ LEFT_OUT = 0.4
 FINE_ANGLES = 720
 """Directions over half a turn in which a spectrum is sampled."""
 FEWEST_RINGS = 24
+MOST_FOR_USUAL = 20_000
+"""Pixels of which the median is taken where it need not be exact."""
 SECTORS = 48
 """Groups of those directions that are fitted."""
 
@@ -52,6 +56,24 @@ class PolarSpectrum:
     """Directions, radians from x towards +y, in [0, pi)."""
     frequency: Float64
     """1/Å."""
+
+    def until(self, finest_ang: float) -> PolarSpectrum:
+        """Frequencies that are no finer than this resolution.
+
+        Raises
+        ------
+        ImagingError
+            When they are too few to see rings in.
+        """
+        count = int(np.count_nonzero(self.frequency <= 1 / finest_ang))
+        if count < FEWEST_RINGS:
+            coarsest_ang = 1 / self.frequency[0] if len(self.frequency) else np.inf
+            problem = (
+                f"between {coarsest_ang:.3g} and {finest_ang:g} Å this spectrum has {count} rings; "
+                "take a larger box or finer pixels"
+            )
+            raise ImagingError(problem)
+        return PolarSpectrum(power=self.power[:, :count], angle=self.angle, frequency=self.frequency[:count])
 
     def in_sectors(self) -> PolarSpectrum:
         """Averages over neighbouring directions."""
@@ -120,7 +142,7 @@ def _wanted_tile(box: int, *, pixel_size_ang: float, finest_ang: float) -> int:
 def _averaged(micrograph: NDArray[np.floating], *, tile: int, box: int, pixel_size_ang: float) -> PowerSpectrum:
     total = np.zeros((box, box // 2 + 1))
     for picture in _tiles(micrograph, tile):
-        low = _cut(scipy.fft.rfft2(picture), box)
+        low = _low_frequencies(picture, box)
         half = low.real**2 + low.imag**2
         total += half / max(float(half[box // 8 : -box // 8].mean()), 1e-30)
     if not total.any():
@@ -131,19 +153,24 @@ def _averaged(micrograph: NDArray[np.floating], *, tile: int, box: int, pixel_si
 def _tiles(micrograph: NDArray[np.floating], tile: int) -> Iterator[Float]:
     """Squares that cover the micrograph, mean removed, faded at the edges."""
     fade = scipy.signal.windows.tukey(tile, 2 * TAPER).astype(np.float32)
-    window = fade[:, None] * fade[None, :]
+    faded = int(TAPER * tile) + 1
     starts = [np.linspace(0, n - tile, round(n / tile + LEFT_OUT)).round().astype(int) for n in micrograph.shape]
     for y in starts[0]:
         for x in starts[1]:
-            part = micrograph[y : y + tile, x : x + tile].astype(np.float32)
-            part -= part.mean(dtype=np.float64).astype(np.float32)
-            part *= window
+            seen = micrograph[y : y + tile, x : x + tile]
+            mean = float(seen.mean(axis=1, dtype=np.float32).mean(dtype=np.float64))
+            part = np.subtract(seen, mean, dtype=np.float32)
+            for edge in (slice(None, faded), slice(-faded, None)):
+                part[edge] *= fade[edge, None]
+                part[:, edge] *= fade[edge]
             yield part
 
 
-def _cut(half: NDArray[np.complex64], box: int) -> NDArray[np.complex64]:
-    """Low frequencies of a half transform, as a smaller picture would have them."""
-    return np.concatenate([half[: box // 2, : box // 2 + 1], half[-(box // 2) :, : box // 2 + 1]])
+def _low_frequencies(picture: Float, box: int) -> NDArray[np.complex64]:
+    """Half transform (y, x) of a smaller picture with the same low frequencies; no column is transformed in vain."""
+    columns = np.ascontiguousarray(scipy.fft.rfft(picture, axis=1)[:, : box // 2 + 1])
+    whole = scipy.fft.fft(columns, axis=0, overwrite_x=True)
+    return np.concatenate([whole[: box // 2], whole[-(box // 2) :]])
 
 
 def _whole_plane(half: Float64) -> Float:
@@ -196,24 +223,22 @@ def reduced(spectrum: PowerSpectrum, *, size_px: int) -> PowerSpectrum:
 
 def _symmetry(power: Float) -> float:
     """Correlation of opposite pixels, 1 in the spectrum of any real picture."""
-    inner = power[1:, 1:]
-    logarithm = np.log(np.maximum(inner, 1e-6 * float(np.median(inner)) + 1e-30)).ravel()
+    logarithm = logarithm_of(power[1:, 1:]).ravel()
     logarithm -= logarithm.mean()
     return float((logarithm * logarithm[::-1]).sum() / max(float((logarithm * logarithm).sum()), 1e-30))
 
 
-def polar(spectrum: PowerSpectrum, *, coarsest_ang: float, finest_ang: float) -> PolarSpectrum:
+def logarithm_of(power: NDArray[Real]) -> NDArray[Real]:
+    """Logarithm, of the kind of the power; a millionth of the usual power stands for none at all."""
+    some = power.ravel()[:: max(1, power.size // MOST_FOR_USUAL)]
+    return np.asarray(np.log(np.maximum(power, power.dtype.type(1e-6 * float(np.median(some)) + 1e-30))))
+
+
+def polar(spectrum: PowerSpectrum, *, coarsest_ang: float) -> PolarSpectrum:
     """Sample half a plane in directions and rings, one pixel from ring to ring, bilinearly."""
     half = len(spectrum.power) // 2
     first = max(2, int(np.ceil(1 / (coarsest_ang * spectrum.step_per_ang))))
-    last = min(half - 2, int(1 / (finest_ang * spectrum.step_per_ang)))
-    if last - first < FEWEST_RINGS:
-        problem = (
-            f"between {coarsest_ang:g} and {finest_ang:g} Å this spectrum has {max(0, last - first)} rings; "
-            "take a larger box or finer pixels"
-        )
-        raise ImagingError(problem)
-    radius = np.arange(first, last + 1, dtype=np.float64)
+    radius = np.arange(first, max(first, half - 1), dtype=np.float64)
     angle = (np.arange(FINE_ANGLES) + 0.5) * np.pi / FINE_ANGLES
     y = half + radius[None, :] * np.sin(angle)[:, None]
     x = half + radius[None, :] * np.cos(angle)[:, None]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 from cryodaq.imaging.ctf_model import Defocus, Lens
-from cryodaq.imaging.power_spectrum import PolarSpectrum
+from cryodaq.imaging.power_spectrum import PolarSpectrum, logarithm_of
 
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -89,32 +89,31 @@ class Rings:
             self._root_weight[ignored] = 0
         smooth = smooth_curves(len(spectrum.frequency), curves) * self._root_weight[:, None]
         self._background, _ = np.linalg.qr(smooth)
-        logarithm = np.log(np.maximum(spectrum.power, 1e-6 * np.median(spectrum.power)))
-        self.profiles = self._flattened(logarithm * self._root_weight)
+        self.profiles = self.without_background(logarithm_of(spectrum.power))
 
-    def _flattened(self, weighted: Float64) -> Float64:
-        flat = np.empty_like(weighted)
+    def without_background(self, profiles: Float64) -> Float64:  # (direction, frequency)
+        """Weighted, and freed of all that smooth curves can describe."""
+        weighted: Float64 = profiles * self._root_weight
+        flat: Float64 = np.empty_like(weighted)
         for first in range(0, len(weighted), ROWS_AT_ONCE):
             rows = weighted[first : first + ROWS_AT_ONCE]
             flat[first : first + ROWS_AT_ONCE] = rows - (rows @ self._background) @ self._background.T
         return flat
 
-    def models(self, defocus_ang: Float64, heights: Float64, *, phase_shift: float = 0.0) -> Float64:
-        """Profiles (defocus, frequency) that rings of these defoci would have, background taken away.
-
-        `heights` of the rings are (frequency,) for all, or (defocus, frequency); the phase shift is in radians.
-        """
+    def waves(self, defocus_ang: Float64, *, phase_shift: float = 0.0) -> Float64:
+        """Rings of these defoci (defocus, frequency), of height 1 where they are seen whole."""
         k = self.frequency[None, :]
         phase = self.lens.phase(k**2, defocus_ang[:, None]) + phase_shift
         step = self.frequency[1] - self.frequency[0]
         # Rings that turn within one pixel of frequency are averaged away by the sampling.
-        seen = np.sinc(self.lens.turns_per_frequency(k, defocus_ang[:, None]) * step)
-        return self._flattened(-np.cos(2 * phase) * seen * (heights * self._root_weight))
+        seen: Float64 = np.sinc(self.lens.turns_per_frequency(k, defocus_ang[:, None]) * step)
+        return -np.cos(2 * phase) * seen
 
     def profiles_of(self, model: RingModel) -> Float64:  # (direction, frequency)
         """Profiles that these rings would have, background taken away."""
         heights = model.envelope.heights(self.frequency, self.angle)
-        return self.models(model.defocus.along(self.angle), heights, phase_shift=model.phase_shift)
+        waves = self.waves(model.defocus.along(self.angle), phase_shift=model.phase_shift)
+        return self.without_background(waves * heights)
 
     def score(self, model: RingModel) -> float:
         """Correlation of rings seen and expected, -1 to 1."""
