@@ -131,6 +131,18 @@ def test_connections_to_a_node_without_power_end_and_every_service_says_how_its_
     assert asked == {"airflow-api", "airflow-scheduler", "airflow-dag-processor", "elogbook", "web"}
 
 
+@pytest.mark.parametrize("name", sorted(rendering.OPTIONAL))
+def test_a_server_that_recovers_after_a_crash_or_is_slow_to_answer_is_not_killed_for_it(name: str) -> None:
+    health = rendered()["services"][name]["healthcheck"]
+    assert int(health["start_period"].removesuffix("s")) >= 300
+    assert int(health["timeout"].removesuffix("s")) >= 20
+    assert int(health["retries"]) * int(health["interval"].removesuffix("s")) >= 90
+
+
+def test_postgresql_is_stopped_without_waiting_for_its_clients() -> None:
+    assert rendered()["services"]["postgres"]["stop_signal"] == "SIGINT"
+
+
 def test_secrets_that_the_facility_file_names_reach_those_who_read_them() -> None:
     mail = '[notifications.smtp]\nhost = "mail.example.org"\nsender = "daq@example.org"\n'
     stack = rendered(TEXT.replace("[pools]", mail + 'password_file = "/run/secrets/mail_password"\n[pools]', 1))
