@@ -7,6 +7,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+from PIL import Image
 
 from cryodaq.imaging.ctf import fit_ctf, fit_ctf_of_spectrum
 
@@ -14,7 +15,7 @@ MICROGRAPHS = Path(__file__).parents[4] / "shared/data/micrographs"
 SPECTRA = MICROGRAPHS / "bgal_powerspectra"
 FALCON = MICROGRAPHS / "falcon3_epu2.9/epu2.9_example.mrc"
 UNITS_PER_ELECTRON = 307
-FALCON_OPTICS = {"voltage_kv": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.1}
+TITAN_OPTICS = {"voltage_kv": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.1}
 
 pytestmark = pytest.mark.skipif(
     not MICROGRAPHS.exists(), reason="the real micrographs lie in ../shared/data, which is not here"
@@ -49,7 +50,7 @@ def falcon_frame() -> np.ndarray:
 
 
 def test_a_falcon_frame_fits_as_other_programs_say(falcon_frame) -> None:
-    fit = fit_ctf(falcon_frame, pixel_size_ang=0.66655, **FALCON_OPTICS).fit
+    fit = fit_ctf(falcon_frame, pixel_size_ang=0.66655, **TITAN_OPTICS).fit
     assert fit.fitted
     assert fit.defocus_mean_ang == pytest.approx(27170, rel=0.01)
     assert fit.fit_resolution_ang < 4.0
@@ -67,8 +68,25 @@ def test_aligning_a_moved_exposure_shows_finer_rings(falcon_frame) -> None:
         drift_px = round(10 * (1 - np.exp(-frame / 3)))
         still += dealt
         moved += np.roll(dealt, (drift_px, drift_px // 2), axis=(0, 1))
-    aligned, unaligned = (fit_ctf(sum_, pixel_size_ang=0.66655, **FALCON_OPTICS).fit for sum_ in (still, moved))
+    aligned, unaligned = (fit_ctf(sum_, pixel_size_ang=0.66655, **TITAN_OPTICS).fit for sum_ in (still, moved))
     assert aligned.fit_resolution_ang < 4.0 < unaligned.fit_resolution_ang
     assert aligned.score > unaligned.score
     for fit in (aligned, unaligned):
         assert fit.defocus_mean_ang == pytest.approx(27170, rel=0.01)
+
+
+def test_aligned_exposures_rank_above_single_frames_of_theirs() -> None:
+    """Apoferritin on a K2 (EMPIAR-10146): what quality control sees of an exposure before and after alignment."""
+    folder = MICROGRAPHS / "apoferritin_empiar10146"
+    frames = sorted((folder / "single_frame").glob("*.bin.png"))
+    assert len(frames) >= 4
+    for frame in frames:
+        aligned = folder / "avg" / frame.name.replace(".bin.png", ".bin_avg.png")
+        before, after = (
+            fit_ctf(np.asarray(Image.open(path), dtype=np.float32), pixel_size_ang=1.5, **TITAN_OPTICS).fit
+            for path in (frame, aligned)
+        )
+        assert after.fitted
+        assert after.fit_resolution_ang < 6.0
+        assert after.score > 2 * before.score
+        assert not before.fitted or before.fit_resolution_ang > after.fit_resolution_ang
