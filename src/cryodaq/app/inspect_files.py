@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from cryodaq.app.inspect_content import SESSION_RECORD, Facts, read_content
@@ -99,54 +99,70 @@ def inspect_file(path: Path, *, named: PurePosixPath | None = None) -> Inspected
     )
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What the names of a folder's files say, file by file."""
+
+    roles: Counter[str] = field(default_factory=Counter)
+    software: Counter[str] = field(default_factory=Counter)
+    sessions: Counter[str] = field(default_factory=Counter)
+    exposures: dict[str, set[FileRole]] = field(default_factory=dict)
+    names: dict[FileRole, list[str]] = field(default_factory=lambda: {FileRole.MOVIE: [], FileRole.GAIN: []})
+    unknown: list[str] = field(default_factory=list)
+    frames: list[str] = field(default_factory=list)
+    records: list[PurePosixPath] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def add(self, relative: PurePosixPath, size_bytes: int) -> None:
+        """Take one file in."""
+        kind = classify(relative, size_bytes=size_bytes)
+        self.roles[kind.role.value] += 1
+        self.size_bytes += size_bytes
+        if kind.role is FileRole.IGNORED:
+            return
+        if kind.software is not None and kind.role is not FileRole.LIVING:
+            self.software[kind.software.value] += 1
+        if kind.exposure is not None:
+            self.exposures.setdefault(kind.exposure, set()).add(kind.role)
+            self.sessions[str(kind.acquisition_folder)] += 1
+        self.names.get(kind.role, []).append(str(relative))
+        self.unknown += [str(relative)] * kind.unrecognised_image
+        self.frames += [str(relative)] * _is_single_frame(relative, kind)
+        if relative.name == SESSION_RECORD and len(self.records) < NAMED:
+            self.records.append(relative)
+
+    def exposures_with(self, one: FileRole, *, without: FileRole) -> list[str]:
+        """Exposures that have a file of one kind and none of the other, sorted."""
+        return sorted(key for key, found in self.exposures.items() if one in found and without not in found)
+
+
 def inspect_session(folder: Path) -> InspectedSession:
     """Say what a folder holds. Raises `OSError` when it cannot be read."""
-    roles: Counter[str] = Counter()
-    software: Counter[str] = Counter()
-    sessions: Counter[str] = Counter()
-    exposures: dict[str, set[FileRole]] = {}
-    movies: list[str] = []
-    gains: list[str] = []
-    unknown: list[str] = []
-    frames: list[str] = []
-    recorded: list[Facts] = []
-    size_bytes = 0
-    for relative, size in _files_below(folder):
-        kind = classify(relative, size_bytes=size)
-        roles[kind.role.value] += 1
-        size_bytes += size
-        if kind.role is FileRole.IGNORED:
-            continue
-        if kind.software is not None and kind.role is not FileRole.LIVING:
-            software[kind.software.value] += 1
-        if kind.exposure is not None:
-            exposures.setdefault(kind.exposure, set()).add(kind.role)
-            sessions[str(kind.acquisition_folder)] += 1
-        {FileRole.MOVIE: movies, FileRole.GAIN: gains}.get(kind.role, []).append(str(relative))
-        unknown += [str(relative)] * kind.unrecognised_image
-        frames += [str(relative)] * _is_single_frame(relative, kind)
-        if relative.name == SESSION_RECORD and len(recorded) < NAMED:
-            recorded.append(inspect_file(folder / relative, named=relative).facts)
-    lost = [key for key, found in exposures.items() if FileRole.MOVIE not in found and FileRole.METADATA in found]
-    bare = [key for key, found in exposures.items() if FileRole.MOVIE in found and FileRole.METADATA not in found]
+    tally = _Tally()
+    for relative, size_bytes in _files_below(folder):
+        tally.add(relative, size_bytes)
+    movies, gains = tally.names[FileRole.MOVIE], tally.names[FileRole.GAIN]
+    recorded = [inspect_file(folder / path, named=path).facts for path in tally.records]
+    lost = tally.exposures_with(FileRole.METADATA, without=FileRole.MOVIE)
+    bare = tally.exposures_with(FileRole.MOVIE, without=FileRole.METADATA)
     looked = tuple(inspect_file(folder / name, named=PurePosixPath(name)) for name in _some(sorted(movies)))
     return InspectedSession(
         path=str(folder),
-        files=sum(roles.values()),
-        size_bytes=size_bytes,
-        roles=dict(roles.most_common()),
-        software=dict(software.most_common()),
-        sessions=tuple(sorted(sessions)),
-        exposures=len(exposures),
+        files=sum(tally.roles.values()),
+        size_bytes=tally.size_bytes,
+        roles=dict(tally.roles.most_common()),
+        software=dict(tally.software.most_common()),
+        sessions=tuple(sorted(tally.sessions)),
+        exposures=len(tally.exposures),
         movies=len(movies),
-        without_movie=tuple(sorted(lost)[:NAMED]),
-        without_metadata=tuple(sorted(bare)[:NAMED]),
+        without_movie=tuple(lost[:NAMED]),
+        without_metadata=tuple(bare[:NAMED]),
         gain_references=tuple(sorted(gains)[:NAMED]),
         recorded=tuple(recorded),
         looked_into=looked,
         problems=(
-            *_movies_missing(lost, frames, recorded, exposures=len(exposures), movies=len(movies)),
-            *_other_problems(bare, unknown, movies=len(movies), looked=looked),
+            *_movies_missing(lost, tally.frames, recorded, exposures=len(tally.exposures), movies=len(movies)),
+            *_other_problems(bare, tally.unknown, movies=len(movies), looked=looked),
         ),
     )
 

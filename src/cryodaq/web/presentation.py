@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
+from cryodaq.domain.wording import say_size
 from cryodaq.web.settings import WebSettings
 
 if TYPE_CHECKING:
@@ -75,14 +76,7 @@ def count(value: int | None, one: str = "", many: str = "") -> str:
 
 def size(value: int | None) -> str:
     """Return a size in the unit that suits it."""
-    if value is None:
-        return NOTHING
-    amount, unit = float(value), "B"
-    for larger in ("kB", "MB", "GB", "TB", "PB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return number(amount, unit, 0 if unit == "B" or amount >= 100 else 1)
+    return NOTHING if value is None else say_size(value).replace(" ", "\u00a0")
 
 
 def micrometres(value_ang: float | None) -> str:

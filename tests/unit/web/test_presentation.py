@@ -33,7 +33,7 @@ def test_numbers_carry_their_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(999, "999 B"), (412_334_112, "412 MB"), (7_100_000_000_000, "7.1 TB"), (None, "–")]
+    ("value", "text"), [(999, "999 B"), (412_334_112, "412 MB"), (7_100_000_000_000, "7.10 TB"), (None, "–")]
 )
 def test_sizes_use_the_unit_that_suits(value: int | None, text: str) -> None:
     assert size(value) == text.replace(" ", NBSP)
