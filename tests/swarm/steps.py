@@ -70,9 +70,11 @@ def cut(trial: Trial) -> None:
 def leader(trial: Trial) -> None:
     """Crash the node that leads the swarm, with all that it runs, and start it again."""
     trial.collect(2)
+    # a node that was cut off comes back with a later term, and half a minute of elections goes by
+    trial.wait("a manager leads", 120, lambda: trial.lab.leader() is not None)
     leads = trial.lab.leader()
     if leads is None:
-        raise RuntimeError("no manager leads")
+        raise RuntimeError("no manager leads for longer than a moment")
     trial.lab.crash(leads)
     trial.say(f"crashed {leads.name}, which led the swarm")
     trial.wait("another manager leads", 120, lambda: trial.lab.leader() not in {None, leads})
