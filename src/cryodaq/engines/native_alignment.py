@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from cryodaq.formats.movie import MovieHeader
     from cryodaq.imaging.device import Device
+    from cryodaq.imaging.finer_frames import FinerFrames
     from cryodaq.imaging.motion import AlignedMovie, AlignmentOptions
 
 MICROGRAPH, DOSE_WEIGHTED, UNALIGNED = "micrograph.mrc", "micrograph_DW.mrc", "unaligned_sum.mrc"
@@ -69,7 +71,7 @@ class NativeMotionCorrection:
             raise ImagingError(message) from error
 
     def _align(self, movie: Path, *, gain: Path | None, parameters: ImagingParameters, folder: Path) -> AlignmentResult:
-        from cryodaq.formats.movie import load_decoder, read_header
+        from cryodaq.formats.movie import load_decoder, read_frames, read_header
         from cryodaq.imaging.cores import available_cores
         from cryodaq.imaging.motion import align_movie, make_ready
 
@@ -77,11 +79,10 @@ class NativeMotionCorrection:
         header = read_header(movie)
         check_frame_count(header.stored_frame_count, parameters)
         events = movie.suffix.lower() == ".eer"
-        finer = self.eer_upsampling if events else 1
-        options = self._options(parameters, finer=finer)
+        options = self._options(parameters)
         gathered = header.stored_frame_count // header.frame_count
         with ThreadPoolExecutor(2) as readers, lasting_code():
-            reading = readers.submit(_read_frames, movie, finer=finer, threads=available_cores())
+            reading = readers.submit(read_frames, movie, threads=available_cores())
             reading_gain = None if gain is None else readers.submit(_read_gain, gain, events=events)
             # Importing and loading take a core as long as reading a movie does; decoding waits for the first part.
             load_decoder(movie)
@@ -91,12 +92,13 @@ class NativeMotionCorrection:
         aligned = align_movie(
             frames,
             gain=factors,
-            pixel_size_ang=parameters.pixel_size_ang.value / finer,
+            pixel_size_ang=parameters.pixel_size_ang.value,
             dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
             voltage_kv=parameters.voltage_kv.value,
             options=options,
-        ).at_coarser_pixels(finer)
-        pixel_size_ang = parameters.pixel_size_ang.value * options.fourier_bin / finer
+            finer=_finer_frames(movie, self.eer_upsampling) if events and self.eer_upsampling > 1 else None,
+        )
+        pixel_size_ang = parameters.pixel_size_ang.value * options.fourier_bin
         self._write(aligned, folder, pixel_size_ang=pixel_size_ang)
         if self._has_tracks(parameters):
             self._write_tracks(aligned, folder, parameters=parameters)
@@ -104,7 +106,7 @@ class NativeMotionCorrection:
             aligned, header, parameters, folder, pixel_size_ang=pixel_size_ang, seconds=time.monotonic() - started
         )
 
-    def _options(self, parameters: ImagingParameters, *, finer: int) -> AlignmentOptions:
+    def _options(self, parameters: ImagingParameters) -> AlignmentOptions:
         from cryodaq.imaging.motion import AlignmentOptions
 
         return AlignmentOptions(
@@ -112,7 +114,7 @@ class NativeMotionCorrection:
             trunc=parameters.trunc,
             patches_yx=parameters.patches_yx,
             usual_gain_orientation=parameters.usual_gain_orientation,
-            fourier_bin=finer * (SUPER_RESOLUTION_BIN if parameters.super_resolution else 1.0),
+            fourier_bin=SUPER_RESOLUTION_BIN if parameters.super_resolution else 1.0,
             halves=self.products.halves,
             device=self.device,
         )
@@ -179,12 +181,15 @@ class NativeMotionCorrection:
         )
 
 
-def _read_frames(movie: Path, *, finer: int, threads: int) -> NDArray[np.generic]:
-    from cryodaq.formats.movie import read_frames, render_fractions
+def _finer_frames(movie: Path, upsampling: Literal[1, 2, 4]) -> FinerFrames:
+    from cryodaq.formats.movie import render_fractions
+    from cryodaq.imaging.cores import available_cores
+    from cryodaq.imaging.finer_frames import FinerFrames
 
-    if finer == 1:
-        return read_frames(movie, threads=threads)
-    return render_fractions(movie, upsampling=finer, threads=threads)
+    def read(numbers: Sequence[int]) -> NDArray[np.generic]:
+        return render_fractions(movie, upsampling=upsampling, threads=available_cores(), chosen=numbers)
+
+    return FinerFrames(factor=upsampling, read=read)
 
 
 def _read_gain(gain: Path, *, events: bool) -> NDArray[np.float32]:

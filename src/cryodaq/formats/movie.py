@@ -127,7 +127,12 @@ def read_frames(path: Path, *, threads: int = 2) -> NDArray[np.generic]:
 
 
 def render_fractions(
-    path: Path, *, raw_frames: int | None = None, upsampling: int = 1, threads: int = 2
+    path: Path,
+    *,
+    raw_frames: int | None = None,
+    upsampling: int = 1,
+    threads: int = 2,
+    chosen: Sequence[int] | None = None,
 ) -> NDArray[np.generic]:
     """Return the frames (frame, y, x) of an EER movie: counted electrons.
 
@@ -138,6 +143,8 @@ def render_fractions(
         `read_frames` gathers.
     upsampling
         Pixels along each edge of one of the sensor's: 1, 2 or 4.
+    chosen
+        Which frames to return, counted from 0. None: all of them.
 
     Raises
     ------
@@ -150,7 +157,7 @@ def render_fractions(
     group = raw_frames_per_fraction(len(pages)) if raw_frames is None else raw_frames
     if not 1 <= group <= len(pages):
         raise FormatError(path, problem=f"its {len(pages)} raw frames cannot be gathered by {group}")
-    return _render(path, pages, group=group, doublings=DOUBLINGS[upsampling], threads=threads)
+    return _render(path, pages, group=group, doublings=DOUBLINGS[upsampling], threads=threads, chosen=chosen)
 
 
 def raw_frames_per_fraction(stored_frame_count: int) -> int:
@@ -232,18 +239,27 @@ def _event_dtype(group: int) -> np.dtype[np.generic]:
     return np.dtype(np.uint8 if group <= 255 else np.uint16)
 
 
-def _render(path: Path, pages: Sequence[TiffPage], *, group: int, doublings: int, threads: int) -> NDArray[np.generic]:
+def _render(
+    path: Path,
+    pages: Sequence[TiffPage],
+    *,
+    group: int,
+    doublings: int,
+    threads: int,
+    chosen: Sequence[int] | None = None,
+) -> NDArray[np.generic]:
     from cryodaq.formats.eer import add_events  # numba, needed for EER only
 
     first = pages[0]
     sensor_px, finer = first.height * first.width, (first.width, doublings)
-    shape = len(pages) // group, first.height << doublings, first.width << doublings
+    chosen = range(len(pages) // group) if chosen is None else chosen
+    shape = len(chosen), first.height << doublings, first.width << doublings
     if shape[0] * shape[1] * shape[2] * _event_dtype(group).itemsize > MAX_STACK_BYTES:
         raise FormatError(path, problem=f"so finely it would be more than {MAX_STACK_BYTES // 10**9} GB of pixels")
     fractions = np.zeros((shape[0], sensor_px << (2 * doublings)), dtype=_event_dtype(group))
 
     def render(descriptor: int, bits: tuple[int, int, int, int], number: int) -> None:
-        for index in range(number * group, (number + 1) * group):
+        for index in range(chosen[number] * group, (chosen[number] + 1) * group):
             strip = _whole_strip(FileStrips(path, descriptor, index + 1), pages[index])
             if add_events(strip, fractions[number], bits, finer) != sensor_px:
                 problem = f"raw frame {index + 1} is damaged: its events do not end at its last pixel"

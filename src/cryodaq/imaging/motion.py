@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from cryodaq.errors import ImagingError
 if TYPE_CHECKING:
     from cryodaq.imaging.detector import Detector
     from cryodaq.imaging.device import Device
+    from cryodaq.imaging.finer_frames import FinerFrames
     from cryodaq.imaging.motion_field import MotionField
     from cryodaq.imaging.motion_search import BinnedFrames
     from cryodaq.imaging.sum_plan import DoseCurve
@@ -88,16 +88,6 @@ class AlignedMovie:
     even_odd: tuple[Float, Float] | None = None
     """Dose-weighted sums of frames 0, 2, ... and of frames 1, 3, ..., when asked for."""
 
-    def at_coarser_pixels(self, factor: int) -> AlignedMovie:
-        """Say field and counts in pixels so much larger than those of the frames; pictures stay as they are."""
-        field = dataclasses.replace(
-            self.field,
-            coefficients=self.field.coefficients / factor,
-            shape_yx=(self.field.shape_yx[0] // factor, self.field.shape_yx[1] // factor),
-        )
-        counts = self.mean_counts_per_px_frame * factor**2
-        return dataclasses.replace(self, field=field, mean_counts_per_px_frame=counts)
-
 
 @cache
 def make_ready(stored_type: np.dtype[np.generic]) -> None:
@@ -134,6 +124,7 @@ def align_movie(
     voltage_kv: float,
     gain: NDArray[np.generic] | None = None,  # (y, x)
     options: AlignmentOptions | None = None,
+    finer: FinerFrames | None = None,
 ) -> AlignedMovie:
     """Correct the detector, find how the specimen moved, and add the frames up in its frame of reference.
 
@@ -148,6 +139,9 @@ def align_movie(
     gain
         Factors that make the detector even; 0 marks a defect. It is turned as the data say, and left out when
         the camera has applied it already. None: already applied.
+    finer
+        The same frames in smaller pixels, of which the aligned sums are made. Those, motion and unaligned sum are in
+        the pixels of `frames` all the same.
 
     Raises
     ------
@@ -156,7 +150,7 @@ def align_movie(
     """
     from cryodaq.imaging.detector import check_stack, countable, sum_frames
     from cryodaq.imaging.device import gpu_for
-    from cryodaq.imaging.summation import bin_in_fourier, binned_shape, sum_aligned
+    from cryodaq.imaging.summation import bin_in_fourier, binned_shape
     from cryodaq.imaging.trajectory import motion_statistics
     from cryodaq.imaging.workspace import Workspace
 
@@ -185,10 +179,10 @@ def align_movie(
         pixel_size_ang=pixel_size_ang,
     )
     binned = binned_shape((frames.shape[1], frames.shape[2]), options.fourier_bin)
-    dose = _dose_curve(exposure)
-    add_up = partial(sum_aligned, detector=plain.detector, binned_shape_yx=binned, device=device, workspace=workspace)
-    sums = add_up(counts, field=field, dose=dose)
-    halves = _halves(counts, field, dose, add_up=add_up) if options.halves else None
+    given = _addends(counts, plain.detector, field, exposure, finer=finer, throw=options.throw)
+    add_up = partial(given.add_up, binned_shape_yx=binned, device=device, workspace=workspace)
+    sums = add_up(slice(None))
+    halves = _halves(len(counts), add_up=add_up) if options.halves else None
     return AlignedMovie(
         unweighted=sums.unweighted,
         dose_weighted=sums.dose_weighted,
@@ -228,13 +222,66 @@ def _brightness(counts_per_frame: Float64) -> Float64:
     return np.asarray(relative if uneven else np.ones_like(relative))
 
 
-def _dose_curve(exposure: Exposure) -> DoseCurve:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addends:
+    """What aligned sums are made of, in pixels of the frames that are added up."""
+
+    stacks: Callable[[slice], Iterable[NDArray[np.generic]]]
+    """Gives some of the frames."""
+    detector: Detector
+    field: MotionField
+    dose: DoseCurve
+
+    def add_up(
+        self,
+        some: slice,
+        *,
+        binned_shape_yx: tuple[int, int],
+        device: str | None,
+        workspace: Workspace,
+    ) -> AlignedSums:
+        """Sums of some of the frames; each keeps the weight of its place in the exposure."""
+        from cryodaq.imaging.summation import sum_aligned
+
+        return sum_aligned(
+            self.stacks(some),
+            detector=self.detector,
+            field=self.field.of(some),
+            dose=self.dose.of(some),
+            binned_shape_yx=binned_shape_yx,
+            device=device,
+            workspace=workspace,
+        )
+
+
+def _addends(
+    counts: NDArray[np.generic],
+    detector: Detector,
+    field: MotionField,
+    exposure: Exposure,
+    *,
+    finer: FinerFrames | None,
+    throw: int,
+) -> Addends:
+    if finer is None:
+        dose = _dose_curve(exposure, pixel_size_ang=exposure.pixel_size_ang)
+        return Addends(stacks=lambda some: (counts[some],), detector=detector, field=field, dose=dose)
+    numbers = range(throw, throw + len(counts))
+    return Addends(
+        stacks=lambda some: finer.stacks(numbers[some], counts),
+        detector=detector.at_finer_pixels(finer.factor),
+        field=field.at_finer_pixels(finer.factor),
+        dose=_dose_curve(exposure, pixel_size_ang=exposure.pixel_size_ang / finer.factor),
+    )
+
+
+def _dose_curve(exposure: Exposure, *, pixel_size_ang: float) -> DoseCurve:
     from cryodaq.imaging.dose_weighting import dose_weights
     from cryodaq.imaging.sum_plan import DoseCurve
 
     step = 0.5**0.5 / (DOSE_CURVE_POINTS - 1)
     weights = dose_weights(
-        np.arange(DOSE_CURVE_POINTS) * step / exposure.pixel_size_ang,
+        np.arange(DOSE_CURVE_POINTS) * step / pixel_size_ang,
         frame_count=len(exposure.dose_e_ang2),
         dose_per_frame_e_ang2=exposure.dose_e_ang2,
         voltage_kv=exposure.voltage_kv,
@@ -243,16 +290,11 @@ def _dose_curve(exposure: Exposure) -> DoseCurve:
     return DoseCurve(step=step, weights=weights)
 
 
-def _halves(
-    counts: NDArray[np.generic], field: MotionField, dose: DoseCurve, *, add_up: Callable[..., AlignedSums]
-) -> tuple[Float, Float] | None:
-    """Sums of even and of odd frames; each frame keeps the weight of its place in the exposure."""
-    if field.frame_count < 2:
+def _halves(frame_count: int, *, add_up: Callable[[slice], AlignedSums]) -> tuple[Float, Float] | None:
+    """Sums of even and of odd frames."""
+    if frame_count < 2:
         return None
-    even, odd = (
-        add_up(counts[half], field=field.of(half), dose=dose.of(half)).dose_weighted
-        for half in (slice(0, None, 2), slice(1, None, 2))
-    )
+    even, odd = (add_up(half).dose_weighted for half in (slice(0, None, 2), slice(1, None, 2)))
     return even, odd
 
 

@@ -40,6 +40,14 @@ class MotionField:
         terms = basis(place, self.degrees_yx)
         return np.asarray(np.einsum("pk,fkd->fpd", terms, self.coefficients))
 
+    def at_finer_pixels(self, factor: int) -> MotionField:
+        """The same field in pixels so much smaller."""
+        return MotionField(
+            degrees_yx=self.degrees_yx,
+            coefficients=self.coefficients * factor,
+            shape_yx=(self.shape_yx[0] * factor, self.shape_yx[1] * factor),
+        )
+
     def mean_px_yx(self) -> Float64:  # (frame, yx)
         """Mean displacement of the field."""
         # All Legendre polynomials but the constant have the mean 0.

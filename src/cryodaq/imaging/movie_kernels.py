@@ -310,7 +310,8 @@ def sum_moved_tiles(
     displacement: NDArray[np.float64],  # (frame, tile y, tile x, 2)
     weights: Float,  # (term, frame)
     correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
-    pairs: NDArray[np.complex64],  # (pair, y, x), written
+    pairs: NDArray[np.complex64],  # (pair, y, x), written, or added to
+    earlier: int,  # frames of the movie that are in them already
 ) -> None:
     """Move frames back by the displacement of each tile, and add them into several weighted sums at once.
 
@@ -342,4 +343,6 @@ def sum_moved_tiles(
                 at = (number * tall + y) * wide
                 for x in range(min(wide, area[3] - left)):
                     value = complex(terms[2 * pair, at + x], terms[2 * pair + 1, at + x])
+                    if earlier:
+                        value += pairs[pair, area[0] + y, left + x]
                     pairs[pair, area[0] + y, left + x] = value

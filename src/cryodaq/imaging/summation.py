@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class AlignedSums:
 
 
 def sum_aligned(
-    frames: NDArray[np.generic],  # (frame, y, x), as `countable` returns them
+    stacks: Iterable[NDArray[np.generic]],  # (frame, y, x) each, as `countable` returns them
     *,
     detector: Detector,
     field: MotionField,
@@ -52,6 +53,8 @@ def sum_aligned(
 
     Parameters
     ----------
+    stacks
+        All frames in order, some at a time; one stack of all is fastest.
     binned_shape_yx
         Size of the sums when they are binned, by leaving out high frequencies; counts of pixels add up.
     device
@@ -59,14 +62,14 @@ def sum_aligned(
     workspace
         Memory that earlier steps are done with; the sums lie in it.
     """
-    plan = plan_sums(field, dose, kept_yx=binned_shape_yx or (frames.shape[1], frames.shape[2]))
+    plan = plan_sums(field, dose, kept_yx=binned_shape_yx or field.shape_yx)
     if device is not None:
         from cryodaq.imaging.torch_sums import sum_on_device
 
-        unweighted, dose_weighted = sum_on_device(frames, detector=detector, plan=plan, device=device)
+        unweighted, dose_weighted = sum_on_device(stacks, detector=detector, plan=plan, device=device)
         return AlignedSums(unweighted=unweighted, dose_weighted=dose_weighted)
     workspace = workspace or Workspace()
-    pairs = _sum_terms(frames, detector, plan, workspace)
+    pairs = _sum_terms(stacks, detector, plan, workspace)
     for pair in pairs:
         _transform_in_place(scipy.fft.fft2, pair)
     both = workspace.empty(plan.whole_kept_yx, np.complex64)
@@ -100,7 +103,7 @@ def bin_in_fourier(picture: Float, shape_yx: tuple[int, int]) -> Float:
 
 
 def _sum_terms(
-    frames: NDArray[np.generic], detector: Detector, plan: SumPlan, workspace: Workspace
+    stacks: Iterable[NDArray[np.generic]], detector: Detector, plan: SumPlan, workspace: Workspace
 ) -> Complex:  # (pair, y, x)
     """Terms of the sums, two of them as the real and the imaginary part of one picture."""
     pairs = workspace.empty(((len(plan.weights) + 1) // 2, *plan.whole_yx), np.complex64)
@@ -110,9 +113,24 @@ def _sum_terms(
         for rows in row_blocks(plan.whole_yx[0], plan.tile_yx[0])
         for columns in row_blocks(plan.whole_yx[1], wide)
     ]
-    given = plan.tile_yx, plan.displacement, plan.weights, detector.correction, pairs
-    for_each(lambda area: sum_moved_tiles(frames, area, *given), areas)
+    first = 0
+    for frames in stacks:
+        some = slice(first, first + len(frames))
+        moves = plan.displacement[some], np.ascontiguousarray(plan.weights[:, some])
+        given = plan.tile_yx, *moves, detector.correction, pairs, first
+        for_each(partial(_move_and_add, frames, given), areas)
+        first += len(frames)
+        # The next stack may need the memory of this one.
+        del frames
     return pairs
+
+
+def _move_and_add(
+    frames: NDArray[np.generic],
+    given: tuple[Any, ...],  # Any: what the compiled loop takes
+    area: tuple[int, int, int, int],
+) -> None:
+    sum_moved_tiles(frames, area, *given)
 
 
 def _transform_in_place(transform: Callable[..., Any], picture: Complex) -> None:  # Any: scipy has no types

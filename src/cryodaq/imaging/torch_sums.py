@@ -5,6 +5,8 @@ Imported only where a device was chosen, because torch is optional.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ Float = NDArray[np.float32]
 
 
 def sum_on_device(
-    frames: NDArray[np.generic],  # (frame, y, x), as `countable` returns them
+    stacks: Iterable[NDArray[np.generic]],  # (frame, y, x) each, as `countable` returns them
     *,
     detector: Detector,
     plan: SumPlan,
@@ -31,13 +33,14 @@ def sum_on_device(
         When the device has too little memory.
     """
     with on_device():
-        terms = _sum_terms(frames, detector, plan, device)
+        terms = _sum_terms(stacks, detector, plan, device)
         return _combined(terms, plan, device)
 
 
-def _sum_terms(frames: NDArray[np.generic], detector: Detector, plan: SumPlan, device: str) -> Tensor:
+def _sum_terms(stacks: Iterable[NDArray[np.generic]], detector: Detector, plan: SumPlan, device: str) -> Tensor:
     sums = torch.zeros((len(plan.weights), *plan.whole_yx), dtype=torch.float32, device=device)
-    for frame, picture in enumerate(corrected_frames(frames, detector, device)):
+    pictures = (picture for frames in stacks for picture in corrected_frames(frames, detector, device))
+    for frame, picture in enumerate(pictures):
         moved = _moved(picture, torch.as_tensor(plan.displacement[frame], device=device), plan)
         for term, weight in zip(sums, plan.weights[:, frame], strict=True):
             term.add_(moved, alpha=float(weight))

@@ -213,6 +213,7 @@ def test_electrons_are_placed_within_their_pixel(tmp_path: Path, form: tuple[str
     np.add.at(wanted, (np.searchsorted(ends, np.arange(len(codes)), side="right"), y, x), 1)
     finer = render_fractions(path, raw_frames=1, upsampling=upsampling)
     assert np.array_equal(finer, wanted)
+    assert np.array_equal(render_fractions(path, raw_frames=1, upsampling=upsampling, chosen=[3, 80]), wanted[[3, 80]])
     assert np.array_equal(finer.reshape(84, 96, upsampling, 128, upsampling).sum(axis=(2, 4)), truth)
     assert render_fractions(path, upsampling=upsampling).shape == (42, 96 * upsampling, 128 * upsampling)
 

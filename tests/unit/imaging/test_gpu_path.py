@@ -66,7 +66,7 @@ def test_the_gpus_sums_are_those_of_the_cores(make_movie, kind, binned) -> None:
         "binned_shape_yx": binned,
     }
     counts, _ = countable(frames)
-    wanted, found = sum_aligned(counts, **given), sum_aligned(counts, device=device, **given)
+    wanted, found = sum_aligned((counts,), **given), sum_aligned((counts,), device=device, **given)
     for one, other in ((wanted.unweighted, found.unweighted), (wanted.dose_weighted, found.dose_weighted)):
         assert other.dtype == np.float32
         np.testing.assert_allclose(other, one, atol=2e-4 * one.std())

@@ -31,7 +31,7 @@ def still_sums(shape_yx: tuple[int, int], bin_px: int = 1, frame_count: int = 6)
         np.arange(128) * STEP / 1.5, frame_count=frame_count, dose_per_frame_e_ang2=4.0, voltage_kv=300.0
     )
     found = sum_aligned(
-        frames,
+        (frames,),
         detector=plain.detector,
         field=still_field(frame_count, shape_yx=shape_yx),
         dose=DoseCurve(step=STEP, weights=weights),
@@ -70,7 +70,7 @@ def test_sums_may_be_binned_by_any_factor() -> None:
     plain = sum_frames(frames, gain=None)
     dose = DoseCurve(step=STEP, weights=np.ones((128, 4)))
     field = still_field(4, shape_yx=(64, 96))
-    found = sum_aligned(frames, detector=plain.detector, field=field, dose=dose, binned_shape_yx=(42, 64))
+    found = sum_aligned((frames,), detector=plain.detector, field=field, dose=dose, binned_shape_yx=(42, 64))
     np.testing.assert_allclose(found.unweighted, bin_in_fourier(plain.total, (42, 64)), atol=0.005 * plain.total.std())
 
 
