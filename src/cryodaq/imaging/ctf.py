@@ -35,7 +35,6 @@ LARGEST_ASTIGMATISM = 0.5
 """U - V over the mean defocus; more than any microscope that still makes pictures."""
 BACKGROUND_CURVES = 14
 WHOLE_RANGE_CURVES = 10
-REFINEMENTS = 2
 PICTURE_PX = 512
 """Edge of the pictures of spectrum and fit, at least."""
 
@@ -201,16 +200,15 @@ def _refined_on(spectrum: PolarSpectrum, start: RingModel, *, lens: Lens, free_p
     """Refine on all frequencies there are, but those where ice has rings of its own."""
     from cryodaq.imaging.defocus_search import measure_envelope, refine_rings
     from cryodaq.imaging.ice_rings import AROUND_RING_ANG, within
+    from cryodaq.imaging.ring_power import refine_on_power
     from cryodaq.imaging.ring_profiles import Rings
 
     sectors = spectrum.in_sectors()
     ice = within(sectors.frequency, AROUND_RING_ANG)
     rings = Rings(sectors, lens, curves=WHOLE_RANGE_CURVES, ignored=ice)
-    found = start
-    for _ in range(REFINEMENTS):
-        found = dataclasses.replace(found, envelope=measure_envelope(rings, found))
-        found = refine_rings(rings, found, free_phase=free_phase)
-    return found
+    found = dataclasses.replace(start, envelope=measure_envelope(rings, start))
+    found = refine_rings(rings, found, free_phase=free_phase)
+    return refine_on_power(rings, found, free_phase=free_phase)
 
 
 def _credible(defocus: Defocus, curve: RingCurve, options: CtfOptions) -> bool:
@@ -226,14 +224,14 @@ def _credible(defocus: Defocus, curve: RingCurve, options: CtfOptions) -> bool:
 def _flattened(spectrum: PowerSpectrum, *, coarsest_ang: float) -> Float:
     """Logarithm of the power less its average at each frequency, smoothed; 0 at low frequencies."""
     from cryodaq.imaging.power_spectrum import logarithm_of
-    from cryodaq.imaging.ring_profiles import smooth_curves
+    from cryodaq.imaging.ring_profiles import background_curves
 
     along = np.square(_pixels_from_middle(spectrum))
     logarithm = logarithm_of(spectrum.power)
     first = max(1, int(1 / (coarsest_ang * spectrum.step_per_ang)))
     rings = np.rint(np.sqrt(along[:, None] + along[None, :])).astype(np.int64)
     mean = np.bincount(rings.ravel(), logarithm.ravel()) / np.maximum(np.bincount(rings.ravel()), 1)
-    curves = smooth_curves(len(mean) - first, BACKGROUND_CURVES)
+    curves = background_curves(len(mean) - first, BACKGROUND_CURVES)
     coefficients, *_ = np.linalg.lstsq(curves, mean[first:], rcond=None)
     background = np.concatenate([mean[:first], curves @ coefficients]).astype(np.float32)
     flat = np.where(rings < first, np.float32(0), logarithm - background[rings])

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from cryodaq.imaging.ctf_model import Defocus, Lens
 from cryodaq.imaging.power_spectrum import PolarSpectrum, logarithm_of
-from cryodaq.imaging.ring_profiles import RingModel, smooth_curves
+from cryodaq.imaging.ring_profiles import RingModel, background_curves
 
 Float64 = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def measure_curve(spectrum: PolarSpectrum, *, model: RingModel, lens: Lens) -> R
     fitted = np.sin(phase) ** 2
     rings = fitted - 0.5
     seen = rings * model.envelope.height(frequency)
-    design = np.column_stack([smooth_curves(len(frequency), CURVE_BACKGROUND_CURVES), seen])
+    design = np.column_stack([background_curves(len(frequency), CURVE_BACKGROUND_CURVES), seen])
     coefficients, *_ = np.linalg.lstsq(design, profile, rcond=None)
     flat = profile - design[:, :-1] @ coefficients[:-1]
     turns = phase / np.pi

@@ -32,6 +32,7 @@ LEFT_OUT = 0.4
 FINE_ANGLES = 720
 """Directions over half a turn in which a spectrum is sampled."""
 FEWEST_RINGS = 24
+SMEAR_SAMPLES = 512
 MOST_FOR_USUAL = 20_000
 """Pixels of which the median is taken where it need not be exact."""
 SECTORS = 48
@@ -164,6 +165,21 @@ def _tiles(micrograph: NDArray[np.floating], tile: int) -> Iterator[Float]:
                 part[edge] *= fade[edge, None]
                 part[:, edge] *= fade[edge]
             yield part
+
+
+def smear_px2(turns_per_px: Float64) -> Float64:
+    """Variance along an axis, px², of what smears a spectrum, as rings of so many turns per pixel feel it.
+
+    Tiles that fade at their edges smear by the transform of their own correlation, sampling between pixels by a
+    triangle. Both have long tails, so a wave feels the less of them the faster it turns.
+    """
+    fade = scipy.signal.windows.tukey(SMEAR_SAMPLES, 2 * TAPER)
+    correlation = scipy.fft.irfft(np.abs(scipy.fft.rfft(fade, 2 * SMEAR_SAMPLES)) ** 2)[:SMEAR_SAMPLES]
+    turns = (np.arange(SMEAR_SAMPLES) + 0.5) / SMEAR_SAMPLES
+    kept = np.log(np.maximum(correlation / correlation[0], 1e-9))
+    felt = -np.diff(kept, append=kept[-1]) * SMEAR_SAMPLES
+    felt -= 2 * np.gradient(np.log(np.sinc(turns)), turns)
+    return np.asarray(np.interp(turns_per_px, turns, felt / (4 * np.pi**2 * turns)))
 
 
 def _low_frequencies(picture: Float, box: int) -> NDArray[np.complex64]:

@@ -18,6 +18,8 @@ BACKGROUND_CURVES = 7
 INDEPENDENT_SHARE = 0.7
 ROWS_AT_ONCE = 64
 """Products of more rows would be shared out to threads that burn more time waiting than they save."""
+DRIFT_OF_DECAY = 1.5 / np.pi**2
+"""Square of a drift's length over the decay by which sinc² of it begins to fall."""
 LEAST_UNEVEN_ANG2 = 5.0
 """Rounds the corner where a decay begins to differ by direction."""
 
@@ -43,11 +45,17 @@ class Envelope:
 
     def heights(self, frequency: Float64, angle: Float64) -> Float64:  # (direction, frequency)
         """In directions given in radians from x towards +y."""
+        return np.asarray(self.height(frequency) * np.sinc(self.drift_ang(angle)[:, None] * frequency) ** 2)
+
+    @property
+    def most_uneven_ang2(self) -> float:
+        """What drift adds to B along itself, but for the sign: half of the difference to B across."""
+        return float(np.sqrt(self.uneven_cosine_ang2**2 + self.uneven_sine_ang2**2 + LEAST_UNEVEN_ANG2**2))
+
+    def drift_ang(self, angle: Float64) -> Float64:  # (direction,)
+        """Length of a steady drift in these directions, Å; it leaves sinc², which begins to fall as the decay does."""
         uneven = self.uneven_cosine_ang2 * np.cos(2 * angle) + self.uneven_sine_ang2 * np.sin(2 * angle)
-        most = np.sqrt(self.uneven_cosine_ang2**2 + self.uneven_sine_ang2**2 + LEAST_UNEVEN_ANG2**2)
-        # A steady drift over this length leaves sinc², which begins to fall as that decay does.
-        drift_ang = np.sqrt(1.5 * np.maximum(most + uneven, 0)) / np.pi
-        return np.asarray(self.height(frequency) * np.sinc(drift_ang[:, None] * frequency) ** 2)
+        return np.asarray(np.sqrt(DRIFT_OF_DECAY * (self.most_uneven_ang2 + uneven)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +68,15 @@ class RingModel:
     """Of a phase plate, radians."""
 
 
-def smooth_curves(count: int, curves: int) -> Float64:
-    """Cubic B-splines (frequency, curve), equally spaced, that stand for any background."""
+def smooth_curves(place: Float64, curves: int) -> Float64:
+    """Cubic B-splines (place, curve), equally spaced, at places from 0 to 1."""
     knots = np.concatenate([np.zeros(3), np.linspace(0, 1, curves - 2), np.ones(3)])
-    return np.asarray(BSpline.design_matrix(np.linspace(0, 1 - 1e-9, count), knots, 3).toarray())
+    return np.asarray(BSpline.design_matrix(np.clip(place, 0, 1 - 1e-9), knots, 3).toarray())
+
+
+def background_curves(count: int, curves: int) -> Float64:
+    """Smooth curves (frequency, curve) that stand for any background."""
+    return smooth_curves(np.linspace(0, 1, count), curves)
 
 
 def length(profiles: Float64) -> float:
@@ -84,30 +97,32 @@ class Rings:
         self.lens = lens
         self.angle = spectrum.angle
         self.frequency = spectrum.frequency
-        self._root_weight = np.sqrt(spectrum.frequency / spectrum.frequency.mean())
+        self.root_weight = np.sqrt(spectrum.frequency / spectrum.frequency.mean())
         if ignored is not None:
-            self._root_weight[ignored] = 0
-        smooth = smooth_curves(len(spectrum.frequency), curves) * self._root_weight[:, None]
-        self._background, _ = np.linalg.qr(smooth)
+            self.root_weight[ignored] = 0
+        smooth = background_curves(len(spectrum.frequency), curves) * self.root_weight[:, None]
+        self.background, _ = np.linalg.qr(smooth)
         self.profiles = self.without_background(logarithm_of(spectrum.power))
 
     def without_background(self, profiles: Float64) -> Float64:  # (direction, frequency)
         """Weighted, and freed of all that smooth curves can describe."""
-        weighted: Float64 = profiles * self._root_weight
+        weighted: Float64 = profiles * self.root_weight
         flat: Float64 = np.empty_like(weighted)
         for first in range(0, len(weighted), ROWS_AT_ONCE):
             rows = weighted[first : first + ROWS_AT_ONCE]
-            flat[first : first + ROWS_AT_ONCE] = rows - (rows @ self._background) @ self._background.T
+            flat[first : first + ROWS_AT_ONCE] = rows - (rows @ self.background) @ self.background.T
         return flat
 
     def waves(self, defocus_ang: Float64, *, phase_shift: float = 0.0) -> Float64:
         """Rings of these defoci (defocus, frequency), of height 1 where they are seen whole."""
         k = self.frequency[None, :]
         phase = self.lens.phase(k**2, defocus_ang[:, None]) + phase_shift
+        return np.asarray(-np.cos(2 * phase) * self.seen(defocus_ang))
+
+    def seen(self, defocus_ang: Float64) -> Float64:  # (defocus, frequency)
+        """Share of a ring's height that sampling leaves: those that turn within one pixel are averaged away."""
         step = self.frequency[1] - self.frequency[0]
-        # Rings that turn within one pixel of frequency are averaged away by the sampling.
-        seen: Float64 = np.sinc(self.lens.turns_per_frequency(k, defocus_ang[:, None]) * step)
-        return -np.cos(2 * phase) * seen
+        return np.asarray(np.sinc(self.lens.turns_per_frequency(self.frequency[None, :], defocus_ang[:, None]) * step))
 
     def profiles_of(self, model: RingModel) -> Float64:  # (direction, frequency)
         """Profiles that these rings would have, background taken away."""

@@ -237,6 +237,22 @@ def test_motion_within_a_frame_does_not_pass_for_astigmatism(make_micrograph, dr
     assert fit.astigmatism_ang < 300
 
 
+@pytest.mark.parametrize(("defocus", "strength"), [(8400.0, 4.0), (9800.0, 8.0), (18000.0, 5.0)])
+def test_motion_within_a_frame_moves_no_ring(make_rings, defocus, strength) -> None:
+    """What the power is without chance: along a drift of 12 Å only a few strong, falling rings are left."""
+    size, pixel_size_ang, drift_deg = 1200, 1.2, 25.0
+    y, x = np.meshgrid(*(np.fft.fftfreq(size, pixel_size_ang),) * 2, indexing="ij")
+    along = np.cos(np.deg2rad(drift_deg)) * x + np.sin(np.deg2rad(drift_deg)) * y
+    square = x**2 + y**2
+    rings = make_rings((size, size), pixel_size_ang=pixel_size_ang, defocus_ang=defocus, **OPTICS) ** 2
+    height = strength * (1 + 15 * np.exp(-(60.0**2) * square) + 1.5 / (1 + 30.0**2 * square)) * np.exp(-58 * square)
+    power = np.fft.fftshift(1 + height * np.sinc(12.0 * along) ** 2 * rings)
+    fit = fit_ctf_of_spectrum(power.astype(np.float32), pixel_size_ang=pixel_size_ang, **OPTICS).fit
+    assert fit.fitted
+    assert fit.defocus_mean_ang == pytest.approx(defocus, abs=15)
+    assert fit.astigmatism_ang < 30
+
+
 def test_a_spectrum_of_a_given_size_fits_like_its_micrograph(make_micrograph) -> None:
     picture = make_micrograph(seed=18, defocus=15500, pixel_size_ang=0.8, size=1400)
     spectrum = mean_power_of_size(picture, pixel_size_ang=0.8, size_px=512, finest_ang=4.0)
