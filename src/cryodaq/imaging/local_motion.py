@@ -64,16 +64,55 @@ def estimate_field(
     jumps = find_jumps(track_px_yx, pixel_size_ang=patches.pixel_size_ang)
     passes = [patches.cropped(limit) for limit in COARSE_PASSES_ANG] + [patches] * MOST_FINE_PASSES
     likeness, compared, compared_at = None, None, np.zeros((len(fit.terms), *track_px_yx.shape))
+    steps = Steps()
     for visible in passes:
         field = np.einsum("pk,fkd->pfd", fit.terms, coefficients)
         if likeness is None or compared is not visible or _change_ang(patches, compared_at, field) > SAME_LIKENESS_ANG:
             likeness, compared, compared_at = _likeness(visible, field, brightness), visible, field
+            steps.forget()
         places = _measure(visible, field, brightness, likeness)
-        coefficients = fit.coefficients(places, highest_order=highest, jumps=jumps)
+        if steps.is_better(places.agreement):
+            steps.take(coefficients, fit.coefficients(places, highest_order=highest, jumps=jumps), places.agreement)
+        coefficients = steps.coefficients()
         found = np.einsum("pk,fkd->pfd", fit.terms, coefficients)
         if visible is patches and _change_ang(patches, field, found) < SETTLED_ANG:
             break
     return MotionField(degrees_yx=degrees, coefficients=coefficients - coefficients[0], shape_yx=shape_yx)
+
+
+class Steps:
+    """Steps from one field to the next, halved for good whenever one led to frames that agree less.
+
+    How surely frames fix each other's place is known for all patches together. Where a few patches show far more than
+    all others (carbon), slow motion in them is known better than that, and a whole step goes too far: the same way
+    back in the next pass, or ever further.
+    """
+
+    def __init__(self) -> None:
+        self._start = self._target = np.zeros(0)
+        self._agreement = -np.inf
+        self._share = 1.0
+
+    def forget(self) -> None:
+        """Frames are compared in another way from now on: what they agreed before says nothing."""
+        self._agreement = -np.inf
+
+    def is_better(self, agreement: float) -> bool:
+        """Whether the field that the last step led to is as good as the one before; if not, steps become half."""
+        better = agreement >= self._agreement
+        if not better:
+            self._share /= 2
+        return better
+
+    def take(self, start: Float64, target: Float64, agreement: float) -> None:
+        """Go on from the coefficients (frame, term, yx) at which frames agree so much, towards others."""
+        self._start, self._target, self._agreement = start, target, agreement
+
+    def coefficients(self) -> Float64:  # (frame, term, yx)
+        """Where the last step leads."""
+        if self._share == 1.0:
+            return self._target
+        return np.asarray(self._start + self._share * (self._target - self._start))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +122,8 @@ class Places:
     position: Float64  # (patch, frame, yx), pixels
     precision: Float64  # (patch, yx), 1/pixels²: how surely a usual frame's place is known
     errors: FrameErrors
+    agreement: float
+    """Of all frames of all patches before they were moved to these places, weighted as they were compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +193,7 @@ def _measure(patches: Patches, field: Float64, brightness: Float64, likeness: Fr
         position=field + np.clip(step, -wavelength, wavelength),
         precision=curvature**2 / np.maximum(spread, 1e-30),
         errors=errors,
+        agreement=float(terms[..., 2:4].sum()),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cryodaq.imaging.local_motion import Steps
 from cryodaq.imaging.motion import AlignmentOptions, align_movie
 from cryodaq.imaging.motion_field import MotionField, basis, degrees_for
 
@@ -135,3 +136,24 @@ def test_terms_leave_patches_to_judge_the_noise_by() -> None:
         assert len(degrees_for(patches)) <= 2 * patches[0] * patches[1] / 3
     values = basis(np.array([[0.5, -0.5]]), ((0, 0), (1, 0), (0, 2)))
     np.testing.assert_allclose(values, [[1, 0.5, -0.125]])
+
+
+@pytest.mark.parametrize("too_far", [1.0, 1.9, 2.5, 5.0])
+def test_steps_that_go_too_far_find_the_place_all_the_same(too_far) -> None:
+    """Where the slope is too_far times as steep as all patches together say, whole steps would swing ever wider."""
+    true = np.array([3.0, -7.0])
+    here, steps = np.zeros(2), Steps()
+    for _ in range(40):
+        agreement = -float(np.square(here - true).sum())
+        if steps.is_better(agreement):
+            steps.take(here, here + np.array([too_far, 0.8]) * (true - here), agreement)
+        here = steps.coefficients()
+    np.testing.assert_allclose(here, true, atol=0.05)
+
+
+def test_agreement_of_frames_that_were_compared_in_another_way_does_not_count() -> None:
+    steps = Steps()
+    steps.take(np.zeros(2), np.ones(2), 100.0)
+    steps.forget()
+    assert steps.is_better(1.0)
+    np.testing.assert_array_equal(steps.coefficients(), np.ones(2))
