@@ -42,6 +42,7 @@ class Run:
     cpu_s: float
     peak_gb: float
     sum: NDArray[np.float32]  # (y, x), not dose weighted
+    dose_weighted: NDArray[np.float32]  # (y, x)
 
 
 def install() -> None:
@@ -73,6 +74,11 @@ def align(folder: Path, *, pixel_size_ang: float, dose_per_frame_e_ang2: float, 
     command += ["--patch_x", str(patches_yx[1]), "--patch_y", str(patches_yx[0]), "--bfactor", "150"]
     command += ["--dose_weighting", "--save_noDW"]
     wall_s, cpu_s, peak_gb = timed(command, folder)
-    with mrcfile.open(folder / "relion" / "movie_noDW.mrc") as made:
-        picture = made.data[::-1].astype(np.float32)
-    return Run(wall_s=wall_s, cpu_s=cpu_s, peak_gb=peak_gb, sum=picture)
+    plain, weighted = (mrcfile.read(folder / "relion" / name)[::-1] for name in ("movie_noDW.mrc", "movie.mrc"))
+    return Run(
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+        peak_gb=peak_gb,
+        sum=plain.astype(np.float32),
+        dose_weighted=weighted.astype(np.float32),
+    )
