@@ -7,7 +7,7 @@
 
 Prints for each movie what a whole process took (decoding and writing included), how far the found trajectories are
 from the true ones (RMS over 5 x 5 places and all frames, as found and with each place's mean removed), and the signal
-to noise of both sums in bands of resolution, relative to the same frames added up along the true motion without weights.
+to noise of both sums in bands of resolution, relative to the same frames added up along the true motion, unweighted.
 An engine whose interpolation takes more from late frames, which have faded, gains by that where there are no weights.
 """
 
