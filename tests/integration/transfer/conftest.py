@@ -83,8 +83,14 @@ class Stage:
             now=lambda: datetime.now(UTC),
             poll_s=0.3,
         )
+        # How full the disk of these tests is, is not theirs to choose.
         made = Transfer(
-            following=following, scan_pause_s=1.0, stall_s=self.stall_s, floor_fraction=0.0, clock=fast_clock
+            following=following,
+            scan_pause_s=1.0,
+            stall_s=self.stall_s,
+            floor_fraction=0.0,
+            processing_floor_fraction=0.0,
+            clock=fast_clock,
         )
         return replace(made, **changes)  # type: ignore[arg-type]  # test helper
 
