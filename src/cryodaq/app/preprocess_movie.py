@@ -221,7 +221,7 @@ def _ctf(processing: Processing, given: StageInput, folder: Path) -> dict[str, o
         Path(aligned.micrograph),
         # Gone once the movie was published, unless the site keeps it.
         unaligned_sum=unaligned_sum if unaligned_sum.is_file() else None,
-        parameters=_at_micrograph(given.parameters, aligned),
+        parameters=given.parameters.at_pixels_of(aligned.pixel_size_ang),
         folder=folder,
     )
     unaligned = fitted.spectrum_unaligned
@@ -242,7 +242,7 @@ def _pick(processing: Processing, given: StageInput, folder: Path) -> dict[str, 
     try:
         made = processing.engines.particle_picking.pick(
             Path(aligned.micrograph_dose_weighted),
-            parameters=_at_micrograph(given.parameters, aligned),
+            parameters=given.parameters.at_pixels_of(aligned.pixel_size_ang),
             folder=folder,
         )
     except CryodaqError as error:
@@ -279,11 +279,6 @@ def _told(problem: object) -> str | None:
 
 
 _STAGES = {"align": _align, "ctf": _ctf, "pick": _pick, "publish": _publish}
-
-
-def _at_micrograph(parameters: ImagingParameters, aligned: AlignmentResult) -> ImagingParameters:
-    """Return the parameters with the written micrograph's pixel size, which alignment may have changed."""
-    return replace(parameters, pixel_size_ang=replace(parameters.pixel_size_ang, value=aligned.pixel_size_ang))
 
 
 def _stored(earlier: Mapping[str, Mapping[str, object]], stage: str) -> dict[str, object]:

@@ -40,6 +40,13 @@ SpectrumOption = Annotated[
 PatchesOption = Annotated[str, typer.Option("--patches", help="Patches, YxX.")]
 ThrowOption = Annotated[int, typer.Option("--throw", help="Frames left out at the start.", min=0)]
 TruncOption = Annotated[int, typer.Option("--trunc", help="Frames left out at the end.", min=0)]
+SuperResolutionOption = Annotated[
+    bool,
+    typer.Option(
+        "--super-resolution", help="Frames have half the physical pixel; sums get the physical one (native engine)."
+    ),
+]
+PhasePlateOption = Annotated[bool, typer.Option("--phase-plate", help="Fit a phase shift too.")]
 HalvesOption = Annotated[bool, typer.Option("--halves", help="Write sums of even and odd frames too.")]
 HalfPrecisionOption = Annotated[bool, typer.Option("--half-precision", help="Write sums as 16-bit floating point.")]
 PowerOption = Annotated[bool, typer.Option("--power-spectrum", help="Write the micrograph's power spectrum too.")]
@@ -69,6 +76,7 @@ def align(
     patches: PatchesOption = "1x1",
     throw: ThrowOption = 0,
     trunc: TruncOption = 0,
+    super_resolution: SuperResolutionOption = False,
     halves: HalvesOption = False,
     half_precision: HalfPrecisionOption = False,
     power_spectrum: PowerOption = False,
@@ -87,7 +95,12 @@ def align(
         pixel_size_ang=pixel_size_ang,
         dose_per_frame_e_ang2=dose_per_frame_e_ang2,
         voltage_kv=voltage_kv,
-        alignment={"patches_yx": _patches(patches), "throw": throw, "trunc": trunc},
+        others={
+            "patches_yx": _patches(patches),
+            "throw": throw,
+            "trunc": trunc,
+            "super_resolution": super_resolution,
+        },
     )
     products = AlignmentProducts(halves=halves, half_precision=half_precision, power_spectrum=power_spectrum)
     native = NativeMotionCorrection(products=products, device=device, eer_upsampling=EER_UPSAMPLINGS[eer_upsampling])
@@ -102,6 +115,7 @@ def ctf(
     voltage_kv: VoltageOption = 300.0,
     cs_mm: CsOption = 2.7,
     amplitude_contrast: ContrastOption = 0.1,
+    phase_plate: PhasePlateOption = False,
     spectrum: SpectrumOption = False,
     engine: EngineOption = "native",
     out: OutOption = None,
@@ -114,6 +128,7 @@ def ctf(
         voltage_kv=voltage_kv,
         cs_mm=cs_mm,
         amplitude_contrast=amplitude_contrast,
+        others={"phase_plate": phase_plate},
     )
     with _folder(out, micrograph) as folder:
         if spectrum:
@@ -146,10 +161,13 @@ def process(
     voltage_kv: VoltageOption = 300.0,
     cs_mm: CsOption = 2.7,
     amplitude_contrast: ContrastOption = 0.1,
+    phase_plate: PhasePlateOption = False,
     gain: GainOption = None,
     patches: PatchesOption = "1x1",
     throw: ThrowOption = 0,
     trunc: TruncOption = 0,
+    super_resolution: SuperResolutionOption = False,
+    eer_upsampling: EerOption = "1",
     device: DeviceOption = "auto",
     particle_diameter_ang: DiameterOption = 150.0,
     engine: EngineOption = "native",
@@ -167,11 +185,19 @@ def process(
         cs_mm=cs_mm,
         amplitude_contrast=amplitude_contrast,
         particle_diameter_ang=particle_diameter_ang,
-        alignment={"patches_yx": _patches(patches), "throw": throw, "trunc": trunc},
+        others={
+            "patches_yx": _patches(patches),
+            "throw": throw,
+            "trunc": trunc,
+            "super_resolution": super_resolution,
+            "phase_plate": phase_plate,
+        },
     )
-    engines = _engines(engine, native=NativeMotionCorrection(device=device))
+    native = NativeMotionCorrection(device=device, eer_upsampling=EER_UPSAMPLINGS[eer_upsampling])
+    engines = _engines(engine, native=native)
     with _folder(out, movie) as folder:
         aligned = _align(movie, gain, parameters, folder, engines)
+        parameters = parameters.at_pixels_of(aligned.pixel_size_ang)
         fitted = _fit(Path(aligned.micrograph), Path(aligned.unaligned_sum), parameters, folder, engines)
         picked = _pick(Path(aligned.micrograph_dose_weighted), parameters, folder, engines)
     facts = {
@@ -222,7 +248,7 @@ def _parameters(
     cs_mm: float = 2.7,
     amplitude_contrast: float = 0.1,
     particle_diameter_ang: float = 150.0,
-    alignment: Mapping[str, object] | None = None,
+    others: Mapping[str, object] | None = None,
 ) -> ImagingParameters:
     """Make the typed record from options, completed by the file's header."""
     from cryodaq.domain.parameters import PHYSICAL_RANGES, Source, from_mapping
@@ -249,7 +275,7 @@ def _parameters(
             message = f"--{name.replace('_', '-')} is {value:g}; it must lie between {low:g} and {high:g}"
             raise ParameterError(message)
     plain = {name: {"value": value, "source": Source.OPERATOR} for name, value in values.items()}
-    return from_mapping({**plain, **(alignment or {})})
+    return from_mapping({**plain, **(others or {})})
 
 
 def _patches(text: str) -> tuple[int, int]:

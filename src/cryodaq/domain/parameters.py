@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from cryodaq.domain.acquisition import AcquisitionMetadata
@@ -72,6 +72,8 @@ class ImagingParameters:
     frame_count: Sourced | None = None
     """Frames that a complete movie has; None when nothing says it."""
     super_resolution: bool = False
+    phase_plate: bool = False
+    """Whether a phase shift is to be fitted."""
     patches_yx: tuple[int, int] = (1, 1)
     throw: int = 0
     """Frames left out at the start of the exposure."""
@@ -80,6 +82,10 @@ class ImagingParameters:
     usual_gain_orientation: str | None = None
     """How other movies of the camera showed that the gain reference lies (`imaging.gain.ORIENTATIONS`)."""
     picking_enabled: bool = True
+
+    def at_pixels_of(self, pixel_size_ang: float) -> ImagingParameters:
+        """Return them for a picture of other pixels (Å) than the frames have, such as a sum of binned frames."""
+        return replace(self, pixel_size_ang=replace(self.pixel_size_ang, value=pixel_size_ang))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,7 @@ class OperatorSettings:
     preprocessing_enabled: bool
     picking_enabled: bool
     super_resolution: bool
+    phase_plate: bool
     pixel_size_ang: float | None
     """`apix`: the PHYSICAL pixel, Å."""
     voltage_kv: float | None
@@ -190,6 +197,7 @@ def read_operator_settings(params: Mapping[str, ParameterValue]) -> OperatorSett
             default=True,
         ),
         super_resolution=read_flag(params.get("superres"), name="superres", default=False),
+        phase_plate=read_flag(params.get("phase_plate"), name="phase_plate", default=False),
         pixel_size_ang=number("apix"),
         voltage_kv=number("kev"),
         cs_mm=number("cs"),
@@ -277,7 +285,8 @@ def find_disagreements(
 ) -> tuple[Disagreement, ...]:
     """Return where sources contradict each other, by the same rule, whether or not all that is needed is said."""
     said = _candidates(operator, metadata, instrument)
-    return tuple(found for name, values in said.items() for found in _contradictions(name, values))
+    values = [found for name, values in said.items() for found in _contradictions(name, values)]
+    return (*values, *_phase_plate_contradictions(operator, metadata))
 
 
 def _contradictions(name: str, said: Sequence[Sourced]) -> list[Disagreement]:
@@ -286,10 +295,28 @@ def _contradictions(name: str, said: Sequence[Sourced]) -> list[Disagreement]:
     return [found for other in others if (found := _contradiction(name, said[0], other))]
 
 
+def _phase_plate_contradictions(operator: OperatorSettings, metadata: AcquisitionMetadata | None) -> list[Disagreement]:
+    """Return what contradicts whoever says that there was a phase plate."""
+    if metadata is None or metadata.phase_plate is None or metadata.phase_plate == operator.phase_plate:
+        return []
+    yes, no = (Source.OPERATOR, Source.METADATA) if operator.phase_plate else (Source.METADATA, Source.OPERATOR)
+    return [
+        Disagreement(
+            field="phase_plate",
+            used=Sourced(value=1.0, source=yes),
+            other=Sourced(value=0.0, source=no),
+            text=f"phase plate: {yes} says yes, {no} says no; a phase shift is fitted",
+        )
+    ]
+
+
 def resolve_parameters(
     operator: OperatorSettings, metadata: AcquisitionMetadata | None, instrument: InstrumentDefaults
 ) -> tuple[ImagingParameters, tuple[Disagreement, ...]]:
     """Decide every parameter by precedence: calibrated > operator > metadata > instrument > default.
+
+    A phase plate is there when operator or metadata say so: looking for a phase shift of nothing does little harm,
+    and missing one makes each defocus wrong.
 
     Raises
     ------
@@ -311,10 +338,12 @@ def resolve_parameters(
         disagreements += _contradictions(name, said)
     if problems:
         raise ParameterError("; ".join(problems))
+    disagreements += _phase_plate_contradictions(operator, metadata)
     return (
         ImagingParameters(
             **chosen,
             super_resolution=operator.super_resolution,
+            phase_plate=operator.phase_plate or bool(metadata and metadata.phase_plate),
             patches_yx=operator.patches_yx,
             throw=operator.throw,
             trunc=operator.trunc,

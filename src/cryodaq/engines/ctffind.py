@@ -15,6 +15,8 @@ from cryodaq.engines.external_ctf import (
     FINE_ANG,
     LEAST_DEFOCUS_ANG,
     MOST_DEFOCUS_ANG,
+    MOST_PHASE_SHIFT_DEG,
+    PHASE_SHIFT_STEP_DEG,
     ProgramFit,
     fit_both,
     normalised_fit,
@@ -107,7 +109,7 @@ def _curve(path: Path) -> FitCurve | None:
 def answers(micrograph: str, diagnostic: str, *, parameters: ImagingParameters, box_px: int) -> str:
     """Return the answers to CTFFIND's questions about one micrograph, in the order in which it asks.
 
-    The slower search is used: the quick one misses strong astigmatism. Phase plates are not searched for.
+    The slower search is used: the quick one misses strong astigmatism.
     """
     pixel_size_ang = parameters.pixel_size_ang.value
     given = [
@@ -127,7 +129,12 @@ def answers(micrograph: str, diagnostic: str, *, parameters: ImagingParameters, 
         "yes",  # slower, more exhaustive search?
         "yes",  # use a restraint on astigmatism?
         f"{TOLERATED_ASTIGMATISM_ANG:g}",
-        "no",  # find additional phase shift?
+        *(_phase_shift_range() if parameters.phase_plate else ["no"]),  # find additional phase shift?
         *["no"] * MOST_NOS,
     ]
     return "\n".join(given) + "\n"
+
+
+def _phase_shift_range() -> list[str]:
+    """Answer that there is one, and where to look: least, most and step, in radians."""
+    return ["yes", *(f"{math.radians(degrees):.6g}" for degrees in (0, MOST_PHASE_SHIFT_DEG, PHASE_SHIFT_STEP_DEG))]

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 COARSE_ANG, FINE_ANG = 30.0, 4.0
 LEAST_DEFOCUS_ANG, MOST_DEFOCUS_ANG, DEFOCUS_STEP_ANG = 1_000.0, 50_000.0, 500.0
+MOST_PHASE_SHIFT_DEG, PHASE_SHIFT_STEP_DEG = 180.0, 10.0
+"""Searched from 0 with a phase plate."""
 BOXES_PX = (512, 1024)
 """The second one is tried where the first one's rings are aliased."""
 

@@ -15,6 +15,8 @@ from cryodaq.engines.external_ctf import (
     FINE_ANG,
     LEAST_DEFOCUS_ANG,
     MOST_DEFOCUS_ANG,
+    MOST_PHASE_SHIFT_DEG,
+    PHASE_SHIFT_STEP_DEG,
     ProgramFit,
     fit_both,
     normalised_fit,
@@ -98,6 +100,12 @@ class GctfEstimation:
             "--logsuffix": "_gctf.log",
             "--ctfstar": f"{link.stem}_gctf.star",
         }
+        if parameters.phase_plate:
+            given |= {
+                "--phase_shift_L": 0.0,
+                "--phase_shift_H": MOST_PHASE_SHIFT_DEG,
+                "--phase_shift_S": PHASE_SHIFT_STEP_DEG,
+            }
         words = [text for name, value in given.items() for text in (name, _said(value))]
         return [*words, "--do_EPA", "1", link.name]
 

@@ -27,8 +27,6 @@ class NativeCtfEstimation:
     """CTF estimation by `cryodaq.imaging.ctf`."""
 
     name: str = NAME
-    search_phase_shift: bool = False
-    """For a microscope with a phase plate."""
 
     def fit(
         self, micrograph: Path, *, unaligned_sum: Path | None, parameters: ImagingParameters, folder: Path
@@ -70,7 +68,7 @@ class NativeCtfEstimation:
             voltage_kv=parameters.voltage_kv.value,
             cs_mm=parameters.cs_mm.value,
             amplitude_contrast=parameters.amplitude_contrast.value,
-            options=CtfOptions(search_phase_shift=self.search_phase_shift),
+            options=CtfOptions(search_phase_shift=parameters.phase_plate),
         )
         Image.fromarray(half_and_half(measured, size_px=SPECTRUM_SIZE_PX)).save(picture)
         return measured

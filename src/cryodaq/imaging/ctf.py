@@ -181,7 +181,7 @@ def _measure(spectrum: PowerSpectrum, lens: Lens, options: CtfOptions) -> CtfMea
             defocus_u_ang=defocus.u_ang,
             defocus_v_ang=defocus.v_ang,
             defocus_angle_deg=defocus.angle_deg,
-            phase_shift_deg=float(np.rad2deg(found.phase_shift)) % 180,
+            phase_shift_deg=float(np.rad2deg(found.phase_shift)) % 180 if options.search_phase_shift else 0.0,
             score=min(1.0, max(0.0, score)),
             fit_resolution_ang=curve.resolution_ang,
             ice_ring_ratio=measure_ice_ring(whole_range),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ print(Path("LOG").read_text())
 """
 GCTF = """
 given = options({"--apix", "--kV", "--cs", "--ac", "--boxsize", "--resL", "--resH", "--defL", "--defH", "--defS",
-                 "--gid", "--logsuffix", "--ctfstar", "--do_EPA"}, flag="--")
+                 "--gid", "--logsuffix", "--ctfstar", "--do_EPA",
+                 "--phase_shift_L", "--phase_shift_H", "--phase_shift_S"}, flag="--")
 stem = Path(arguments[-1]).stem
 write_mrc(stem + ".ctf", np.add.outer(np.arange(32.0), np.arange(32.0)))
 Path(stem + given["--logsuffix"][0]).write_text(VALUES)
@@ -150,6 +152,22 @@ def test_a_program_that_leaves_nothing_has_failed(
     with pytest.raises(EngineError, match=r"left no aligned_spectrum\.txt") as failed:
         engine.fit(micrograph, unaligned_sum=None, parameters=parameters, folder=folder)
     assert "Segmentation fault" in failed.value.last_lines
+
+
+def test_gctf_searches_a_phase_shift_only_where_there_is_a_phase_plate(
+    stand_in,
+    calls,
+    micrograph: Path,
+    folder: Path,
+    parameters: ImagingParameters,  # type: ignore[no-untyped-def]
+) -> None:
+    body = GCTF.replace("VALUES", f'"{GCTF_VALUES}"')
+    engine = catalogue.ctf_estimation("gctf", ProgramSettings(executable=stand_in("Gctf", body)))
+    for there in (False, True):
+        engine.fit(micrograph, unaligned_sum=None, parameters=replace(parameters, phase_plate=there), folder=folder)
+    without, plate = (" ".join(call) for call in calls("Gctf"))
+    assert "phase_shift" not in without
+    assert "--phase_shift_L 0 --phase_shift_H 180 --phase_shift_S 10" in plate
 
 
 def test_gctf_gets_its_arguments_and_u_is_the_larger_defocus(

@@ -15,6 +15,7 @@ from cryodaq.domain.parameters import (
     InstrumentDefaults,
     Source,
     Sourced,
+    find_disagreements,
     from_mapping,
     read_flag,
     read_number,
@@ -72,6 +73,28 @@ def test_a_factor_of_two_in_pixel_size_is_named_as_super_resolution() -> None:
     _, disagreements = resolve_parameters(read_operator_settings(COMPLETE), metadata, TITAN)
     assert [d.field for d in disagreements] == ["pixel_size_ang"]
     assert "super-resolution" in disagreements[0].text
+
+
+@pytest.mark.parametrize(
+    ("operator", "metadata", "fitted", "said"),
+    [
+        ("0", None, False, None),
+        ("1", None, True, None),
+        ("1", True, True, None),
+        ("0", True, True, "metadata says yes, operator says no"),
+        ("yes", False, True, "operator says yes, metadata says no"),
+    ],
+)
+def test_a_phase_shift_is_fitted_where_anybody_says_that_there_was_a_phase_plate(
+    operator: str, metadata: bool | None, fitted: bool, said: str | None
+) -> None:
+    exposure = AcquisitionMetadata(source="a.xml", phase_plate=metadata)
+    settings = read_operator_settings({**COMPLETE, "phase_plate": operator})
+    parameters, disagreements = resolve_parameters(settings, exposure, TITAN)
+    assert parameters.phase_plate is fitted
+    assert disagreements == find_disagreements(settings, exposure, TITAN)
+    texts = [one.text for one in disagreements]
+    assert texts == ([] if said is None else [f"phase plate: {said}; a phase shift is fitted"])
 
 
 def test_a_small_difference_is_no_disagreement_but_another_voltage_always_is() -> None:
@@ -136,6 +159,7 @@ def test_a_stored_snapshot_reads_back_as_it_was(
         particle_diameter_ang=sourced,
         frame_count=None if frames is None else Sourced(value=float(frames), source=source),
         super_resolution=flag,
+        phase_plate=not flag,
         patches_yx=patches,
         throw=3,
         picking_enabled=not flag,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -220,6 +221,16 @@ def test_ctffind_is_answered_in_the_order_in_which_it_asks() -> None:
     ]
     assert lines[12:17] == ["no", "yes", "yes", "500", "no"]
     assert set(lines[17:]) == {"no"}
+
+
+def test_ctffind_searches_a_phase_shift_where_there_is_a_phase_plate() -> None:
+    plain, plate = (
+        answers("a.mrc", "b.mrc", parameters=replace(parameters(), phase_plate=there), box_px=512).splitlines()
+        for there in (False, True)
+    )
+    assert plate[:16] == plain[:16]
+    assert plate[16:20] == ["yes", "0", "3.14159", "0.174533"]
+    assert plate[20:] == plain[17:]
 
 
 def test_ctffind_is_not_asked_to_fit_beyond_nyquist() -> None:
