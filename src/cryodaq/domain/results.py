@@ -56,6 +56,8 @@ class AlignmentResult:
     """Dose-weighted sums of frames 0, 2, ... and of frames 1, 3, ..., MRC; None where they were not asked for."""
     power_spectrum: str | None = None
     """Mean amplitudes of the micrograph's Fourier transform, frequency 0 in the middle, MRC."""
+    relative_ice_thickness: float | None = None
+    """In mean free paths, by `quality.relative_ice_thickness`; None where no counts tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryodaq.domain.parameters import ImagingParameters
+from cryodaq.domain.quality import relative_ice_thickness
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.engines.movie_input import MovieInput, displacements_px_yx, read_sum, sum_unaligned
 from cryodaq.engines.native_alignment import DOSE_WEIGHTED, MICROGRAPH, UNALIGNED
@@ -77,6 +78,9 @@ def alignment_result(
         ),
         hot_pixels=plain.detector.hot_pixels if made.hot_pixels is None else made.hot_pixels,
         mean_counts_per_px_frame=plain.mean_counts_per_px_frame,
+        relative_ice_thickness=relative_ice_thickness(
+            plain.mean_counts_per_px_frame, dose_per_frame_e_ang2=dose, pixel_size_ang=pixel_size_ang
+        ),
         gain_applied=given.gain is not None,
         seconds=seconds + time.monotonic() - started,
         engine=engine,

@@ -101,7 +101,7 @@ def lay_out_movie(movie: Path, *, gain: Path | None, parameters: ImagingParamete
     link = folder / LINK_NAMES[kind]
     link.unlink(missing_ok=True)
     link.symlink_to(movie.resolve())
-    gathered = header.stored_frame_count // header.frame_count
+    gathered = header.stored_per_frame
     return MovieInput(
         kind=kind,
         link=link,

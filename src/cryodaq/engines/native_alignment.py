@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.products import AlignmentProducts
+from cryodaq.domain.quality import relative_ice_thickness
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.engines.fresh_memory import fitting_pages
 from cryodaq.engines.lasting_code import lasting_code
@@ -80,7 +81,6 @@ class NativeMotionCorrection:
         check_frame_count(header.stored_frame_count, parameters)
         events = movie.suffix.lower() == ".eer"
         options = self._options(parameters)
-        gathered = header.stored_frame_count // header.frame_count
         with ThreadPoolExecutor(2) as readers, lasting_code():
             reading = readers.submit(read_frames, movie, threads=available_cores())
             reading_gain = None if gain is None else readers.submit(_read_gain, gain, events=events)
@@ -93,7 +93,7 @@ class NativeMotionCorrection:
             frames,
             gain=factors,
             pixel_size_ang=parameters.pixel_size_ang.value,
-            dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * gathered,
+            dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * header.stored_per_frame,
             voltage_kv=parameters.voltage_kv.value,
             options=options,
             finer=_finer_frames(movie, self.eer_upsampling) if events and self.eer_upsampling > 1 else None,
@@ -168,6 +168,11 @@ class NativeMotionCorrection:
             motion=aligned.motion,
             hot_pixels=aligned.hot_pixels,
             mean_counts_per_px_frame=aligned.mean_counts_per_px_frame,
+            relative_ice_thickness=relative_ice_thickness(
+                aligned.mean_counts_per_px_frame,
+                dose_per_frame_e_ang2=parameters.dose_per_frame_e_ang2.value * header.stored_per_frame,
+                pixel_size_ang=parameters.pixel_size_ang.value,
+            ),
             gain_applied=aligned.gain_applied,
             seconds=seconds,
             engine=self.name,

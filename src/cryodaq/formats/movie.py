@@ -49,6 +49,11 @@ class MovieHeader:
     dtype: np.dtype[np.generic]
     pixel_size_ang: float | None
 
+    @property
+    def stored_per_frame(self) -> int:
+        """Stored frames of which each frame of `read_frames` consists."""
+        return self.stored_frame_count // self.frame_count
+
 
 def read_header(path: Path) -> MovieHeader:
     """Return what a movie is; reads no pixels.

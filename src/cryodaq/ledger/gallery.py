@@ -47,6 +47,8 @@ class Measurements:
     masked_fraction: float | None = None
     picks_per_um2: float | None = None
     ice_ring_ratio: float | None = None
+    relative_ice_thickness: float | None = None
+    """In mean free paths; only differences between micrographs mean something."""
     gain_orientation: str | None = None
     """How the gain reference had to be turned to fit the movie."""
     gain_orientation_certain: bool = False
@@ -276,6 +278,7 @@ def measurements(results: Mapping[str, Mapping[str, Any]]) -> Measurements:  # A
         masked_fraction=pick.get("masked_fraction"),
         picks_per_um2=pick.get("picks_per_um2"),
         ice_ring_ratio=fit.get("ice_ring_ratio"),
+        relative_ice_thickness=align.get("relative_ice_thickness"),
         gain_orientation=align.get("gain_orientation"),
         gain_orientation_certain=align.get("gain_orientation_certain", False),
     )

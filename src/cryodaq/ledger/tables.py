@@ -257,6 +257,7 @@ measurement = Table(
     Column("ice_ring_ratio", Double),
     Column("motion_total_ang", Double),
     Column("mean_counts", Double, comment="counts per pixel and frame"),
+    Column("relative_ice_thickness", Double, comment="mean free paths; only differences mean something"),
     Column("particle_count", Integer),
     comment="Numbers of the stages' newest results; copied from stage_result.",
 )

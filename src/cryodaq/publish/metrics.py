@@ -26,10 +26,15 @@ def run_params(
         "aligned_late_motion": round(align.motion.late_ang, 3),
         "aligned_frames": align.frame_count,
         "aligned_pixel_size": round(pixel, 5),
+        "aligned_mean_counts": round(align.mean_counts_per_px_frame, 4),
         **_ctf_params("aligned", ctf.aligned, pixel_size_ang=pixel),
         **_ctf_params("unaligned", ctf.unaligned, pixel_size_ang=pixel),
         "preview": preview,
     }
+    if align.relative_ice_thickness is not None:
+        params["aligned_relative_ice_thickness"] = round(align.relative_ice_thickness, 4)
+    if ctf.aligned.ice_ring_ratio is not None:
+        params["aligned_ice_ring"] = round(ctf.aligned.ice_ring_ratio, 3)
     if pick is not None:
         params |= {"aligned_particles": pick.count, "aligned_masked_fraction": round(pick.masked_fraction, 4)}
     return params

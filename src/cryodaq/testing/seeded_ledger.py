@@ -420,6 +420,7 @@ def example_alignment(movie: SeededMovie, *, drift_px: float = 0.5) -> Alignment
         ),
         hot_pixels=12,
         mean_counts_per_px_frame=0.83,
+        relative_ice_thickness=0.3,
         gain_applied=True,
         seconds=4.5,
         engine="native",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,7 @@ def test_facts_of_the_result(log: Path, align: Align) -> None:
     result = align(log)
     assert (result.engine, result.frame_count, result.shape_yx, result.gain_applied) == ("motioncor2", 28, SHAPE, True)
     assert result.mean_counts_per_px_frame == pytest.approx(4.0, rel=0.05)
+    assert result.relative_ice_thickness == pytest.approx(math.log(1.5 / 4.0), abs=0.05)
     assert not align(log, gain=False).gain_applied
 
 

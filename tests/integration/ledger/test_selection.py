@@ -172,6 +172,8 @@ def test_measurements_made_before_an_upgrade_are_copied(movies: list[SeededMovie
     (path,) = Path(next(iter(versions))).glob("*_measurements.py")
     question = "select * from ledger.measurement order by movie_id"
     with engine.begin() as connection:
+        # A column that came later, and which what was stored by then does not tell.
+        connection.execute(text("update ledger.measurement set relative_ice_thickness = null"))
         written = connection.execute(text(question)).all()
         connection.execute(text("delete from ledger.measurement"))
         connection.execute(text(runpy.run_path(str(path))["_COPY"]))

@@ -57,6 +57,12 @@ def test_patches_leave_a_local_model_and_tracks(movie, parameters, tmp_path) -> 
     assert (min(tracks["rlnMicrographFrameNumber"]), max(tracks["rlnMicrographFrameNumber"])) == (1, 5)
 
 
+def test_ice_takes_away_what_the_dose_gives_more_than_the_camera_sees(movie, parameters, tmp_path) -> None:
+    twice = replace(parameters, dose_per_frame_e_ang2=said(2.0))
+    result = NativeMotionCorrection().align(movie, gain=None, parameters=twice, folder=tmp_path)
+    assert result.relative_ice_thickness == pytest.approx(np.log(2), abs=0.02)
+
+
 def test_one_patch_leaves_no_local_model(movie, parameters, tmp_path) -> None:
     whole = replace(parameters, patches_yx=(1, 1))
     result = NativeMotionCorrection().align(movie, gain=None, parameters=whole, folder=tmp_path)
@@ -144,6 +150,7 @@ def test_finer_places_of_electrons_leave_micrographs_of_the_sensors_pixels(upsam
     assert sums[1].mean() == pytest.approx(sums[0].mean(), rel=1e-3)
     assert np.corrcoef(sums[0].ravel(), sums[1].ravel())[0, 1] > 0.6
     assert np.abs(np.array(finer.motion.displacement_px_xy)).max() < 1.0
+    assert finer.relative_ice_thickness == usual.relative_ice_thickness
 
 
 def test_too_little_memory_is_said_with_what_to_do(movie, parameters, tmp_path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +52,14 @@ def test_resolution_performance_is_nyquist_over_resolution() -> None:
     params = run_params(alignment(), ctf(), pick=PICK, preview="a.jpg")
     assert params["aligned_resolution_performance"] == pytest.approx(2 * 1.5 / 4.0)
     assert params["unaligned_resolution_performance"] == pytest.approx(2 * 1.5 / 8.0)
+
+
+def test_ice_and_counts_are_kept_with_the_run_where_they_were_measured() -> None:
+    known = run_params(replace(alignment(), relative_ice_thickness=0.25), ctf(), pick=PICK, preview="a.jpg")
+    assert (known["aligned_mean_counts"], known["aligned_relative_ice_thickness"]) == (1.0, 0.25)
+    ringed = replace(example_fit(resolution_ang=4.0), ice_ring_ratio=1.75)
+    assert run_params(alignment(), ctf(aligned=ringed), pick=PICK, preview="a.jpg")["aligned_ice_ring"] == 1.75
+    assert "aligned_relative_ice_thickness" not in run_params(alignment(), ctf(), pick=PICK, preview="a.jpg")
 
 
 def test_where_no_ctf_was_found_there_are_no_numbers() -> None:

@@ -25,6 +25,10 @@ _FIT = (
     *("fitted", "defocus_u_ang", "defocus_v_ang", "defocus_angle_deg", "phase_shift_deg", "score"),
     *("fit_resolution_ang", "ice_ring_ratio"),
 )
+_ALIGN = (
+    *("frame_count", "mean_counts_per_px_frame", "relative_ice_thickness", "hot_pixels"),
+    *("gain_applied", "gain_orientation"),
+)
 _PICK = ("count", "masked_fraction", "picks_per_um2", "diameter_ang")
 _PARAMETERS = ("voltage_kv", "cs_mm", "amplitude_contrast", "dose_per_frame_e_ang2")
 
@@ -114,7 +118,7 @@ def _facts(
         "movie_pixel_size_ang": _value(source, "pixel_size_ang"),
         **{key: _value(source, key) for key in _PARAMETERS},
         "dose_e_ang2": _dose(source),
-        **_some(align, ("frame_count", "mean_counts_per_px_frame", "hot_pixels", "gain_applied", "gain_orientation")),
+        **_some(align, _ALIGN),
         "motion_total_ang": aligned.motion_total_ang,
         "motion_early_ang": aligned.motion_early_ang,
         "motion_late_ang": aligned.motion_late_ang,

@@ -71,7 +71,7 @@ def write_motion(movie: MovieToProcess, *, layout: BranchLayout, align: Alignmen
         path.unlink(missing_ok=True)
         return False
     binning = align.pixel_size_ang / parameters.pixel_size_ang.value
-    gathered = header.stored_frame_count // header.frame_count
+    gathered = header.stored_per_frame
     is_eer = source.suffix.lower() == ".eer"
     motion = MovieMotion(
         movie=movie.source,
