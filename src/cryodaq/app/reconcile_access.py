@@ -159,11 +159,6 @@ def mend_access(keeping: AccessKeeping, *, active_since: datetime) -> Mended:
     return Mended(experiments=len(names), changed=changed, problems=tuple(problems))
 
 
-def applied_readers(engine: Engine, experiment: str, *, always: Readers) -> Readers:
-    """Return who reads an experiment's files by what was set last."""
-    return always | readers_of(_applied(engine, experiment))
-
-
 def reader_standings(engine: Engine, experiment: str, listed: Sequence[Collaborator] | None) -> list[Reader]:
     """Return who is on the elogbook's list, and whether the files' access was set for them; without one, who has it."""
     applied = _applied(engine, experiment)

@@ -161,6 +161,12 @@ def read_number(value: ParameterValue, *, name: str) -> float | None:
     return number or None
 
 
+def _names_phase_plate(value: ParameterValue) -> bool:
+    """Read a field that at some sites is yes or no, and at others free text such as Volta."""
+    text = str(value if value is not None else "").strip().lower()
+    return text not in NO and text not in {"-", "n/a", "na", "no phase plate", "not used", "out"}
+
+
 def _patches(value: ParameterValue) -> tuple[int, int]:
     """Read MotionCor2's "5 5 20" (x, y, overlap) as (y, x)."""
     words = str(value or "").replace(",", " ").replace("x", " ").split()
@@ -197,7 +203,7 @@ def read_operator_settings(params: Mapping[str, ParameterValue]) -> OperatorSett
             default=True,
         ),
         super_resolution=read_flag(params.get("superres"), name="superres", default=False),
-        phase_plate=read_flag(params.get("phase_plate"), name="phase_plate", default=False),
+        phase_plate=_names_phase_plate(params.get("phase_plate")),
         pixel_size_ang=number("apix"),
         voltage_kv=number("kev"),
         cs_mm=number("cs"),

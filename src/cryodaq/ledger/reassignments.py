@@ -16,7 +16,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from cryodaq.domain.ownership import Decision
 from cryodaq.ledger.tables import (
-    branch,
     delivery,
     export_row,
     exposure,
@@ -287,13 +286,3 @@ def place_of_gain(connection: Connection, gain_id: int, sample_id: str) -> str |
 def set_gain(connection: Connection, movie_id: int, target: str) -> None:
     """Record where the gain reference lies that a movie was corrected with."""
     connection.execute(update(movie).where(movie.c.id == movie_id).values(gain_target=target))
-
-
-def branch_names(connection: Connection, movie_id: int, *, except_branch: int | None) -> list[str]:
-    """Return the branches in which a movie was processed besides one."""
-    query = (
-        select(branch.c.name)
-        .join(trigger, trigger.c.branch_id == branch.c.id)
-        .where(trigger.c.movie_id == movie_id, branch.c.id != (except_branch or 0))
-    )
-    return sorted(connection.execute(query).scalars())

@@ -83,6 +83,9 @@ def test_a_factor_of_two_in_pixel_size_is_named_as_super_resolution() -> None:
         ("1", True, True, None),
         ("0", True, True, "metadata says yes, operator says no"),
         ("yes", False, True, "operator says yes, metadata says no"),
+        ("Volta", None, True, None),
+        ("None", None, False, None),
+        ("n/a", None, False, None),
     ],
 )
 def test_a_phase_shift_is_fitted_where_anybody_says_that_there_was_a_phase_plate(
