@@ -36,7 +36,7 @@ QUANTITIES = {
         Quantity(key="astigmatism_ang", title="Astigmatism", unit="Å", digits=0),
         Quantity(key="motion_total_ang", title="Drift", unit="Å", digits=1),
         Quantity(key="ice_ring_ratio", title="Ice ring", unit="", digits=2),
-        Quantity(key="relative_ice_thickness", title="Relative ice thickness", unit="mean free paths", digits=2),
+        Quantity(key="relative_ice_thickness", title="Ice thickness", unit="mean free paths", digits=3),
         Quantity(key="mean_counts", title="Mean counts", unit="counts/px/frame", digits=3),
         Quantity(key="particle_count", title="Particles", unit="", digits=0),
     )
