@@ -11,7 +11,7 @@ from cryodaq.domain.parameters import ImagingParameters
 from cryodaq.domain.quality import relative_ice_thickness
 from cryodaq.domain.results import AlignmentResult
 from cryodaq.engines.movie_input import MovieInput, displacements_px_yx, read_sum, sum_unaligned
-from cryodaq.engines.native_alignment import DOSE_WEIGHTED, MICROGRAPH, UNALIGNED
+from cryodaq.engines.native_alignment import DOSE_WEIGHTED, MICROGRAPH, SUPER_RESOLUTION_BIN, UNALIGNED
 from cryodaq.errors import EngineError
 
 if TYPE_CHECKING:
@@ -42,12 +42,15 @@ def alignment_result(
 ) -> AlignmentResult:
     """Write the sums as we keep them and return the result; `seconds` is what it took so far.
 
+    Super-resolution frames become micrographs of physical pixels, as with our own motion correction.
+
     Raises
     ------
     EngineError
         Sums are missing or of another size, or the program aligned other frames than it was given.
     """
     from cryodaq.formats.mrc import write_micrograph
+    from cryodaq.imaging.summation import bin_in_fourier, binned_shape
     from cryodaq.imaging.trajectory import motion_statistics
 
     started = time.monotonic()
@@ -55,13 +58,15 @@ def alignment_result(
     if len(made.shifts_px_xy) != used:
         problem = f"it aligned {len(made.shifts_px_xy)} frames of {used}"
         raise EngineError(engine, problem=problem)
-    pixel_size_ang = parameters.pixel_size_ang.value
+    binning = SUPER_RESOLUTION_BIN if parameters.super_resolution else 1.0
+    pixel_size_ang = binning * parameters.pixel_size_ang.value
+    shape_yx = binned_shape(given.shape_yx, binning)
     unweighted = read_sum(made.unweighted, given=given, program=engine)
     weighted = read_sum(made.dose_weighted, given=given, program=engine)
     plain = sum_unaligned(given)
     sums = {MICROGRAPH: unweighted, DOSE_WEIGHTED: _rescaled(weighted, like=unweighted), UNALIGNED: plain.total}
     for name, picture in sums.items():
-        write_micrograph(folder / name, picture, pixel_size_ang=pixel_size_ang)
+        write_micrograph(folder / name, bin_in_fourier(picture, shape_yx), pixel_size_ang=pixel_size_ang)
     dose = given.dose_per_frame_e_ang2
     return AlignmentResult(
         micrograph=str(folder / MICROGRAPH),
@@ -69,9 +74,9 @@ def alignment_result(
         unaligned_sum=str(folder / UNALIGNED),
         pixel_size_ang=pixel_size_ang,
         frame_count=given.frame_count,
-        shape_yx=given.shape_yx,
+        shape_yx=shape_yx,
         motion=motion_statistics(
-            displacements_px_yx(made.shifts_px_xy, rows_turned=given.rows_turned),
+            displacements_px_yx(made.shifts_px_xy, rows_turned=given.rows_turned) / binning,
             pixel_size_ang=pixel_size_ang,
             dose_per_frame_e_ang2=dose,
             earlier_dose_e_ang2=given.throw * dose,
@@ -79,7 +84,7 @@ def alignment_result(
         hot_pixels=plain.detector.hot_pixels if made.hot_pixels is None else made.hot_pixels,
         mean_counts_per_px_frame=plain.mean_counts_per_px_frame,
         relative_ice_thickness=relative_ice_thickness(
-            plain.mean_counts_per_px_frame, dose_per_frame_e_ang2=dose, pixel_size_ang=pixel_size_ang
+            plain.mean_counts_per_px_frame, dose_per_frame_e_ang2=dose, pixel_size_ang=parameters.pixel_size_ang.value
         ),
         gain_applied=given.gain is not None,
         seconds=seconds + time.monotonic() - started,

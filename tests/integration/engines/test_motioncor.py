@@ -111,6 +111,20 @@ def test_sums_and_gain_are_in_the_movies_order_of_rows(log: Path, align: Align, 
     assert unaligned[3, 5] > 0  # a defect is filled from its neighbours
 
 
+def test_super_resolution_frames_become_physical_pixels_here_too(log: Path, align: Align, folder: Path) -> None:
+    plain = align(log, gain=False)
+    sums = {path: read_micrograph(Path(path))[0] for path in (plain.micrograph, plain.unaligned_sum)}
+    binned = align(log, gain=False, super_resolution=True)
+    assert (binned.shape_yx, binned.pixel_size_ang) == ((SHAPE[0] // 2, SHAPE[1] // 2), 2.0)
+    moved = np.array(plain.motion.displacement_px_xy)
+    assert np.array(binned.motion.displacement_px_xy) == pytest.approx(moved / 2)
+    assert binned.motion.total_ang == pytest.approx(plain.motion.total_ang)
+    for path, before in sums.items():
+        picture, pixel_size_ang = read_micrograph(Path(path))
+        assert pixel_size_ang == 2.0
+        assert picture.mean() == pytest.approx(4 * before.mean(), rel=1e-4)
+
+
 def test_facts_of_the_result(log: Path, align: Align) -> None:
     result = align(log)
     assert (result.engine, result.frame_count, result.shape_yx, result.gain_applied) == ("motioncor2", 28, SHAPE, True)
