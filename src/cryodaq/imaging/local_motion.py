@@ -30,6 +30,12 @@ SETTLED_ANG = 0.03
 """Change of the field from pass to pass, RMS in Å, that no picture shows."""
 SAME_LIKENESS_ANG = 0.15
 """Change of the field, RMS in Å, that makes frames neither more nor less alike at the frequencies of patches."""
+SEEN = 6.0
+"""Standard errors by which frames must agree in a coarse pass, and half of what it must be in a fine one.
+
+Weights that are found in the same frames, and the search for the rough track, make frames of nothing but noise agree
+by 2 to 4, at fine resolution by 5 to 8; those of specimens agree by 12 to 60 in one or the other.
+"""
 LEAST_CURVATURE = 0.05
 """Of the mean of all patches: a patch that shows nothing still counts a little, against its own nonsense."""
 
@@ -64,13 +70,20 @@ def estimate_field(
     jumps = find_jumps(track_px_yx, pixel_size_ang=patches.pixel_size_ang)
     passes = [patches.cropped(limit) for limit in COARSE_PASSES_ANG] + [patches] * MOST_FINE_PASSES
     likeness, compared, compared_at = None, None, np.zeros((len(fit.terms), *track_px_yx.shape))
-    steps = Steps()
+    steps, seen = Steps(), False
     for visible in passes:
         field = np.einsum("pk,fkd->pfd", fit.terms, coefficients)
         if likeness is None or compared is not visible or _change_ang(patches, compared_at, field) > SAME_LIKENESS_ANG:
             likeness, compared, compared_at = _likeness(visible, field, brightness), visible, field
             steps.forget()
         places = _measure(visible, field, brightness, likeness)
+        seen = seen or places.certainty >= SEEN * (2 if visible is patches else 1)
+        if not seen:
+            # Where the rough track leads is chance: whatever can be seen is near rest, or nowhere.
+            coefficients = np.zeros_like(coefficients)
+            if visible is patches:
+                break
+            continue
         if steps.is_better(places.agreement):
             steps.take(coefficients, fit.coefficients(places, highest_order=highest, jumps=jumps), places.agreement)
         coefficients = steps.coefficients()
@@ -124,6 +137,8 @@ class Places:
     errors: FrameErrors
     agreement: float
     """Of all frames of all patches before they were moved to these places, weighted as they were compared."""
+    certainty: float
+    """That agreement in standard errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,30 +198,46 @@ def _measure(patches: Patches, field: Float64, brightness: Float64, likeness: Fr
     rings, emphasis = patches.rings(), patches.without_long_waves()
     lasting, passing = (emphasis * weight[rings] for weight in likeness.weights(len(brightness)))
     terms = patches.derivatives(field, np.stack([lasting, passing, likeness.fading[rings]]).astype(np.float32))
-    curvature = _curvature(terms) * 2 * np.pi
+    spread = np.maximum(terms[..., 4:6].mean(axis=1) / 2, 1e-30)
+    curvature = _curvature(terms, loudness=np.sqrt(spread)) * 2 * np.pi
     information = likeness.information(brightness, _ring_sum(emphasis * rings**2.0, rings))
     errors = FrameErrors.from_information(information)
     step = np.einsum("fg,pgd->pfd", errors.covariance, terms[..., :2]) / curvature[:, None, :]
     wavelength = 1 / max(np.abs(patches.frequency_y).max(), patches.frequency_x.max())
-    spread = terms[..., 4:6].mean(axis=1) / 2
     return Places(
         position=field + np.clip(step, -wavelength, wavelength),
-        precision=curvature**2 / np.maximum(spread, 1e-30),
+        precision=curvature**2 / spread,
         errors=errors,
         agreement=float(terms[..., 2:4].sum()),
+        certainty=_certainty(terms),
     )
+
+
+def _certainty(terms: Float64) -> float:
+    """Agreement of all frames of all patches over its own standard error, mean of both axes."""
+    agreement, variance = terms[..., 2:4].sum(axis=(0, 1)), terms[..., 6:8].sum(axis=(0, 1))
+    return float(np.mean(agreement / np.sqrt(variance + 1e-30)))
 
 
 def _ring_sum(values: NDArray[np.floating], rings: NDArray[np.int64]) -> Float64:
     return np.asarray(np.bincount(rings.ravel(), values.ravel()))
 
 
-def _curvature(terms: Float64) -> Float64:  # (patch, yx)
-    """Mean curvature of each patch's correlation, drawn towards that of all patches where it is uncertain."""
+def _curvature(
+    terms: Float64,
+    *,
+    loudness: Float64,  # (patch, yx)
+) -> Float64:  # (patch, yx)
+    """Mean curvature of each patch's correlation, drawn towards that of all patches where it is uncertain.
+
+    Where few electrons arrive (gold, a bar of the grid), slopes of nothing but noise are small as well. What is
+    usual there is less in the same proportion, else the noise of such a patch would pass for a sure place.
+    """
     mean = terms[..., 2:4].mean(axis=1)
     # Every pair of frames is counted twice.
     variance = terms[..., 6:8].mean(axis=1) / terms.shape[1]
     typical = np.maximum(mean.mean(axis=0), np.sqrt(variance.mean(axis=0)) / len(terms)) + 1e-30
+    typical = typical * loudness / loudness.mean(axis=0)
     scatter = (typical / 2) ** 2
     drawn = (mean * scatter + typical * variance) / (scatter + variance)
     return np.asarray(np.maximum(drawn, LEAST_CURVATURE * typical))

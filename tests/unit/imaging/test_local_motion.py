@@ -29,7 +29,8 @@ def flow(points_yx, time, size_px):
     return (1 - np.exp(-3 * time)) * (size_px * 2 * bulge + np.array([4.0, -2.0]) * (size_px > 0))
 
 
-def flowing_movie(seed, *, size_px, doses=(3.0,) * FRAMES):
+def flowing_movie(seed, *, size_px, doses=(3.0,) * FRAMES, bar_from_px=None):
+    """Counts, and the specimen as it lay in frame 0; a bar of the grid may cover all columns from one on."""
     from scipy.ndimage import map_coordinates, spline_filter
 
     rng = np.random.default_rng(seed)
@@ -41,14 +42,17 @@ def flowing_movie(seed, *, size_px, doses=(3.0,) * FRAMES):
     for number, dose in enumerate(doses):
         seen = points - flow(points, number / (FRAMES - 1), size_px) + margin
         bright = 1 + map_coordinates(picture, np.moveaxis(seen, -1, 0), order=3, prefilter=False)
+        if bar_from_px is not None:
+            bright *= 1 / (1 + np.exp(seen[..., 1] + 0.4 * seen[..., 0] - margin - bar_from_px))
         frames.append(rng.poisson(np.clip(bright, 0, None) * dose))
     truth = 1 + map_coordinates(picture, np.moveaxis(points + margin, -1, 0), order=3, prefilter=False)
     return np.array(frames).astype(np.uint8), truth
 
 
-def strict_error_px(field, size_px):
+def strict_error_px(field, size_px, *, left_of_px=SHAPE[1]):
     y, x = np.meshgrid(*(np.linspace(40, n - 40, 5) for n in SHAPE), indexing="ij")
     points = np.stack([y.ravel(), x.ravel()], axis=1)
+    points = points[points[:, 1] + 0.4 * points[:, 0] < left_of_px]
     true = np.array([flow(points, number / (FRAMES - 1), size_px) for number in range(FRAMES)])
     return float(np.sqrt(((field.displacement_px_yx(points) - true) ** 2).sum(axis=-1).mean()))
 
@@ -83,6 +87,19 @@ def test_nothing_is_invented_where_nothing_flows() -> None:
     frames, _ = flowing_movie(5, size_px=0.0)
     aligned = align_movie(frames, options=AlignmentOptions(patches_yx=(5, 5)), **PHYSICS)
     assert strict_error_px(aligned.field, 0.0) < 0.1
+
+
+def test_a_bar_of_the_grid_does_not_hold_the_ice_beside_it() -> None:
+    frames, _ = flowing_movie(9, size_px=3.0, bar_from_px=420)
+    aligned = align_movie(frames, options=AlignmentOptions(patches_yx=(5, 5)), **PHYSICS)
+    assert strict_error_px(aligned.field, 3.0, left_of_px=420) < 0.4
+
+
+@pytest.mark.parametrize("patches_yx", [(1, 1), (5, 5)])
+def test_frames_that_share_nothing_are_at_rest(patches_yx) -> None:
+    frames = np.random.default_rng(13).poisson(0.7, (30, *SHAPE)).astype(np.uint8)
+    aligned = align_movie(frames, options=AlignmentOptions(patches_yx=patches_yx), **PHYSICS)
+    assert aligned.motion.total_ang == 0
 
 
 def test_halves_show_the_same_specimen_with_independent_noise(flowing, followed) -> None:
