@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d, maximum_filter
 from scipy.spatial import cKDTree
 
 from cryodaq.errors import ImagingError
-from cryodaq.imaging.picking_mask import find_unusable
+from cryodaq.imaging.picking_mask import find_unusable, painted_over
 from cryodaq.imaging.soundness import check_micrograph
 
 Float = NDArray[np.float32]
@@ -96,6 +95,10 @@ def pick_particles(
     noise = _counting_noise(small)
     answer, bright = (one / np.float32(noise) for one in _answers(small, diameter))
     mask = find_unusable(small, answer, diameter=diameter)
+    if mask.any():
+        # Beside dirt and its fringes even ice looks dark or bright: they are painted over.
+        small = painted_over(small, mask, diameter=diameter)
+        answer, bright = (one / np.float32(noise) for one in _answers(small, diameter))
     usable = _away_from_edges(mask, options.edge_distance * diameter)
     apart = options.distance * diameter
     places, scores = _maxima(answer, usable & (answer > options.least_score), apart)
@@ -137,7 +140,8 @@ def _shrunken(micrograph: NDArray[np.floating], factor: int) -> Float:
 
 def _counting_noise(small: Float) -> float:
     """Standard deviation of a pixel's noise, from differences between neighbours, where particles are smooth."""
-    rough = correlate1d(correlate1d(small, [1.0, -2.0, 1.0], axis=0), [1.0, -2.0, 1.0], axis=1)
+    bend = small[:, :-2] - 2 * small[:, 1:-1] + small[:, 2:]
+    rough = bend[:-2:2] - 2 * bend[1:-1:2] + bend[2::2]
     return max(1.4826 * float(np.median(np.abs(rough))) / 6, 1e-12 + 1e-6 * float(small.std()))
 
 
@@ -165,15 +169,20 @@ def _answers(small: Float, diameter: float) -> tuple[Float, Float]:
 
 def _away_from_edges(mask: Mask, distance: float) -> Mask:
     """Where a pick may lie; the mask itself already keeps its distance."""
-    usable = ~mask
     edge = int(np.ceil(distance))
-    usable[:edge], usable[-edge:], usable[:, :edge], usable[:, -edge:] = False, False, False, False
-    return np.asarray(usable)
+    inner = np.zeros(mask.shape, np.bool_)
+    inner[edge : mask.shape[0] - edge, edge : mask.shape[1] - edge] = True
+    return np.asarray(~mask & inner)
 
 
 def _maxima(answer: Float, usable: Mask, distance: float) -> tuple[NDArray[np.int64], Float64]:
     """(pick, yx) and scores of local maxima, best first, none nearer than `distance` to a better one."""
-    y, x = np.nonzero((answer == maximum_filter(answer, 3)) & usable)
+    y, x = np.nonzero(usable)
+    rows, columns = (
+        np.clip(n + np.array([[-1], [0], [1]]), 0, size - 1) for n, size in zip((y, x), answer.shape, strict=True)
+    )
+    tallest = answer[rows[:, None], columns[None, :]].max(axis=(0, 1)) <= answer[y, x]
+    y, x = y[tallest], x[tallest]
     order = np.argsort(-answer[y, x], kind="stable")
     places = np.stack([y, x], axis=1)[order]
     if not len(places):

@@ -6,13 +6,16 @@ how dark carbon or a crystal is, compared with the noise, says nothing; compared
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum, maximum_filter, median
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum_filter, median
 
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Kind = TypeVar("Kind", Mask, Float)
 
 TWO_CLASSES = 4.5
 """Distance of two classes of brightness, in their own width, above which they are two materials; an even
@@ -24,7 +27,7 @@ TOO_DARK = 2.5
 OUTLYING = 5.0
 """Darkness in standard deviations of the ice, particles included, that dirt has at least."""
 EDGE = 0.4
-"""Share of a lump's own darkness at which it ends."""
+"""Share of the darkness of a lump, where it is darkest within a diameter, at which it ends."""
 CERTAIN_SCORE = 4.5
 """Score, in standard deviations of the noise, at which hardly a place is noise."""
 ENOUGH_PARTICLES = 10
@@ -33,6 +36,10 @@ LARGE_RADIUS = 0.7
 """Radius of the disc, in diameters, that a lump holds which is dirt whatever particles are like."""
 RIM, SHARP = 0.5, 0.22
 """Width of an edge in diameters, and the share of its darkness that dirt gains over it on either side."""
+MAJORITY = 1.3
+"""How many times more pixels must agree with the brighter half, before it alone is taken for ice."""
+ENOUGH_PX = 100
+"""Edge of the picture to which the brightness of even ice is fitted, about."""
 COARSER = 3
 """Step between the pixels that are looked at where all is smooth."""
 
@@ -61,15 +68,26 @@ def find_unusable(
     # Fringes and blur of the carbon's edge are no dirt.
     beside = _grown(carbon, diameter / 2)
     ice = ~beside if not beside.all() else ~carbon
-    darkness = np.where(ice, _even_ice(spots, ice) - spots, 0).astype(np.float32)
+    brightness, even = _even_ice(spots, ice)
+    darkness = np.where(ice, brightness - spots, 0).astype(np.float32)
     regions = gaussian_filter(darkness, float(np.sqrt(REGION**2 - SPOT**2) * diameter))
     # What is dirt by its size teaches nothing of particles. Finely seen, a crowd of particles still has gaps.
-    dirt = _lumps(darkness, None, ice, smooth=regions, diameter=diameter)
+    dirt = _lumps(darkness, None, ice, even, smooth=regions, diameter=diameter)
     y, x = _certain_particles(answer, ice & ~_grown(dirt, diameter / 2), diameter=COARSER * diameter)
     if len(y) >= ENOUGH_PARTICLES:
         for darkened in (darkness, regions):
-            dirt |= _lumps(darkened, float(np.median(darkened[y, x])), ice, smooth=regions, diameter=diameter)
+            particles = float(np.median(darkened[y, x]))
+            dirt |= _lumps(darkened, particles, ice, even, smooth=regions, diameter=diameter)
     return _enlarged(_grown(carbon | dirt, diameter / 2), small.shape)
+
+
+def painted_over(small: Float, mask: Mask, *, diameter: float) -> Float:  # (y, x)
+    """Put what is around masked areas in their place, smoothly."""
+    known = (~mask[::COARSER, ::COARSER]).astype(np.float32)
+    middle = np.float32(small[~mask].mean()) if known.any() else np.float32(0)
+    around = gaussian_filter((small[::COARSER, ::COARSER] - middle) * known, diameter / COARSER)
+    around /= gaussian_filter(known, diameter / COARSER) + np.float32(1e-3)
+    return np.where(mask, middle + _enlarged(around, small.shape), small)
 
 
 def _certain_particles(answer: Float, free: Mask, *, diameter: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -80,19 +98,19 @@ def _certain_particles(answer: Float, free: Mask, *, diameter: float) -> tuple[N
     return y[kept], x[kept]
 
 
-def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
-    """Repeat pixels of a mask of every `COARSER`-th pixel."""
-    whole = np.repeat(np.repeat(mask, COARSER, axis=0), COARSER, axis=1)
-    return np.asarray(whole[: shape[0], : shape[1]])
+def _enlarged(coarse: Kind, shape: tuple[int, ...]) -> Kind:
+    """Repeat every `COARSER`-th pixel."""
+    whole = np.repeat(np.repeat(coarse, COARSER, axis=0), COARSER, axis=1)
+    return whole[: shape[0], : shape[1]]
 
 
-def _lumps(darkness: Float, particles: float | None, ice: Mask, *, smooth: Float, diameter: float) -> Mask:
-    """What is much darker than particles are and than the ice varies, each lump to its own edge.
+def _lumps(darkness: Float, particles: float | None, ice: Mask, even: Mask, *, smooth: Float, diameter: float) -> Mask:
+    """What is much darker than particles are and than `even` ice varies, each lump to its own edge.
 
     Where nobody knows how dark particles are, a lump must hold a disc that is larger than one. `smooth` is the
     darkness in which single particles hardly show: there a lump must have an edge.
     """
-    values = darkness[ice]
+    values = darkness[even]
     middle = float(np.median(values))
     least = middle + OUTLYING * _bright_spread(values, middle)
     if particles is not None:
@@ -100,9 +118,9 @@ def _lumps(darkness: Float, particles: float | None, ice: Mask, *, smooth: Float
     cores, count = label(darkness > max(least, 0))
     if not count:
         return np.zeros(darkness.shape, np.bool_)
-    darkest = np.append(0, maximum(darkness, cores, np.arange(1, count + 1)))
-    y, x = distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
-    lumps = darkness > EDGE * darkest[cores[y, x]]
+    # Parts of a lump may be much darker than others: what is darkest nearby counts.
+    darkest = maximum_filter(np.where(cores > 0, darkness, 0), 2 * int(diameter) + 1)
+    lumps = (darkness > EDGE * darkest) & (darkest > 0)
     parts, count = label(lumps)
     dirt = np.zeros(count + 1, np.bool_)
     dirt[parts[cores > 0]] = True
@@ -133,26 +151,49 @@ def _bright_spread(values: Float, middle: float) -> float:
     return 1.4826 * float(np.median(middle - values[values <= middle]))
 
 
-def _even_ice(spots: Float, ice: Mask) -> Float:
-    """Brightness (y, x) of ice without particles: a parabola through the brighter part of the micrograph.
+def _even_ice(spots: Float, ice: Mask) -> tuple[Float, Mask]:
+    """Brightness (y, x) of ice without particles, and what is ice rather than dirt as far as is known so far.
 
-    Slow changes of thickness follow it; islands of dirt do not bend it, as they are left out on the way.
+    A parabola through the brighter part of the micrograph: slow changes of thickness follow it; islands of dirt
+    do not bend it, as they are left out on the way. Where dirt covers more than the ice does, a parabola that starts
+    from the brighter half finds more that is as bright as it says.
     """
-    terms = _parabola(spots.shape)
-    kept = ice
-    coefficients = np.zeros(len(terms))
+    step = max(1, min(spots.shape) // ENOUGH_PX)
+    few, few_ice = spots[::step, ::step], ice[::step, ::step]
+    if not few_ice.any():
+        return np.full(spots.shape, np.median(spots[ice]), np.float32), ice
+    terms = _parabola(few.shape)
+    brighter = few_ice & (few > np.median(few[few_ice]))
+    (usual, wide), (other, narrow) = (_bright_parabola(few, terms, few_ice, kept=kept) for kept in (few_ice, brighter))
+    band = 2 * min(wide, narrow)
+    near, near_other = (np.abs(few - np.einsum("i,iyx->yx", fit, terms))[few_ice] < band for fit in (usual, other))
+    if np.count_nonzero(near_other) <= MAJORITY * np.count_nonzero(near):
+        return _bright(usual, spots.shape), ice
+    even = _bright(other, spots.shape)
+    return even, ice & (np.abs(spots - even) < 2 * narrow)
+
+
+def _bright(coefficients: Float, shape: tuple[int, ...]) -> Float:  # (y, x)
+    return np.asarray(np.einsum("i,iyx->yx", coefficients, _parabola(shape)), dtype=np.float32)
+
+
+def _bright_parabola(spots: Float, terms: Float, ice: Mask, *, kept: Mask) -> tuple[Float, float]:
+    """Coefficients, and the standard deviation about the parabola, which starts from the pixels that are `kept`."""
+    coefficients = np.array([np.median(spots[ice])] + [0] * (len(terms) - 1), np.float32)
+    spread = float(spots[ice].std())
     for _ in range(4):
         if np.count_nonzero(kept) < 10 * len(terms):
-            return np.full(spots.shape, np.median(spots[ice]), np.float32)
+            break
         few = terms[:, kept]
         # Normal equations of six smooth terms are well behaved, and need no threads of linear algebra.
         products = np.einsum("ip,jp->ij", few, few, dtype=np.float64) + 1e-9 * few.shape[1] * np.eye(len(few))
-        coefficients = np.linalg.solve(products, np.einsum("ip,p->i", few, spots[kept], dtype=np.float64))
+        wanted = np.einsum("ip,p->i", few, spots[kept], dtype=np.float64)
+        coefficients = np.linalg.solve(products, wanted).astype(np.float32)
         rest = spots - np.einsum("i,iyx->yx", coefficients, terms)
         # Particles are dark: they are let go sooner than bright places.
         spread = 1.4826 * float(np.median(np.abs(rest[kept])))
         kept = ice & (rest > -1.5 * spread) & (rest < 3 * spread)
-    return np.asarray(np.einsum("i,iyx->yx", coefficients.astype(np.float32), terms), dtype=np.float32)
+    return coefficients, spread
 
 
 def _parabola(shape: tuple[int, ...]) -> Float:  # (term, y, x)

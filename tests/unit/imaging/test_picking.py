@@ -188,3 +188,23 @@ def test_picks_follow_the_micrograph_not_its_frame_or_units(change) -> None:
     near = cdist(changed.coordinates_px_xy, moved).min(axis=1) < 4
     assert near.mean() > 0.95
     assert len(changed.scores) == pytest.approx(len(straight.scores), abs=2)
+
+
+def test_where_crystals_cover_most_the_ice_between_them_is_picked() -> None:
+    rng = np.random.default_rng(17)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
+    crystals = (6.0 + 3.0 * np.sin(x / 60)) * (y < 380) + 9.0 * (y > 800)
+    clear = gaussian_filter(crystals, 20) < 0.02
+    places = scattered(rng, 12, keep_out=~clear)
+    picks = pick_particles(micrograph(rng, places, depth=1.0, dirt=crystals), **SCALE)
+    precision, recall = found_share(picks, places)
+    assert precision > 0.7
+    assert recall > 0.8
+    assert picks.masked_fraction > (crystals > 0).mean() - 0.05
+
+
+def test_a_site_can_pick_up_to_the_edge() -> None:
+    rng = np.random.default_rng(18)
+    places = np.array([[RADIUS_PX - 10.0, 500.0], [500.0, RADIUS_PX - 10.0], [500.0, 400.0]])
+    picks = pick_particles(micrograph(rng, places, depth=3.0), options=PickOptions(edge_distance=0.0), **SCALE)
+    assert cdist(picks.coordinates_px_xy, places).min(axis=0).max() < RADIUS_PX / 2
