@@ -144,15 +144,17 @@ def sum_frames(
     ImagingError
         For counts or a gain reference from which no true picture can come.
     """
+    from cryodaq.imaging.bad_lines import mark_bad_lines
     from cryodaq.imaging.movie_kernels import sum_bad_pixels
 
     total, counts_per_frame = _checked_sum(frames)
     fitted = fit_gain(gain, total, frames=frames, usual=usual_gain_orientation)
     factors = fitted.factors
     defects = _multiplied(total, factors)
-    hot = find_hot_pixels(total, defects=defects)
-    hot_pixels = int(np.count_nonzero(hot))
-    detector = make_detector(factors, bad=np.logical_or(hot, defects, out=hot), hot_pixels=hot_pixels)
+    bad = np.logical_or(find_hot_pixels(total, defects=defects), defects)
+    mark_bad_lines(total, bad)
+    hot_pixels = int(np.count_nonzero(bad)) - int(np.count_nonzero(defects))
+    detector = make_detector(factors, bad=bad, hot_pixels=hot_pixels)
     sum_bad_pixels(countable(frames)[0], *detector.correction, total)
     mean = float(total.mean(axis=1).mean(dtype=np.float64)) / frames.shape[0]
     return CorrectedSum(
