@@ -39,6 +39,13 @@ def test_a_good_file_becomes_a_microscope_in_our_words() -> None:
     assert not microscope.retention.enabled
 
 
+def test_a_microscopes_computers_are_known_by_what_they_do() -> None:
+    text = GOOD.replace('detector = "K3"\nshares', 'detector = "K3"\nhosts = { camera = "k3-one" }\nshares')
+    microscope = config.parse(text, source="facility.toml").microscope("tem1")
+    assert microscope.computers == (("camera", "k3-one"),)
+    assert microscope.shares[0].camera_server == "k3-one"
+
+
 def test_the_calibration_is_found_by_detector_and_magnification() -> None:
     facility = config.parse(GOOD, source="facility.toml")
     assert facility.calibrated_pixel_size_ang("K3", 105000.0) == 0.825

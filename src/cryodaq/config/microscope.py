@@ -12,7 +12,7 @@ from cryodaq.domain.parameters import InstrumentDefaults
 
 
 class Hosts(Table):
-    """The microscope's computers, for people and messages."""
+    """The microscope's computers, as people call them: alarms and pages name them."""
 
     control: str = Field(default="", description="Runs the microscope.")
     camera: str = Field(default="", description="Runs the camera and offers the share.")
@@ -112,6 +112,7 @@ def to_domain(table: MicroscopeTable) -> words.Microscope:
                 sentinel=share.sentinel,
                 mounted_from=share.mounted_from,
                 excludes=share.excludes,
+                camera_server=table.hosts.camera,
             )
             for share in table.shares
         ),
@@ -137,4 +138,5 @@ def to_domain(table: MicroscopeTable) -> words.Microscope:
         needs_gain=table.needs_gain,
         shadow=table.shadow,
         copy_max_bytes_per_s=table.copy_limit_mb_s * 1e6 if table.copy_limit_mb_s else None,
+        computers=tuple((role, name) for role, name in table.hosts.model_dump().items() if name),
     )

@@ -19,6 +19,8 @@ class Share:
     """What must be mounted there, such as `//camera1/x`; None: what was there at the first scan."""
     excludes: tuple[str, ...] = ()
     """Name patterns that are never looked at, beside Windows' own junk."""
+    camera_server: str = ""
+    """The computer that offers it, as people call it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ class Microscope:
     """Whether movies of this camera are recorded without gain correction."""
     copy_max_bytes_per_s: float | None = None
     """What copying may take of the link to the camera server; None: everything."""
+    computers: tuple[tuple[str, str], ...] = ()
+    """What its computers do, and how people call them."""
 
     @property
     def dag_id(self) -> str:

@@ -133,6 +133,7 @@ def _settings(database_url: str, storage: Path, *, engine: Engine, access: Sessi
         retention=RetentionRule(),
         queue="tem1",
         needs_gain=False,
+        computers=(("control", "tem1-control"), ("camera", "tem1-camera")),
     )
     return WebSettings(
         database_url=database_url,

@@ -29,9 +29,11 @@ def show_microscope(request: Request, name: str, who: LoggedIn) -> HTMLResponse:
         states = board(connection, [name], now=settings.clock())
         found = reasons(connection, name)
     readable = who.readable(states[0].subject_experiments | _named(found))
+    stand = settings.stands.get(name)
     values: dict[str, object] = {
         "card": cards(states, who, readable=readable)[0],
         "found": found,
+        "computers": stand.computers if stand else (),
         "readable": readable,
         "known": lambda experiment: who.sees_all_names or experiment in readable,
         "now": settings.clock(),

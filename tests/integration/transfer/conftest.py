@@ -65,7 +65,7 @@ class Stage:
             name="tem1",
             instrument="tem1",
             station=0,
-            shares=(Share(root=PurePosixPath(self.share)),),
+            shares=(Share(root=PurePosixPath(self.share), camera_server="k3-one"),),
             gain_root=PurePosixPath(self.gain_root),
             detector="",
             defaults=InstrumentDefaults(voltage_kv=300, cs_mm=2.7, amplitude_contrast=0.1),

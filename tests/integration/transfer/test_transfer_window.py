@@ -339,6 +339,7 @@ def test_a_missing_sentinel_is_an_alarm_and_no_empty_session(stage: Stage) -> No
         (stage.share / "grid_00001.tif").rename(stage.storage / "aside")
         until(lambda: "share" in stage.alarms(), "nobody was told")
         assert "is not mounted" in stage.alarms()["share"].text
+        assert "camera server k3-one" in stage.alarms()["share"].text
         (stage.storage / "aside").rename(stage.share / "grid_00001.tif")
         (stage.share / ".online").touch()
         until(lambda: "share" not in stage.alarms(), "the alarm stays")

@@ -32,6 +32,11 @@ def seen(client: httpx.Client, page: str = "/microscopes/tem1/new") -> str:
     return found[1]
 
 
+def test_a_microscopes_computers_are_named_on_its_page(enter: Enter) -> None:
+    text = enter("olga").get("/microscopes/tem1").text
+    assert re.search(r"control .*tem1-control.* · camera .*tem1-camera", text)
+
+
 def test_only_those_who_may_switch_see_the_pages_that_do(enter: Enter) -> None:
     uwe = enter("uwe")
     for path in ("/microscopes/tem1/switch", "/microscopes/tem1/new", "/microscopes/tem1/switch/confirm?action=stop"):

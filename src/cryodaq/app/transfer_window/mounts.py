@@ -163,6 +163,8 @@ class Mount:
 
     def _say(self, problem: str | None) -> None:
         if problem is not None:
+            if self._share.camera_server:
+                problem = f"{problem} (camera server {self._share.camera_server})"
             with self._session.transition() as connection:
                 shares.record_problem(connection, self._session.microscope, self.root, problem=problem)
             problem = f"{self._session.microscope}: {problem}"
