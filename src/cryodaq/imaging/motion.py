@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cryodaq.imaging.detector import Detector
     from cryodaq.imaging.device import Device
     from cryodaq.imaging.finer_frames import FinerFrames
+    from cryodaq.imaging.frame_groups import FrameGroups
     from cryodaq.imaging.motion_field import MotionField
     from cryodaq.imaging.motion_search import BinnedFrames
     from cryodaq.imaging.sum_plan import DoseCurve
@@ -337,6 +338,7 @@ def _find_motion(
 ) -> MotionField:
     """Bin each frame in real space, which costs no transform at full size, and find the motion in what remains."""
     from cryodaq.imaging.drift import rough_track
+    from cryodaq.imaging.frame_groups import FrameGroups
     from cryodaq.imaging.local_motion import estimate_field
     from cryodaq.imaging.motion_field import still_field
     from cryodaq.imaging.patches import fitting_patches, plan_patches
@@ -345,7 +347,8 @@ def _find_motion(
     if frame_count == 1:
         return still_field(1, shape_yx=(height, width))
     size = int(max(1, min(options.bin_to_ang / pixel_size_ang, min(height, width) / SMALLEST_BINNED_PX)))
-    frames = _binned(counts, detector, bin_px=size, device=device, workspace=workspace)
+    groups = FrameGroups.for_frames(frame_count)
+    frames = _binned(counts, detector, groups=groups, bin_px=size, device=device, workspace=workspace)
     rough = rough_track(frames.coarse(pixel_size_ang=pixel_size_ang), b_factor_ang2=options.b_factor_ang2)
     local = options.patches_yx != (1, 1)
     # Patches also tell the noise, so there are some even when all move alike.
@@ -356,19 +359,30 @@ def _find_motion(
         patches_yx, binned_shape_yx=shape, bin_px=size, pixel_size_ang=pixel_size_ang, track_px_yx=rough
     )
     field = estimate_field(
-        frames.cut(plan), patches_yx, track_px_yx=rough, shape_yx=(height, width), local=local, brightness=brightness
+        frames.cut(plan),
+        patches_yx,
+        track_px_yx=rough,
+        shape_yx=(height, width),
+        local=local,
+        brightness=groups.brightness(brightness),
     )
     frames.release()
-    return field
+    return groups.field_of_frames(field)
 
 
 def _binned(
-    counts: NDArray[np.generic], detector: Detector, *, bin_px: int, device: str | None, workspace: Workspace
+    counts: NDArray[np.generic],
+    detector: Detector,
+    *,
+    groups: FrameGroups,
+    bin_px: int,
+    device: str | None,
+    workspace: Workspace,
 ) -> BinnedFrames:
     if device is None:
         from cryodaq.imaging.motion_search import FramesOnCores
 
-        return FramesOnCores(counts, detector, bin_px=bin_px, workspace=workspace)
+        return FramesOnCores(counts, detector, groups=groups, bin_px=bin_px, workspace=workspace)
     from cryodaq.imaging.torch_motion import FramesOnDevice
 
-    return FramesOnDevice(counts, detector, bin_px=bin_px, device=device)
+    return FramesOnDevice(counts, detector, groups=groups, bin_px=bin_px, device=device)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cryodaq.imaging.cores import for_each
 from cryodaq.imaging.detector import Detector, row_blocks
 from cryodaq.imaging.drift import FrameSpectra, binned_spectra
+from cryodaq.imaging.frame_groups import FrameGroups
 from cryodaq.imaging.movie_kernels import bin_rows
 from cryodaq.imaging.patches import Patches, PatchPlan, PatchSpectra, cut_patches
 from cryodaq.imaging.workspace import Workspace
@@ -19,7 +20,7 @@ ROWS_AT_ONCE = 16
 
 
 class BinnedFrames(Protocol):
-    """Frames with the detector's faults taken away and squares of pixels added up, wherever they lie."""
+    """Frames, or groups of them, without the detector's faults, squares of pixels added up, wherever they lie."""
 
     @property
     def shape_yx(self) -> tuple[int, int]:
@@ -47,15 +48,22 @@ class FramesOnCores:
         counts: NDArray[np.generic],  # (frame, y, x)
         detector: Detector,
         *,
+        groups: FrameGroups,
         bin_px: int,
         workspace: Workspace,
     ) -> None:
         self._bin_px, self._workspace = bin_px, workspace
         self._patches: PatchSpectra | None = None
-        frame_count, height, width = counts.shape
-        self._binned = workspace.empty((frame_count, height // bin_px, width // bin_px), np.float32)
-        blocks = row_blocks(height // bin_px, ROWS_AT_ONCE)
-        for_each(lambda rows: bin_rows(counts, rows, detector.correction, self._binned), blocks)
+        shape_yx = counts.shape[1] // bin_px, counts.shape[2] // bin_px
+        self._binned = workspace.empty((len(groups.starts), *shape_yx), np.float32)
+        if groups.size == 1:
+            _bin(counts, detector, self._binned)
+            return
+        few = np.empty((groups.size, *shape_yx), np.float32)
+        for number, members in enumerate(groups.members()):
+            some = few[: members.stop - members.start]
+            _bin(counts[members], detector, some)
+            some.sum(axis=0, out=self._binned[number])
 
     @property
     def shape_yx(self) -> tuple[int, int]:
@@ -77,3 +85,9 @@ class FramesOnCores:
         if self._patches is not None:
             self._workspace.give_back(self._patches.spectra)
             self._patches = None
+
+
+def _bin(counts: NDArray[np.generic], detector: Detector, binned: NDArray[np.float32]) -> None:
+    """Correct frames and add up squares of their pixels, both (frame, y, x)."""
+    blocks = row_blocks(binned.shape[1], ROWS_AT_ONCE)
+    for_each(lambda rows: bin_rows(counts, rows, detector.correction, binned), blocks)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cryodaq.imaging.detector import Detector
 from cryodaq.imaging.drift import FrameSpectra, binned_spectra, coarse_factor
+from cryodaq.imaging.frame_groups import FrameGroups
 from cryodaq.imaging.patches import Patches, PatchPlan
 from cryodaq.imaging.torch_frames import Tensor, corrected_frames, on_device
 
@@ -24,11 +25,13 @@ Float64 = NDArray[np.float64]
 class FramesOnDevice:
     """`BinnedFrames` in a GPU's memory."""
 
-    def __init__(self, counts: NDArray[np.generic], detector: Detector, *, bin_px: int, device: str) -> None:
+    def __init__(
+        self, counts: NDArray[np.generic], detector: Detector, *, groups: FrameGroups, bin_px: int, device: str
+    ) -> None:
         self._bin_px, self._device = bin_px, device
         with on_device():
-            pictures = corrected_frames(counts, detector, device)
-            self._binned: Tensor = torch.stack([_squares(picture, bin_px) for picture in pictures])
+            grouped = (corrected_frames(counts[members], detector, device) for members in groups.members())
+            self._binned: Tensor = torch.stack([sum(_squares(one, bin_px) for one in some) for some in grouped])
 
     @property
     def shape_yx(self) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from cryodaq.imaging.detector import countable, sum_frames
 from cryodaq.imaging.device import gpu_for
 from cryodaq.imaging.dose_weighting import dose_weights
 from cryodaq.imaging.drift import rough_track
+from cryodaq.imaging.frame_groups import FrameGroups
 from cryodaq.imaging.frame_likeness import usable_lags
 from cryodaq.imaging.local_motion import estimate_field
 from cryodaq.imaging.motion import AlignmentOptions, align_movie
@@ -82,8 +83,9 @@ def test_the_gpus_measurements_of_patches_are_those_of_the_cores(make_movie, kin
     movie = make_movie(seed=83, displacement_xy=tuple((float(x), float(y)) for y, x in track))
     counts, _ = countable(movie.frames.astype(kind))
     detector = sum_frames(counts, gain=movie.gain).detector
-    cores = FramesOnCores(counts, detector, bin_px=bin_px, workspace=Workspace())
-    gpu = FramesOnDevice(counts, detector, bin_px=bin_px, device=torch_device())
+    groups = FrameGroups.for_frames(6)
+    cores = FramesOnCores(counts, detector, groups=groups, bin_px=bin_px, workspace=Workspace())
+    gpu = FramesOnDevice(counts, detector, groups=groups, bin_px=bin_px, device=torch_device())
     assert gpu.shape_yx == cores.shape_yx
     wanted, found = (frames.coarse(pixel_size_ang=1.5) for frames in (cores, gpu))
     assert found.shape_yx == wanted.shape_yx
@@ -104,6 +106,21 @@ def test_the_gpus_measurements_of_patches_are_those_of_the_cores(make_movie, kin
 
 
 @needs_torch
+def test_the_gpu_groups_frames_as_the_cores_do(make_movie) -> None:
+    from cryodaq.imaging.torch_motion import FramesOnDevice
+
+    movie = make_movie(seed=87, displacement_xy=((0.0, 0.0),) * 7)
+    counts, _ = countable(movie.frames)
+    detector = sum_frames(counts, gain=movie.gain).detector
+    groups = FrameGroups(frame_count=7, size=3)
+    cores = FramesOnCores(counts, detector, groups=groups, bin_px=2, workspace=Workspace())
+    gpu = FramesOnDevice(counts, detector, groups=groups, bin_px=2, device=torch_device())
+    wanted, found = (frames.coarse(pixel_size_ang=1.5).spectra for frames in (cores, gpu))
+    assert len(wanted) == 3
+    assert_alike(found, wanted)
+
+
+@needs_torch
 def test_the_gpu_finds_the_same_motion(make_movie) -> None:
     from cryodaq.imaging.torch_motion import FramesOnDevice
 
@@ -111,10 +128,10 @@ def test_the_gpu_finds_the_same_motion(make_movie) -> None:
     movie = make_movie(seed=86, displacement_xy=tuple((float(x), float(y)) for y, x in drift))
     counts, _ = countable(movie.frames)
     detector = sum_frames(counts, gain=movie.gain).detector
-    found = []
+    found, groups = [], FrameGroups.for_frames(len(counts))
     for frames in (
-        FramesOnCores(counts, detector, bin_px=1, workspace=Workspace()),
-        FramesOnDevice(counts, detector, bin_px=1, device=torch_device()),
+        FramesOnCores(counts, detector, groups=groups, bin_px=1, workspace=Workspace()),
+        FramesOnDevice(counts, detector, groups=groups, bin_px=1, device=torch_device()),
     ):
         rough = rough_track(frames.coarse(pixel_size_ang=1.5), b_factor_ang2=500.0)
         plan = plan_patches((2, 2), binned_shape_yx=frames.shape_yx, bin_px=1, pixel_size_ang=1.5, track_px_yx=rough)
