@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +19,34 @@ from scipy.spatial.distance import cdist
 
 from cryodaq.imaging.picking import Picks, pick_particles
 
+SMALL = Field(diameter_ang=60.0, pixel_size_ang=0.8, defocus_ang=22000.0)
 CASES: dict[str, Field] = {
     "globule 160 Å": Field(),
     "globule 160 Å, crowded": Field(packing=0.45),
     "globule 160 Å, sparse": Field(packing=0.04),
+    "globule 160 Å, uneven ice": Field(uneven_ice=0.15),
     "shell 125 Å": Field(shape="shell", diameter_ang=125.0),
     "rod 180 Å": Field(shape="rod", diameter_ang=180.0),
-    "globule 60 Å": Field(diameter_ang=60.0, pixel_size_ang=0.8, defocus_ang=22000.0),
-    "globule 80 Å": Field(diameter_ang=80.0, pixel_size_ang=1.0, defocus_ang=22000.0),
+    "globule 60 Å": SMALL,
+    "globule 80 Å": replace(SMALL, diameter_ang=80.0, pixel_size_ang=1.0),
     "globule 300 Å": Field(diameter_ang=300.0),
     "globule 600 Å": Field(diameter_ang=600.0, packing=0.35),
+    "globule 60 Å, faint": replace(SMALL, phase_per_ang=4.8e-4),
     "low contrast": Field(defocus_ang=7000.0, phase_per_ang=4e-4),
+    "low contrast, 20 e/Å²": Field(defocus_ang=7000.0, phase_per_ang=4e-4, dose_e_ang2=20.0),
     "carbon edge": Field(carbon=True),
     "contamination": Field(contamination=8),
+    "contamination, large": Field(contamination=4, lump_ang=(600.0, 2000.0)),
+    "ice crystals": Field(crystals=3),
+    "gold beads": Field(gold_beads=6),
+    "globule 80 Å, ice crystals": replace(SMALL, diameter_ang=80.0, pixel_size_ang=1.0, crystals=3),
     "carbon and contamination, low contrast": Field(
         carbon=True, contamination=6, defocus_ang=9000.0, phase_per_ang=4e-4
     ),
     "empty ice": Field(packing=0.0),
     "empty ice, contamination": Field(packing=0.0, contamination=6),
+    "empty ice, small contamination": Field(packing=0.0, contamination=6, lump_ang=(60.0, 300.0)),
+    "empty ice, ice crystals": Field(packing=0.0, crystals=4),
     "empty ice, carbon": Field(packing=0.0, carbon=True),
 }
 

@@ -36,7 +36,15 @@ class Field:
     defocus_ang: float = 18000.0
     dose_e_ang2: float = 40.0
     phase_per_ang: float = 6e-4
-    """Phase of 1 Å of protein in ice, radians."""
+    """Phase of 1 Å of a particle in ice, radians at 300 kV, as measured on real micrographs.
+
+    Apoferritin (EMPIAR-10146, nine micrographs, shells from 39 to 61 Å at 1476 places picked by hand, through the
+    CTF that the Thon rings fit): 6.2e-4 by regression on the pixels, if the noise between the rings is all of it
+    and 50 frames of 2.0 e/Å² (by the skewness of one frame's counts) were summed; 40 or 60 would change it by a
+    tenth. By the scores of picks: 7.5e-4. Falcon 3 frame (41.17 e/Å², absolute counts, lumps of some 105 Å): 6.2e-4
+    by the scores of picks, 5.6e-4 by their mean profile. Solid protein, 2 to 3 V above ice, would give two to three
+    times as much; the rest went into water between its chains, motion, damage, and electrons that lost energy.
+    """
     carbon: bool = False
     contamination: int = 0
     """Lumps of ice, ethane, and dirt."""
@@ -73,7 +81,7 @@ def expose(scene: Field, *, size_px: int, rng: np.random.Generator) -> Pictured:
     phase = np.zeros((whole_px, whole_px), np.float32)
     for place in places:
         _add_particle(phase, place, scene, rng)
-    phase *= scene.phase_per_ang * scene.pixel_size_ang
+    phase *= scene.phase_per_ang
     phase += 0.012 * rng.standard_normal(phase.shape, dtype=np.float32) + dirt
     inner = slice(MARGIN_PX, MARGIN_PX + size_px)
     seen, lost, spoilt = (picture[inner, inner] for picture in (_through_lens(phase, scene), lost, spoilt))
@@ -118,7 +126,7 @@ def _places(scene: Field, size_px: int, rng: np.random.Generator) -> Float64:  #
 
 
 def _add_particle(phase: Float, place: Float64, scene: Field, rng: np.random.Generator) -> None:
-    """Add the thickness (Å/px) of one lumpy particle."""
+    """Add the thickness (Å) of one lumpy particle."""
     radius = scene.diameter_ang / scene.pixel_size_ang / 2
     left, top = (int(n - radius - 2) for n in place)
     side = int(2 * radius + 5)

@@ -208,3 +208,19 @@ def test_a_site_can_pick_up_to_the_edge() -> None:
     places = np.array([[RADIUS_PX - 10.0, 500.0], [500.0, RADIUS_PX - 10.0], [500.0, 400.0]])
     picks = pick_particles(micrograph(rng, places, depth=3.0), options=PickOptions(edge_distance=0.0), **SCALE)
     assert cdist(picks.coordinates_px_xy, places).min(axis=0).max() < RADIUS_PX / 2
+
+
+def test_narrow_particles_are_picked_in_their_middle() -> None:
+    rng = np.random.default_rng(19)
+    places = np.rint(scattered(rng, 40))
+    rods = np.zeros((SIZE_PX, SIZE_PX))
+    y, x = np.mgrid[-RADIUS_PX : RADIUS_PX + 1, -RADIUS_PX : RADIUS_PX + 1]
+    for column, row in places.astype(int):
+        turn = rng.uniform(0, np.pi)
+        along, across = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
+        rod = np.sqrt(np.clip(1 - (along**2 + 4 * across**2) / RADIUS_PX**2, 0, None))
+        rods[row - RADIUS_PX : row + RADIUS_PX + 1, column - RADIUS_PX : column + RADIUS_PX + 1] += rod
+    picks = pick_particles(micrograph(rng, [], dirt=rods), pixel_size_ang=2.0, diameter_ang=135.0)
+    away = cdist(places, picks.coordinates_px_xy).min(axis=1)
+    assert np.median(away) < 0.1 * RADIUS_PX
+    assert np.mean(away < RADIUS_PX / 3) > 0.9
