@@ -19,6 +19,7 @@ from cryodaq.imaging.drift import find_jumps
 from cryodaq.imaging.frame_likeness import FrameLikeness, frame_likeness, usable_lags
 from cryodaq.imaging.motion_field import MotionField, basis, degrees_for
 from cryodaq.imaging.patches import Patches
+from cryodaq.imaging.standing_pattern import StandingPattern, find_standing_pattern
 from cryodaq.imaging.trajectory import FrameErrors, likeliest_flow, likeliest_noise, likeliest_tracks
 
 Float64 = NDArray[np.float64]
@@ -71,12 +72,13 @@ def estimate_field(
     passes = [patches.cropped(limit) for limit in COARSE_PASSES_ANG] + [patches] * MOST_FINE_PASSES
     likeness, compared, compared_at = None, None, np.zeros((len(fit.terms), *track_px_yx.shape))
     steps, seen = Steps(), False
+    standing = find_standing_pattern(patches, track_px_yx, brightness)
     for visible in passes:
         field = np.einsum("pk,fkd->pfd", fit.terms, coefficients)
         if likeness is None or compared is not visible or _change_ang(patches, compared_at, field) > SAME_LIKENESS_ANG:
-            likeness, compared, compared_at = _likeness(visible, field, brightness), visible, field
+            likeness, compared, compared_at = _likeness(visible, field, brightness, standing), visible, field
             steps.forget()
-        places = _measure(visible, field, brightness, likeness)
+        places = _measure(visible, field, brightness, likeness, standing)
         seen = seen or places.certainty >= SEEN * (2 if visible is patches else 1)
         if not seen:
             # Where the rough track leads is chance: whatever can be seen is near rest, or nowhere.
@@ -186,18 +188,26 @@ def _change_ang(patches: Patches, before: Float64, after: Float64) -> float:
     return float(np.sqrt((change**2).sum(axis=2).mean())) * patches.pixel_size_ang
 
 
-def _likeness(patches: Patches, field: Float64, brightness: Float64) -> FrameLikeness:
+def _likeness(patches: Patches, field: Float64, brightness: Float64, standing: StandingPattern | None) -> FrameLikeness:
     """How alike frames are that are moved by the field (patch, frame, yx)."""
     products = patches.products(field, usable_lags(len(brightness)))
-    members = np.bincount(patches.rings().ravel()) * len(field)
-    return frame_likeness(products, np.asarray(members, dtype=np.float64), brightness)
+    members = np.bincount(patches.rings().ravel()).astype(np.float64) * len(field)
+    if standing is not None:
+        power = products[:, 0] / (members * brightness.sum())
+        products[:, 1:] -= standing.products(patches, field, brightness, power)
+    return frame_likeness(products, members, brightness)
 
 
-def _measure(patches: Patches, field: Float64, brightness: Float64, likeness: FrameLikeness) -> Places:
+def _measure(
+    patches: Patches, field: Float64, brightness: Float64, likeness: FrameLikeness, standing: StandingPattern | None
+) -> Places:
     """Compare each frame of each patch with the others, moved by the field (patch, frame, yx) known so far."""
     rings, emphasis = patches.rings(), patches.without_long_waves()
     lasting, passing = (emphasis * weight[rings] for weight in likeness.weights(len(brightness)))
-    terms = patches.derivatives(field, np.stack([lasting, passing, likeness.fading[rings]]).astype(np.float32))
+    weights = np.stack([lasting, passing, likeness.fading[rings]]).astype(np.float32)
+    terms = patches.derivatives(field, weights)
+    if standing is not None:
+        terms[..., :4] -= standing.derivatives(patches, field, brightness, weights, likeness.power)
     spread = np.maximum(terms[..., 4:6].mean(axis=1) / 2, 1e-30)
     curvature = _curvature(terms, loudness=np.sqrt(spread)) * 2 * np.pi
     information = likeness.information(brightness, _ring_sum(emphasis * rings**2.0, rings))

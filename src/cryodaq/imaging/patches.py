@@ -43,6 +43,10 @@ class Patches(ABC):
         """Only frequencies up to a resolution."""
 
     @abstractmethod
+    def thinned(self, every: int) -> Self:
+        """Only the first of so many patches."""
+
+    @abstractmethod
     def products(self, field: Float64, lags: NDArray[np.int64]) -> Float64:  # (ring, 2 + lag)
         """Products of frames, moved back by the field (patch, frame, yx), summed over rings and patches.
 
@@ -117,6 +121,10 @@ class PatchSpectra(Patches):
         return replace(
             self, spectra=cropped, frequency_y=self.frequency_y[rows], frequency_x=self.frequency_x[:columns]
         )
+
+    def thinned(self, every: int) -> PatchSpectra:
+        """Only the first of so many patches."""
+        return replace(self, spectra=self.spectra[::every], places_yx=self.places_yx[::every])
 
     def products(self, field: Float64, lags: NDArray[np.int64]) -> Float64:
         """Products of frames; see `Patches`."""

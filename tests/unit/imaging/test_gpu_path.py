@@ -99,6 +99,7 @@ def test_the_gpus_measurements_of_patches_are_those_of_the_cores(make_movie, kin
         [whole := cores.cut(plan), whole.cropped(20.0)], [other := gpu.cut(plan), other.cropped(20.0)], strict=True
     ):
         assert_alike(theirs.products(field, lags), ours.products(field, lags))
+        assert_alike(theirs.thinned(4).products(field[::4], lags), ours.thinned(4).products(field[::4], lags))
         weights = np.random.default_rng(85).uniform(0.1, 0.9, (3, *ours.rings().shape)).astype(np.float32)
         for terms in range(0, 8, 2):  # slopes, curvatures and their variances have different sizes
             part = slice(terms, terms + 2)
