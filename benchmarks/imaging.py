@@ -4,6 +4,7 @@
     scripts/bench imaging --relion            the same with RELION (Debian's package is installed when it is missing)
     scripts/bench imaging --profile           and what each of our steps took
     scripts/bench imaging --set 2k|k3         larger movies: 2048² x 40; 5760 x 4092 x 40 (minutes to make)
+    scripts/bench imaging --set 1k-faults     a bar of the grid in the field, faults of the camera, 200 fractions
 
 Prints for each movie what a whole process took (decoding and writing included), how far the found trajectories are
 from the true ones (RMS over 5 x 5 places and all frames, as found and with each place's mean removed), and the signal
@@ -40,6 +41,12 @@ SETS: dict[str, tuple[MovieCase, ...]] = {
         MovieCase(name="carbon, ice", seed=103, carbon=True, contamination=True, **SMALL),
         MovieCase(name="still", seed=104, shape_yx=(1024, 1024), frame_count=20, flow="none", drift_ang=0.0),
     ),
+    "1k-faults": (
+        MovieCase(name="bar of the grid", seed=111, bar=True, **SMALL),
+        MovieCase(name="6 % stale gain", seed=112, stale_gain=0.06, **SMALL),
+        MovieCase(name="bad columns", seed=113, bad_columns=3, **SMALL),
+        MovieCase(name="200 fractions", seed=114, **{**SMALL, "frame_count": 200, "dose_per_frame_e_ang2": 0.1}),
+    ),
     "2k": (
         MovieCase(name="rough flow", seed=201),
         MovieCase(name="quadratic", seed=202, flow="quadratic"),
@@ -51,7 +58,7 @@ SETS: dict[str, tuple[MovieCase, ...]] = {
     ),
     "k3": (MovieCase(name="K3", seed=20, shape_yx=(4092, 5760), flow_ang=8.0, carbon=True, contamination=True),),
 }
-PATCHES = {"1k": ((1, 1), (4, 4)), "2k": ((1, 1), (5, 5)), "k3": ((5, 7),)}
+PATCHES = {"1k": ((1, 1), (4, 4)), "1k-faults": ((1, 1), (4, 4)), "2k": ((1, 1), (5, 5)), "k3": ((5, 7),)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

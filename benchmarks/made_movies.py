@@ -14,9 +14,10 @@ from typing import Literal
 import numba
 import numpy as np
 import scipy.fft
+from made_cameras import Camera, bar_of_the_grid, make_camera
 from numpy.typing import NDArray
 
-from cryodaq.simulator.detector import draw_poisson, make_gain
+from cryodaq.simulator.detector import make_gain
 from cryodaq.simulator.optics import (
     Defocus,
     ImagingConditions,
@@ -66,6 +67,12 @@ class MovieCase:
     """By which the whole frame jumps in mid-exposure."""
     carbon: bool = False
     contamination: bool = False
+    bar: bool = False
+    """Whether a bar of the grid covers a third of the field; it moves with the specimen."""
+    stale_gain: float = 0.0
+    """By how much the pixels' gain is not that of the reference, RMS."""
+    bad_columns: int = 0
+    """Columns that count twice, and as many that count nothing, none of them known to the reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +107,7 @@ class MadeMovie:
     truth: Float  # (y, x), the specimen without noise as it lay in frame 0
     motion: Motion = field(repr=False)
     dose_per_frame_e_ang2: float
+    camera: Camera = field(repr=False)
 
     def displacement_yx(self, points_yx: Float64, frame: int) -> Float64:  # (point, yx)
         """True displacement at pixels."""
@@ -246,40 +254,54 @@ def make_movie(case: MovieCase) -> MadeMovie:
     specimen *= transfer
     gain = make_gain(case.shape_yx, rng)
     hot = rng.choice(gain.size, gain.size // 30_000, replace=False)
+    camera = make_camera(gain, hot, seed=case.seed, stale_gain=case.stale_gain, bad_columns=case.bad_columns)
+    bar = bar_of_the_grid((outer[0], outer[1]), case.shape_yx, margin_px=MARGIN_PX, seed=case.seed)
+    covered = scipy.fft.rfft2(bar, workers=2) if case.bar else None
     frames = np.empty((case.frame_count, *case.shape_yx), np.uint8)
     ice_scale = ice_phase_amplitude(k2, conditions) / np.float32(case.pixel_size_ang) * transfer
     memory = ice_memory_per_frame(k2, case.dose_per_frame_e_ang2)
     ice = _white(outer, rng)
     still = specimen + absorbed
-    truth = scipy.fft.irfft2(still, s=outer, workers=2)[MARGIN_PX:, MARGIN_PX:][: case.shape_yx[0], : case.shape_yx[1]]
+    truth = _without_margin(scipy.fft.irfft2(still, s=outer, workers=2), case.shape_yx)
     for number in range(case.frame_count):
         dose = (number + 0.5) * case.dose_per_frame_e_ang2
         seen = specimen * protein_survival(k2, dose, voltage_kv=300.0) + absorbed + ice_scale * ice
-        expected = np.ones(case.shape_yx, np.float32)
-        for part in range(SUB_EXPOSURES):
-            time = number + (part + 0.5) / SUB_EXPOSURES - 0.5
-            gather(
-                seen,
-                outer,
-                grid=motion.at(time),
-                target=expected,
-                sign=1,
-                margin_px=MARGIN_PX,
-                weight=1 / SUB_EXPOSURES,
-            )
+        expected = _exposed(seen, (outer[0], outer[1]), motion, number, shape_yx=case.shape_yx)
+        if covered is not None:
+            expected *= 1 - _exposed(covered, (outer[0], outer[1]), motion, number, shape_yx=case.shape_yx, start=0.0)
         expected *= np.float32(case.dose_per_frame_e_ang2 * case.pixel_size_ang**2)
-        counts = draw_poisson(np.maximum(expected, 1e-6) / gain, rng)
-        counts.flat[hot] += rng.poisson(10, len(hot))
-        frames[number] = np.minimum(counts, 255)
+        frames[number] = camera.count(expected, rng)
         ice = memory * ice + np.sqrt(1 - memory**2) * _white(outer, rng)
     return MadeMovie(
         case=case,
         frames=frames,
         gain=gain,
-        truth=np.ascontiguousarray(truth, np.float32),
+        truth=np.ascontiguousarray(truth * (1 - _without_margin(bar, case.shape_yx) * case.bar), np.float32),
         motion=motion,
         dose_per_frame_e_ang2=case.dose_per_frame_e_ang2,
+        camera=camera,
     )
+
+
+def _without_margin(picture: Float, shape_yx: tuple[int, int]) -> Float:
+    return picture[MARGIN_PX:, MARGIN_PX:][: shape_yx[0], : shape_yx[1]]
+
+
+def _exposed(
+    seen: NDArray[np.complex64],
+    outer: tuple[int, int],
+    motion: Motion,
+    frame: int,
+    *,
+    shape_yx: tuple[int, int],
+    start: float = 1.0,
+) -> Float:  # (y, x)
+    """A picture, given by its half transform, as it passes by during a frame, added to a level."""
+    level = np.full(shape_yx, start, np.float32)
+    for part in range(SUB_EXPOSURES):
+        grid = motion.at(frame + (part + 0.5) / SUB_EXPOSURES - 0.5)
+        gather(seen, outer, grid=grid, target=level, sign=1, margin_px=MARGIN_PX, weight=1 / SUB_EXPOSURES)
+    return level
 
 
 def _white(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.complex64]:
@@ -351,6 +373,7 @@ def sum_by_truth(movie: MadeMovie) -> Float:  # (y, x)
     total = movie.frames.sum(axis=0, dtype=np.float32) * movie.gain
     level = float(np.median(total))
     wild = np.abs(total - level) > 7 * np.sqrt(level)
+    wild[:, movie.camera.columns] = True
     aligned = np.zeros(movie.truth.shape, np.float32)
     for number, frame in enumerate(movie.frames):
         counts = frame * movie.gain
