@@ -35,7 +35,7 @@ SEEN = 6.0
 """Standard errors by which frames must agree in a coarse pass, and half of what it must be in a fine one.
 
 Weights that are found in the same frames, and the search for the rough track, make frames of nothing but noise agree
-by 2 to 4, at fine resolution by 5 to 8; those of specimens agree by 12 to 60 in one or the other.
+by 1 to 5, at fine resolution by 4 to 9; those of specimens agree by 12 to 60 in one or the other.
 """
 LEAST_CURVATURE = 0.05
 """Of the mean of all patches: a patch that shows nothing still counts a little, against its own nonsense."""
