@@ -57,12 +57,12 @@ class FramesOnCores:
         shape_yx = counts.shape[1] // bin_px, counts.shape[2] // bin_px
         self._binned = workspace.empty((len(groups.starts), *shape_yx), np.float32)
         if groups.size == 1:
-            _bin(counts, detector, self._binned)
+            _bin(counts, 0, detector, self._binned)
             return
         few = np.empty((groups.size, *shape_yx), np.float32)
         for number, members in enumerate(groups.members()):
             some = few[: members.stop - members.start]
-            _bin(counts[members], detector, some)
+            _bin(counts[members], members.start, detector, some)
             some.sum(axis=0, out=self._binned[number])
 
     @property
@@ -87,7 +87,7 @@ class FramesOnCores:
             self._patches = None
 
 
-def _bin(counts: NDArray[np.generic], detector: Detector, binned: NDArray[np.float32]) -> None:
-    """Correct frames and add up squares of their pixels, both (frame, y, x)."""
+def _bin(counts: NDArray[np.generic], first: int, detector: Detector, binned: NDArray[np.float32]) -> None:
+    """Correct frames, from the `first` of the movie on, and add up squares of their pixels, both (frame, y, x)."""
     blocks = row_blocks(binned.shape[1], ROWS_AT_ONCE)
-    for_each(lambda rows: bin_rows(counts, rows, detector.correction, binned), blocks)
+    for_each(lambda rows: bin_rows(counts, first, rows, detector.correction, binned), blocks)

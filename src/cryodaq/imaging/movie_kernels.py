@@ -124,6 +124,7 @@ def sum_bad_pixels(
 @compiled
 def bin_rows(
     frames: Counts,  # (frame, y, x)
+    first: int,  # which frame of the movie is the first of these
     row_range: tuple[int, int],  # of the binned frames
     correction: tuple[Float, Index, Index, Index],  # gain, bad_start, bad_columns, donors
     binned: Float,  # (frame, y // bin, x // bin), some rows are written
@@ -143,7 +144,7 @@ def bin_rows(
                 for x in range(width):
                     row[x] += np.float32(counts[x]) * factors[x]
                 for bad in range(bad_start[source_y], bad_start[source_y + 1]):
-                    source, x = donors[bad, (f + bad) % donors.shape[1]], bad_columns[bad]
+                    source, x = donors[bad, (first + f + bad) % donors.shape[1]], bad_columns[bad]
                     donor_y, donor_x = source // width, source % width
                     row[x] -= np.float32(counts[x]) * factors[x]
                     row[x] += np.float32(frames[f, donor_y, donor_x]) * gain[donor_y, donor_x]

@@ -7,6 +7,7 @@ the fit of the smooth field, the smoothing of tracks.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -30,8 +31,9 @@ class FramesOnDevice:
     ) -> None:
         self._bin_px, self._device = bin_px, device
         with on_device():
-            grouped = (corrected_frames(counts[members], detector, device) for members in groups.members())
-            self._binned: Tensor = torch.stack([sum(_squares(one, bin_px) for one in some) for some in grouped])
+            squares = (_squares(picture, bin_px) for picture in corrected_frames(counts, detector, device))
+            grouped = (islice(squares, members.stop - members.start) for members in groups.members())
+            self._binned: Tensor = torch.stack([sum(some) for some in grouped])
 
     @property
     def shape_yx(self) -> tuple[int, int]:
