@@ -41,10 +41,7 @@ PatchesOption = Annotated[str, typer.Option("--patches", help="Patches, YxX.")]
 ThrowOption = Annotated[int, typer.Option("--throw", help="Frames left out at the start.", min=0)]
 TruncOption = Annotated[int, typer.Option("--trunc", help="Frames left out at the end.", min=0)]
 SuperResolutionOption = Annotated[
-    bool,
-    typer.Option(
-        "--super-resolution", help="Frames have half the physical pixel; sums get the physical one (native engine)."
-    ),
+    bool, typer.Option("--super-resolution", help="Frames have half the physical pixel; sums get the physical one.")
 ]
 PhasePlateOption = Annotated[bool, typer.Option("--phase-plate", help="Fit a phase shift too.")]
 HalvesOption = Annotated[bool, typer.Option("--halves", help="Write sums of even and odd frames too.")]

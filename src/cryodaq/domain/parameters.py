@@ -117,7 +117,7 @@ class OperatorSettings:
     preprocessing_enabled: bool
     picking_enabled: bool
     super_resolution: bool
-    phase_plate: bool
+    phase_plate: bool | None
     pixel_size_ang: float | None
     """`apix`: the PHYSICAL pixel, Å."""
     voltage_kv: float | None
@@ -161,9 +161,11 @@ def read_number(value: ParameterValue, *, name: str) -> float | None:
     return number or None
 
 
-def _names_phase_plate(value: ParameterValue) -> bool:
-    """Read a field that at some sites is yes or no, and at others free text such as Volta."""
+def _names_phase_plate(value: ParameterValue) -> bool | None:
+    """Read a field that at some sites is yes or no, and at others free text such as Volta; None: nothing was said."""
     text = str(value if value is not None else "").strip().lower()
+    if not text:
+        return None
     return text not in NO and text not in {"-", "n/a", "na", "no phase plate", "not used", "out"}
 
 
@@ -303,7 +305,8 @@ def _contradictions(name: str, said: Sequence[Sourced]) -> list[Disagreement]:
 
 def _phase_plate_contradictions(operator: OperatorSettings, metadata: AcquisitionMetadata | None) -> list[Disagreement]:
     """Return what contradicts whoever says that there was a phase plate."""
-    if metadata is None or metadata.phase_plate is None or metadata.phase_plate == operator.phase_plate:
+    said = operator.phase_plate, metadata.phase_plate if metadata else None
+    if None in said or said[0] == said[1]:
         return []
     yes, no = (Source.OPERATOR, Source.METADATA) if operator.phase_plate else (Source.METADATA, Source.OPERATOR)
     return [
@@ -349,7 +352,7 @@ def resolve_parameters(
         ImagingParameters(
             **chosen,
             super_resolution=operator.super_resolution,
-            phase_plate=operator.phase_plate or bool(metadata and metadata.phase_plate),
+            phase_plate=bool(operator.phase_plate or (metadata and metadata.phase_plate)),
             patches_yx=operator.patches_yx,
             throw=operator.throw,
             trunc=operator.trunc,

@@ -154,32 +154,29 @@ def test_a_program_that_leaves_nothing_has_failed(
     assert "Segmentation fault" in failed.value.last_lines
 
 
-def test_gctf_searches_a_phase_shift_only_where_there_is_a_phase_plate(
-    stand_in,
-    calls,
-    micrograph: Path,
-    folder: Path,
-    parameters: ImagingParameters,  # type: ignore[no-untyped-def]
-) -> None:
-    body = GCTF.replace("VALUES", f'"{GCTF_VALUES}"')
-    engine = catalogue.ctf_estimation("gctf", ProgramSettings(executable=stand_in("Gctf", body)))
+@pytest.fixture
+def gctf(stand_in, micrograph: Path, folder: Path, parameters: ImagingParameters) -> Fit:  # type: ignore[no-untyped-def]
+    """Fit the same micrograph twice, as the aligned and the unaligned one."""
+
+    def run(**changes: object) -> CtfResult:
+        executable = stand_in("Gctf", GCTF.replace("VALUES", f'"{GCTF_VALUES}"'))
+        engine = catalogue.ctf_estimation("gctf", ProgramSettings(executable=executable, gpus=(3,)))
+        changed = replace(parameters, **changes)  # type: ignore[arg-type]  # fields by name
+        return engine.fit(micrograph, unaligned_sum=micrograph, parameters=changed, folder=folder)
+
+    return run
+
+
+def test_gctf_searches_a_phase_shift_only_where_there_is_a_phase_plate(gctf: Fit, calls) -> None:  # type: ignore[no-untyped-def]
     for there in (False, True):
-        engine.fit(micrograph, unaligned_sum=None, parameters=replace(parameters, phase_plate=there), folder=folder)
-    without, plate = (" ".join(call) for call in calls("Gctf"))
+        gctf(phase_plate=there)
+    without, _, plate, _ = (" ".join(call) for call in calls("Gctf"))
     assert "phase_shift" not in without
     assert "--phase_shift_L 0 --phase_shift_H 180 --phase_shift_S 10" in plate
 
 
-def test_gctf_gets_its_arguments_and_u_is_the_larger_defocus(
-    stand_in,
-    calls,
-    micrograph: Path,
-    folder: Path,
-    parameters: ImagingParameters,  # type: ignore[no-untyped-def]
-) -> None:
-    body = GCTF.replace("VALUES", f'"{GCTF_VALUES}"')
-    engine = catalogue.ctf_estimation("gctf", ProgramSettings(executable=stand_in("Gctf", body), gpus=(3,)))
-    result = engine.fit(micrograph, unaligned_sum=micrograph, parameters=parameters, folder=folder)
+def test_gctf_gets_its_arguments_and_u_is_the_larger_defocus(gctf: Fit, calls) -> None:  # type: ignore[no-untyped-def]
+    result = gctf()
     assert result.unaligned == result.aligned
     assert result.aligned.fitted
     assert (result.aligned.defocus_u_ang, result.aligned.defocus_v_ang) == (22722.04, 22195.93)

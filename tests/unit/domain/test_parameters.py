@@ -84,6 +84,8 @@ def test_a_factor_of_two_in_pixel_size_is_named_as_super_resolution() -> None:
         ("0", True, True, "metadata says yes, operator says no"),
         ("yes", False, True, "operator says yes, metadata says no"),
         ("Volta", None, True, None),
+        ("", True, True, None),
+        ("", False, False, None),
         ("None", None, False, None),
         ("n/a", None, False, None),
     ],
